@@ -1,0 +1,92 @@
+# Each target sets up .venv by itself when it is missing, broken or out of date.
+# Choose the interpreter with: make PYTHON=/path/to/python3.11 test
+
+.PHONY: help demo test lint clean run-env dev-env
+.DEFAULT_GOAL := help
+
+export PYTHON
+
+help:
+	@echo 'make demo    train a small network on the digits with two workers on this machine'
+	@echo 'make test    run the tests'
+	@echo 'make lint    check the format, the style and the types'
+	@echo 'make clean   remove .venv, runs and caches'
+
+demo: run-env
+	.venv/bin/python launch/local.py --workers=2 -- \
+	    --dataset=datasets/digits.py --model=models/small_cnn.py --run_dir=runs/demo \
+	    --batch_size=64 --epochs=12 --learning_rate=0.2 --overwrite
+
+test: dev-env
+	.venv/bin/python -m pytest -q
+
+lint: dev-env
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy
+
+clean:
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+run-env:
+	@sh -c "$$SETUP" setup run requirements.txt
+
+# The development packages contain those of a run, so that this also satisfies run-env.
+dev-env:
+	@sh -c "$$SETUP" setup run requirements.txt dev requirements-dev.txt
+
+# setup (STAMP FILE)...: makes .venv hold the packages of the last FILE, whose predecessors are
+# part of it. Empty files .venv/.STAMP-<checksum of the files> remember what is installed.
+define SETUP
+set -eu
+
+usable='import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+
+# Being on the PATH is not enough: a version manager leaves names there that fail when run.
+find_python() {
+    for candidate in $${PYTHON:+"$$PYTHON"} python3.13 python3.12 python3.11 python3 python; do
+        if "$$candidate" -c "$$usable" >/dev/null 2>&1; then
+            echo "$$candidate"
+            return
+        fi
+    done
+    echo 'make: no Python 3.11, 3.12 or 3.13 with its venv module was found; install one (Debian,' \
+        'Ubuntu: apt-get install python3 python3-venv) or run: make PYTHON=/path/to/python3.11' >&2
+    return 1
+}
+
+# Sound: it runs, has pip, was made in this folder and, if PYTHON is given, by that Python.
+is_sound() {
+    [ -x .venv/bin/python ] || return 1
+    .venv/bin/python -c "$$usable; import pip" >/dev/null 2>&1 || return 1
+    prefixes='import os, sys; print(os.path.realpath(sys.base_prefix), sys.version_info[:3])'
+    here=$$(.venv/bin/python -c 'import os, sys; print(os.path.realpath(sys.prefix))')
+    [ "$$here" = "$$(pwd -P)/.venv" ] || return 1
+    [ -z "$${PYTHON:-}" ] || ! "$$PYTHON" -c "$$usable" >/dev/null 2>&1 ||
+        [ "$$("$$PYTHON" -c "$$prefixes")" = "$$(.venv/bin/python -c "$$prefixes")" ]
+}
+
+if ! is_sound; then
+    python=$$(find_python)
+    rm -rf .venv
+    echo "make: .venv is made with $$("$$python" --version)"
+    "$$python" -m venv .venv
+fi
+
+files= stamps=
+while [ $$# -gt 0 ]; do
+    file=$$2
+    files="$$files $$file"
+    stamp=.venv/.$$1-$$(cat $$files | cksum | cut -d ' ' -f 1)
+    stamps="$$stamps $$stamp"
+    shift 2
+done
+if [ ! -f "$$stamp" ]; then
+    echo "make: installing $$file into .venv (a few minutes the first time)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$$file"
+    rm -f .venv/.run-* .venv/.dev-*
+    touch $$stamps
+fi
+endef
+export SETUP

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from datasets import digits, synthetic
+
+
+def _records(module, split):
+    return list(module.load(split).as_numpy_iterator())
+
+
+def _examples(module, split, training=True):
+    mapped = module.load(split).map(lambda record: module.preprocess(record, training))
+    return list(mapped.as_numpy_iterator())
+
+
+def test_digits_has_1257_train_180_validation_and_360_test_records():
+    sizes = [int(digits.load(split).cardinality()) for split in digits.splits]
+    assert sizes == [1257, 180, 360]
+
+
+def test_digits_splits_together_hold_every_image_exactly_once():
+    from sklearn.datasets import load_digits
+
+    def fingerprints(images):
+        return sorted(np.asarray(image, np.uint8).tobytes() for image in images)
+
+    ours = [record["image"] for split in digits.splits for record in _records(digits, split)]
+    assert fingerprints(ours) == fingerprints(load_digits().images)
+
+
+def test_digits_come_in_the_same_order_every_time():
+    first, second = (_records(digits, "validation") for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert a["label"] == b["label"]
+        np.testing.assert_array_equal(a["image"], b["image"])
+
+
+def test_digits_every_split_holds_every_class():
+    for split in digits.splits:
+        labels = {int(record["label"]) for record in _records(digits, split)}
+        assert labels == set(range(digits.num_classes)), split
+
+
+def test_digits_preprocess_gives_float_images_between_0_and_1():
+    examples = _examples(digits, "test")
+    x = np.stack([example[0] for example in examples])
+    assert x.dtype == np.float32
+    assert x.shape == (360, 8, 8, 1)
+    assert (x.min(), x.max()) == (0.0, 1.0)
+    assert examples[0][1].dtype == np.int64
+
+
+def test_digits_preprocess_keeps_label_and_image_together():
+    record = _records(digits, "train")[7]
+    x, y = digits.preprocess({key: tf.constant(value) for key, value in record.items()}, True)
+    np.testing.assert_array_equal(x.numpy()[..., 0] * 16, record["image"])
+    assert y.numpy() == record["label"]
+
+
+@pytest.mark.parametrize("module", [digits, synthetic])
+def test_an_unknown_split_is_refused_with_the_known_ones(module):
+    with pytest.raises(ValueError, match="no split 'dev'.*train, validation"):
+        module.load("dev")
+
+
+def test_synthetic_size_can_be_set_before_load(monkeypatch):
+    monkeypatch.setattr(synthetic, "size", 80)
+    assert _records(synthetic, "train") == list(range(80))
+    assert _records(synthetic, "validation") == list(range(80, 90))
+
+
+def test_synthetic_shape_and_classes_can_be_set(monkeypatch):
+    monkeypatch.setattr(synthetic, "size", 6)
+    monkeypatch.setattr(synthetic, "shape", (4, 5, 1))
+    monkeypatch.setattr(synthetic, "num_classes", 3)
+    examples = _examples(synthetic, "train")
+    assert [int(y) for _, y in examples] == [0, 1, 2, 0, 1, 2]
+    assert {(x.shape, x.dtype.name) for x, _ in examples} == {((4, 5, 1), "float32")}
+
+
+def test_synthetic_examples_depend_on_seed_and_index_alone(monkeypatch):
+    monkeypatch.setattr(synthetic, "size", 16)
+    once, again = (_examples(synthetic, "train") for _ in range(2))
+    for (x, _), (same, _) in zip(once, again, strict=True):
+        np.testing.assert_array_equal(x, same)
+    assert not np.array_equal(once[0][0], once[10][0]), "two examples of a class must differ"
+    monkeypatch.setattr(synthetic, "seed", 1)
+    assert not np.array_equal(once[0][0], _examples(synthetic, "train")[0][0])
+
+
+def test_synthetic_classes_can_be_told_apart_by_their_grey_level(monkeypatch):
+    monkeypatch.setattr(synthetic, "size", 40)
+    examples = _examples(synthetic, "train")
+    grey = np.array([x.mean() for x, _ in examples])
+    label = np.array([y for _, y in examples])
+    assert np.stack([x for x, _ in examples]).min() >= 0.0
+    assert np.stack([x for x, _ in examples]).max() <= 1.0
+    np.testing.assert_allclose(grey, 0.25 + 0.05 * label, atol=0.02)

@@ -1,0 +1,245 @@
+"""Who the workers are, and which of them this process is.
+
+A `Cluster` is decided once, before TensorFlow is imported, from `TF_CONFIG` or from
+`--hosts` and `--index`. Everything else is handed the result and never looks at the
+environment. Ranks are global: the chief is 0 and the workers follow in the order of the list.
+"""
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+
+from tfscale.config import ConfigError
+
+VARIABLE = "TF_CONFIG"
+_HOSTS_EXAMPLE = "--hosts=node0:12345,node1:12345 --index=0"
+_TF_CONFIG_EXAMPLE = (
+    """TF_CONFIG='{"cluster": {"worker": ["node0:12345", "node1:12345"]}, """
+    """"task": {"type": "worker", "index": 0}}'"""
+)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of a job as one of them sees them.
+
+    Args:
+        addresses: `host:port` of every worker in the order of the global rank, the same on
+            every worker; empty for a single machine that needs no address.
+        index: global rank of this worker, 0 to `num_workers - 1`; differs on every worker.
+        has_chief: whether rank 0 is called `chief` in `TF_CONFIG`; training is the same.
+    """
+
+    addresses: tuple[str, ...] = ()
+    index: int = 0
+    has_chief: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses an index that is no rank of this cluster."""
+        _check_index(self.index, self.num_workers, "index", "Cluster(addresses, index=0)")
+
+    @classmethod
+    def single(cls) -> "Cluster":
+        """The cluster of a job that runs in this process alone."""
+        return cls()
+
+    @classmethod
+    def from_hosts(cls, hosts: str | Sequence[str], index: int | None) -> "Cluster":
+        """The cluster of `--hosts` (a list, or one text with commas) and `--index`.
+
+        `index` may be None where there is one host only. Raises `ConfigError`.
+        """
+        addresses = _split_hosts(hosts)
+        example = f"--hosts={','.join(addresses)} --index=0"
+        if index is None and len(addresses) > 1:
+            raise _error(
+                f"--hosts names {len(addresses)} workers but --index is missing",
+                f"which of them this process is, 0 to {len(addresses) - 1}",
+                f"{example} on the first of them, --index=1 on the second",
+            )
+        rank = 0 if index is None else index
+        _check_index(rank, len(addresses), "--index", example)
+        return cls(addresses, rank)
+
+    @classmethod
+    def from_tf_config(cls, text: str) -> "Cluster":
+        """The cluster that the text of a `TF_CONFIG` describes. Raises `ConfigError`."""
+        roles, task = _parse(text)
+        task_type = task.get("type")
+        if task_type == "evaluator":
+            raise _error(
+                "TF_CONFIG makes this process an 'evaluator', but the workers evaluate together "
+                "by themselves and a process of its own has nothing to do",
+                "only chief and worker processes to be started",
+                _TF_CONFIG_EXAMPLE,
+            )
+        if not isinstance(task_type, str) or task_type not in roles:
+            came = f"TF_CONFIG has the task type {_shown(task_type)}"
+            raise _error(came, "a role of its cluster: " + ", ".join(roles), _TF_CONFIG_EXAMPLE)
+        index, size = task.get("index"), len(roles[task_type])
+        what = f"the task index of '{task_type}' in TF_CONFIG"
+        rank = _check_index(index, size, what, _TF_CONFIG_EXAMPLE)
+        chiefs = roles.get("chief", ())
+        addresses = _check_addresses(
+            (*chiefs, *roles.get("worker", ())), "TF_CONFIG", _TF_CONFIG_EXAMPLE
+        )
+        return cls(addresses, rank + (len(chiefs) if task_type == "worker" else 0), bool(chiefs))
+
+    @property
+    def num_workers(self) -> int:
+        """Number of training processes, at least 1."""
+        return max(1, len(self.addresses))
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker writes the files of the run."""
+        return self.index == 0
+
+    @property
+    def chief_address(self) -> str | None:
+        """`host:port` of worker 0, or None where there are no addresses."""
+        return self.addresses[0] if self.addresses else None
+
+    @property
+    def workers_on_this_host(self) -> int:
+        """How many workers share this worker's host (its cores and GPUs), at least 1."""
+        hosts = [address.rpartition(":")[0].lower() for address in self.addresses]
+        return hosts.count(hosts[self.index]) if hosts else 1
+
+    @property
+    def task_type(self) -> str:
+        """This worker's role in `TF_CONFIG`: `chief` or `worker`."""
+        return "chief" if self.has_chief and self.is_chief else "worker"
+
+    @property
+    def task_index(self) -> int:
+        """This worker's index within its role in `TF_CONFIG`."""
+        return self.index - 1 if self.has_chief and not self.is_chief else self.index
+
+    def tf_config(self) -> dict[str, object]:
+        """What TensorFlow has to find in `TF_CONFIG`; empty for a single worker."""
+        if self.num_workers == 1:
+            return {}
+        roles = {"chief": [self.addresses[0]]} if self.has_chief else {}
+        roles["worker"] = list(self.addresses[len(roles) :])
+        return {"cluster": roles, "task": {"type": self.task_type, "index": self.task_index}}
+
+
+def resolve(
+    hosts: str | Sequence[str] | None, index: int | None, environ: Mapping[str, str]
+) -> Cluster:
+    """Decides who the workers are from everything that may say so.
+
+    `TF_CONFIG` comes first, because a scheduler that sets it knows best; flags beside it may
+    only repeat it. Without either, the job runs on this machine alone. A value that is there
+    but empty is an error: it is usually a variable that a script forgot to fill in, and every
+    worker would train for itself without a word.
+
+    Args:
+        hosts: value of `--hosts`, None when not given.
+        index: value of `--index`, None when not given.
+        environ: the environment of this process.
+
+    Raises:
+        ConfigError: one of them is malformed or incomplete, or they contradict each other.
+    """
+    if VARIABLE not in environ:
+        if hosts is not None:
+            return Cluster.from_hosts(hosts, index)
+        if index is not None:
+            came = f"--index={index} came without --hosts"
+            raise _error(came, "both, or neither to use this machine alone", _HOSTS_EXAMPLE)
+        return Cluster.single()
+    cluster = Cluster.from_tf_config(environ[VARIABLE])
+    addresses = cluster.addresses if hosts is None else _split_hosts(hosts)
+    rank = cluster.index if index is None else index
+    if (addresses, rank) != (cluster.addresses, cluster.index):
+        raise _error(
+            f"TF_CONFIG says --hosts={','.join(cluster.addresses)} --index={cluster.index} but "
+            f"the flags say --hosts={','.join(addresses)} --index={rank}",
+            "the same from both, or one of them only",
+            "`unset TF_CONFIG` to use the flags, or leave out --hosts and --index",
+        )
+    return cluster
+
+
+def write_tf_config(cluster: Cluster, environ: MutableMapping[str, str]) -> None:
+    """Makes `TF_CONFIG` say what `cluster` says; nothing else in tfscale writes it.
+
+    Each worker writes its own task. With one worker the variable is removed: TensorFlow would
+    otherwise start a server that nobody talks to.
+    """
+    environ.pop(VARIABLE, None)
+    if cluster.num_workers > 1:
+        environ[VARIABLE] = json.dumps(cluster.tf_config())
+
+
+def _error(came: str, expected: str, example: str) -> ConfigError:
+    return ConfigError(f"{came}; expected {expected}. Type, for example: {example}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "..."
+
+
+def _parse(text: str) -> tuple[dict[str, list[object]], dict[str, object]]:
+    """The roles that train, with their unchecked addresses, and the task of a `TF_CONFIG`."""
+    wrong = partial(_error, example=_TF_CONFIG_EXAMPLE)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise wrong(f"TF_CONFIG={_shown(text)} is not JSON ({error})", "a JSON object") from error
+    cluster = content.get("cluster") if isinstance(content, dict) else None
+    if not isinstance(cluster, dict) or not cluster:
+        hint = "a JSON object with a 'cluster' of workers (or no TF_CONFIG: `unset TF_CONFIG`)"
+        raise wrong(f"TF_CONFIG={_shown(text)} has no cluster", hint)
+    for role, addresses in cluster.items():
+        if role not in ("chief", "worker", "evaluator"):
+            hint = "the roles worker and chief only; there are no parameter servers here"
+            raise wrong(f"TF_CONFIG has the role {_shown(role)}", hint)
+        if role != "evaluator" and not (isinstance(addresses, list) and addresses):
+            came = f"TF_CONFIG has {_shown(addresses)} for the role '{role}'"
+            raise wrong(came, "a list with at least one 'host:port'")
+    roles = {role: cluster[role] for role in ("chief", "worker") if role in cluster}
+    if not roles:
+        raise wrong("TF_CONFIG has only the role 'evaluator'", "at least one worker")
+    if len(roles.get("chief", ())) > 1:
+        raise wrong(f"TF_CONFIG names {len(roles['chief'])} chiefs", "one, and the rest as worker")
+    task = content.get("task")
+    if not isinstance(task, dict):
+        raise wrong(f"TF_CONFIG has the task {_shown(task)}", "an object with type and index")
+    return roles, task
+
+
+def _split_hosts(hosts: str | Sequence[str]) -> tuple[str, ...]:
+    parts = hosts.split(",") if isinstance(hosts, str) else hosts
+    stripped = [part.strip() if isinstance(part, str) else part for part in parts]
+    return _check_addresses(stripped, "--hosts", _HOSTS_EXAMPLE)
+
+
+def _check_index(index: object, size: int, what: str, example: str) -> int:
+    # bool is an int to Python, but true is no rank.
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < size:
+        raise _error(f"{what} is {_shown(index)}", f"a whole number from 0 to {size - 1}", example)
+    return index
+
+
+def _check_addresses(addresses: Sequence[object], source: str, example: str) -> tuple[str, ...]:
+    """Every address as it came, once each is `host:port` and none is there twice."""
+    if not addresses:
+        raise _error(f"{source} names no worker", "at least one host:port", example)
+    seen: dict[tuple[str, int], str] = {}
+    for address in addresses:
+        if not isinstance(address, str):
+            raise _error(f"{source} has the address {_shown(address)}", "a text", example)
+        host, colon, port = address.rpartition(":")
+        problem = _host_problem(host) if colon else "has no port"
+        if not problem and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= 65535):
+            problem = f"has the port {port!r}, which is not a number from 1 to 65535"
+        if problem:
+            raise _error(f"{source} has the address {_shown(address)}, which {problem}",
+                         "host:port", example)
+        ...
