@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tfscale.config import ConfigError
 
@@ -41,11 +42,6 @@ class Cluster:
         _check_index(self.index, self.num_workers, "index", "Cluster(addresses, index=0)")
 
     @classmethod
-    def single(cls) -> "Cluster":
-        """The cluster of a job that runs in this process alone."""
-        return cls()
-
-    @classmethod
     def from_hosts(cls, hosts: str | Sequence[str], index: int | None) -> "Cluster":
         """The cluster of `--hosts` (a list, or one text with commas) and `--index`.
 
@@ -60,8 +56,7 @@ class Cluster:
                 f"{example} on the first of them, --index=1 on the second",
             )
         rank = 0 if index is None else index
-        _check_index(rank, len(addresses), "--index", example)
-        return cls(addresses, rank)
+        return cls(addresses, _check_index(rank, len(addresses), "--index", example))
 
     @classmethod
     def from_tf_config(cls, text: str) -> "Cluster":
@@ -78,14 +73,11 @@ class Cluster:
         if not isinstance(task_type, str) or task_type not in roles:
             came = f"TF_CONFIG has the task type {_shown(task_type)}"
             raise _error(came, "a role of its cluster: " + ", ".join(roles), _TF_CONFIG_EXAMPLE)
-        index, size = task.get("index"), len(roles[task_type])
         what = f"the task index of '{task_type}' in TF_CONFIG"
-        rank = _check_index(index, size, what, _TF_CONFIG_EXAMPLE)
-        chiefs = roles.get("chief", ())
-        addresses = _check_addresses(
-            (*chiefs, *roles.get("worker", ())), "TF_CONFIG", _TF_CONFIG_EXAMPLE
-        )
-        return cls(addresses, rank + (len(chiefs) if task_type == "worker" else 0), bool(chiefs))
+        rank = _check_index(task.get("index"), len(roles[task_type]), what, _TF_CONFIG_EXAMPLE)
+        chiefs, others = roles.get("chief", []), roles.get("worker", [])
+        addresses = _check_addresses([*chiefs, *others], "TF_CONFIG", _TF_CONFIG_EXAMPLE)
+        return cls(addresses, rank + len(chiefs) * (task_type == "worker"), bool(chiefs))
 
     @property
     def num_workers(self) -> int:
@@ -98,33 +90,23 @@ class Cluster:
         return self.index == 0
 
     @property
-    def chief_address(self) -> str | None:
-        """`host:port` of worker 0, or None where there are no addresses."""
-        return self.addresses[0] if self.addresses else None
-
-    @property
     def workers_on_this_host(self) -> int:
         """How many workers share this worker's host (its cores and GPUs), at least 1."""
+        # Hosts are compared as they are written: a name and an IP are two hosts, not looked up.
         hosts = [address.rpartition(":")[0].lower() for address in self.addresses]
         return hosts.count(hosts[self.index]) if hosts else 1
-
-    @property
-    def task_type(self) -> str:
-        """This worker's role in `TF_CONFIG`: `chief` or `worker`."""
-        return "chief" if self.has_chief and self.is_chief else "worker"
-
-    @property
-    def task_index(self) -> int:
-        """This worker's index within its role in `TF_CONFIG`."""
-        return self.index - 1 if self.has_chief and not self.is_chief else self.index
 
     def tf_config(self) -> dict[str, object]:
         """What TensorFlow has to find in `TF_CONFIG`; empty for a single worker."""
         if self.num_workers == 1:
             return {}
-        roles = {"chief": [self.addresses[0]]} if self.has_chief else {}
-        roles["worker"] = list(self.addresses[len(roles) :])
-        return {"cluster": roles, "task": {"type": self.task_type, "index": self.task_index}}
+        chiefs = int(self.has_chief)  # TensorFlow counts the ranks of each role from 0
+        roles = {"chief": list(self.addresses[:chiefs])} if chiefs else {}
+        roles["worker"] = list(self.addresses[chiefs:])
+        task = {"type": "worker", "index": self.index - chiefs}
+        if self.index < chiefs:
+            task = {"type": "chief", "index": 0}
+        return {"cluster": roles, "task": task}
 
 
 def resolve(
@@ -151,7 +133,7 @@ def resolve(
         if index is not None:
             came = f"--index={index} came without --hosts"
             raise _error(came, "both, or neither to use this machine alone", _HOSTS_EXAMPLE)
-        return Cluster.single()
+        return Cluster()
     cluster = Cluster.from_tf_config(environ[VARIABLE])
     addresses = cluster.addresses if hosts is None else _split_hosts(hosts)
     rank = cluster.index if index is None else index
@@ -191,7 +173,8 @@ def _parse(text: str) -> tuple[dict[str, list[object]], dict[str, object]]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise wrong(f"TF_CONFIG={_shown(text)} is not JSON ({error})", "a JSON object") from error
+        hint = "a JSON object (or no TF_CONFIG at all: `unset TF_CONFIG`)"
+        raise wrong(f"TF_CONFIG={_shown(text)} is not JSON ({error})", hint) from error
     cluster = content.get("cluster") if isinstance(content, dict) else None
     if not isinstance(cluster, dict) or not cluster:
         hint = "a JSON object with a 'cluster' of workers (or no TF_CONFIG: `unset TF_CONFIG`)"
@@ -217,13 +200,14 @@ def _parse(text: str) -> tuple[dict[str, list[object]], dict[str, object]]:
 def _split_hosts(hosts: str | Sequence[str]) -> tuple[str, ...]:
     parts = hosts.split(",") if isinstance(hosts, str) else hosts
     stripped = [part.strip() if isinstance(part, str) else part for part in parts]
-    return _check_addresses(stripped, "--hosts", _HOSTS_EXAMPLE)
+    return _check_addresses([] if stripped == [""] else stripped, "--hosts", _HOSTS_EXAMPLE)
 
 
 def _check_index(index: object, size: int, what: str, example: str) -> int:
     # bool is an int to Python, but true is no rank.
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < size:
-        raise _error(f"{what} is {_shown(index)}", f"a whole number from 0 to {size - 1}", example)
+        expected = f"a whole number from 0 to {size - 1}" if size > 1 else "0, the only worker's"
+        raise _error(f"{what} is {_shown(index)}", expected, example)
     return index
 
 
@@ -231,15 +215,37 @@ def _check_addresses(addresses: Sequence[object], source: str, example: str) -> 
     """Every address as it came, once each is `host:port` and none is there twice."""
     if not addresses:
         raise _error(f"{source} names no worker", "at least one host:port", example)
-    seen: dict[tuple[str, int], str] = {}
+    seen: set[tuple[str, int]] = set()
+    checked: list[str] = []
     for address in addresses:
-        if not isinstance(address, str):
-            raise _error(f"{source} has the address {_shown(address)}", "a text", example)
-        host, colon, port = address.rpartition(":")
-        problem = _host_problem(host) if colon else "has no port"
-        if not problem and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= 65535):
-            problem = f"has the port {port!r}, which is not a number from 1 to 65535"
-        if problem:
-            raise _error(f"{source} has the address {_shown(address)}, which {problem}",
-                         "host:port", example)
-        ...
+        problem = _address_problem(address) if isinstance(address, str) else "is no text"
+        if problem or not isinstance(address, str):
+            came = f"{source} has the address {_shown(address)}, which {problem}"
+            raise _error(came, "host:port, with IPv6 as [::1]:12345", example)
+        host, _, port = address.rpartition(":")
+        if (host.lower(), int(port)) in seen:
+            came = f"{source} names {address} twice"
+            raise _error(came, "a port of its own for every worker on a host", example)
+        seen.add((host.lower(), int(port)))
+        checked.append(address)
+    return tuple(checked)
+
+
+def _address_problem(address: str) -> str:
+    """What is wrong with a `host:port`, as the end of "which ..."; empty for a good one."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return "has no port"
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            ipaddress.IPv6Address(host[1:-1])
+        except ValueError:
+            return f"has {host!r} for an IPv6 address"
+    elif ":" in host:
+        return f"has a colon in its host {host!r}"
+    elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", host):
+        return f"has the host {host!r}, which is no name and no IP address"
+    # [0-9], because int() would also take signs, spaces and the digits of other scripts.
+    if not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= 65535):
+        return f"has the port {port!r}, which is not a number from 1 to 65535"
+    return ""

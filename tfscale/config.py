@@ -1,0 +1,135 @@
+"""What a run is asked to do: every number that changes its result, checked when it is made."""
+
+from dataclasses import asdict, dataclass
+
+OPTIMIZERS = ("sgd", "adamw", "lamb", "lars")
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
+WIRE_DTYPES = ("float32", "bfloat16", "float16")
+COLLECTIVES = ("auto", "nccl", "ring")
+
+_CHOICES = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+    "wire_dtype": WIRE_DTYPES,
+    "collectives": COLLECTIVES,
+}
+_AT_LEAST = {
+    "batch_size": 1,
+    "epochs": 1,
+    "base_batch_size": 1,
+    "accumulate_steps": 1,
+    "steps_per_execution": 0,
+    "devices": 0,
+    "steps_per_epoch": 0,
+    "seed": 0,
+}
+_ABOVE_ZERO = ("bucket_mb", "start_timeout")
+
+
+class ConfigError(ValueError):
+    """A run that cannot be done as asked: one line with what came, what was expected, what to do.
+
+    Trying again without a change cannot help, which tells it from every other failure.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that a run is asked to do, the same on every worker.
+
+    Args:
+        run_dir: the folder that the run writes to.
+        batch_size: global batch, in examples per step over all replicas.
+        epochs: passes over the training examples.
+        steps_per_epoch: steps of an epoch; 0 takes as many as the examples give.
+        learning_rate: peak learning rate for `base_batch_size` examples a step; it is scaled
+            linearly with the global batch. None takes the optimizer's default.
+        base_batch_size: global batch, in examples, that `learning_rate` is meant for.
+        optimizer: one of `OPTIMIZERS`; a model that comes compiled keeps its own.
+        schedule: "cosine" to zero or "constant", both after the warm-up.
+        warmup_fraction: share of all steps in which the learning rate rises from zero, 0 to 1.
+        momentum: of sgd and lars.
+        weight_decay: of every optimizer, not applied to biases and normalisation.
+        precision: Keras dtype policy.
+        seed: of weights, order of examples, augmentation and dropout.
+        wire_dtype: dtype of gradients while they travel; float32 sends them as they are.
+        bucket_mb: mebibytes of gradients that travel in one all-reduce.
+        accumulate_steps: micro-batches a step, with one all-reduce for all of them.
+        steps_per_execution: steps of one on-device loop; 0 lets it last about a second.
+        collectives: "nccl", "ring", or "auto" for nccl where there are GPUs.
+        devices: logical CPU devices of each worker; 0 uses the real devices.
+        start_timeout: seconds that the workers wait for each other at the start.
+        overwrite: whether an earlier run in `run_dir` may be replaced.
+        dataset_option: `NAME=VALUE` texts for the dataset file's constants.
+        model_option: `NAME=VALUE` texts for the model file's constants.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    run_dir: str
+    batch_size: int = 64
+    epochs: int = 1
+    steps_per_epoch: int = 0
+    learning_rate: float | None = None
+    base_batch_size: int = 256
+    optimizer: str = "sgd"
+    schedule: str = "cosine"
+    warmup_fraction: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    precision: str = "float32"
+    seed: int = 0
+    wire_dtype: str = "float32"
+    bucket_mb: float = 8.0
+    accumulate_steps: int = 1
+    steps_per_execution: int = 0
+    collectives: str = "auto"
+    devices: int = 0
+    start_timeout: float = 120.0
+    overwrite: bool = False
+    dataset_option: tuple[str, ...] = ()
+    model_option: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses the first value that cannot be meant."""
+        if not self.run_dir:
+            raise ConfigError("--run_dir is empty; expected a folder, e.g. --run_dir=runs/first")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                expected = ", ".join(choices)
+                raise ConfigError(
+                    f"--{name}={value} is unknown; expected one of {expected}. "
+                    f"Use for example --{name}={choices[0]}."
+                )
+        for name, least in _AT_LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(
+                    f"--{name}={value} is out of range; expected a whole number of at least "
+                    f"{least}. Use for example --{name}={max(least, 1)}."
+                )
+        for name in _ABOVE_ZERO:
+            value = getattr(self, name)
+            if not value > 0:
+                raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
+        for name in ("warmup_fraction", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ConfigError(f"--{name}={value} is out of range; expected 0 to 1.")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ConfigError(
+                f"--learning_rate={self.learning_rate} is out of range; expected more than 0."
+            )
+
+    @property
+    def bucket_bytes(self) -> int:
+        """Bytes of gradients that travel in one all-reduce."""
+        return int(self.bucket_mb * 2**20)
+
+    def as_dict(self) -> dict[str, object]:
+        """Every setting by its name, ready for JSON."""
+        return asdict(self)

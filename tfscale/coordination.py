@@ -1,0 +1,138 @@
+"""What workers tell each other beside gradients: facts at the start, a failure, and goodbye.
+
+TensorFlow's coordination service, which stands as soon as the strategy does, has a small store of
+keys that lives in worker 0. It works from a thread of its own while the main thread is blocked in
+a collective, so that one worker's failure ends the others with its reason and not with a timeout.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from tfscale.cluster import Cluster
+
+_FAILURE_KEY = "tfscale/failure"
+_FAREWELL_SECONDS = 3.0
+FAILURE_CODE = 1
+
+
+class Board:
+    """The workers' common notice board; with one worker nothing leaves the process.
+
+    Args:
+        cluster: who writes and who reads.
+        complain: gets the reason for which another worker's failure ends this one.
+    """
+
+    def __init__(self, cluster: Cluster, complain: Callable[[str], None]) -> None:
+        """Starts to watch for failures; the strategy has to stand already."""
+        self._cluster = cluster
+        self._complain = complain
+        self._store = context.context()
+        self._failing = threading.Event()
+        if cluster.num_workers > 1:
+            threading.Thread(target=self._watch, name="failure-watch", daemon=True).start()
+
+    def exchange(self, topic: str, text: str, timeout_seconds: float = 300.0) -> list[str]:
+        """Gives what every worker said about `topic`, in the order of the rank."""
+        if self._cluster.num_workers == 1:
+            return [text]
+        self._store.set_config_key_value(self._key(topic, self._cluster.index), text)
+        timeout = int(timeout_seconds * 1000)
+        return [
+            self._store.get_config_key_value(self._key(topic, rank), timeout)
+            for rank in range(self._cluster.num_workers)
+        ]
+
+    def say(self, topic: str, text: str) -> str:
+        """The chief's text about `topic`, on every worker; the others' own text is ignored."""
+        if self._cluster.num_workers == 1:
+            return text
+        if self._cluster.is_chief:
+            self._store.set_config_key_value(self._key(topic, 0), text)
+            return text
+        return str(self._store.get_config_key_value(self._key(topic, 0), 300_000))
+
+    def barrier(self, name: str, timeout_seconds: float = 600.0) -> None:
+        """Returns when every worker has come here."""
+        if self._cluster.num_workers > 1:
+            self._store.wait_at_barrier(f"tfscale/{name}", int(timeout_seconds * 1000))
+
+    @contextlib.contextmanager
+    def share_failures(self, describe: Callable[[Exception], tuple[str, int]]) -> Iterator[None]:
+        """Ends every worker with the first reason when the body fails on any of them.
+
+        Args:
+            describe: gives the one-line reason and the exit code of an error.
+
+        Raises:
+            SharedFailure: what the first failing worker said, also on that worker.
+        """
+        try:
+            yield
+        except Exception as error:
+            reason, code = describe(error)
+            if self._cluster.num_workers > 1:
+                reason, code = self._publish(reason, code)
+            raise SharedFailure(reason, code) from error
+
+    def _publish(self, reason: str, code: int) -> tuple[str, int]:
+        self._failing.set()
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            # The first to come here wins: the store refuses a second value for a key.
+            self._store.set_config_key_value(_FAILURE_KEY, f"{code} {reason}")
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            reason, code = _parse(self._store.get_config_key_value(_FAILURE_KEY, 2000))
+        self._say_goodbye()
+        return reason, code
+
+    def _watch(self) -> None:
+        try:
+            notice = self._store.get_config_key_value(_FAILURE_KEY, 0)
+        except (tf.errors.OpError, RuntimeError):
+            return  # The service has ended, which whoever is in a collective learns by itself.
+        if self._failing.is_set():
+            return  # The main thread has the same reason and ends by itself.
+        reason, code = _parse(notice)
+        self._complain(reason)
+        self._say_goodbye()
+        os._exit(code)
+
+    def _say_goodbye(self) -> None:
+        """Worker 0 holds the store, so it leaves when the others have read it."""
+        rank, num_workers = self._cluster.index, self._cluster.num_workers
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            self._store.set_config_key_value(self._key("goodbye", rank), "")
+            deadline = time.monotonic() + _FAREWELL_SECONDS
+            for other in range(1, num_workers if rank == 0 else 1):
+                left = max(1, int(1000 * (deadline - time.monotonic())))
+                self._store.get_config_key_value(self._key("goodbye", other), left)
+
+    @staticmethod
+    def _key(topic: str, rank: int) -> str:
+        return f"tfscale/{topic}/{rank}"
+
+
+class SharedFailure(Exception):  # noqa: N818 - it is what happened, and named so for the reader
+    """A run ended on every worker for one reason.
+
+    Args:
+        reason: one line.
+        code: exit code; 2 where trying again can't help.
+    """
+
+    def __init__(self, reason: str, code: int) -> None:
+        """Keeps both for the program that ends."""
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+def _parse(notice: str) -> tuple[str, int]:
+    code, _, reason = notice.partition(" ")
+    return reason, int(code)

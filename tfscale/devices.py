@@ -1,0 +1,109 @@
+"""This worker's devices, made ready before the first tensor exists.
+
+TensorFlow fixes memory growth, thread pools and logical devices when it makes its first tensor,
+and Keras fixes its backend when it is imported. So this module imports neither at its top.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+
+from tfscale.cluster import Cluster, write_tf_config
+from tfscale.config import Config, ConfigError
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What this worker computes on.
+
+    Args:
+        kind: "GPU" or "CPU".
+        count: devices, each of which holds a replica of the model.
+        names: what the hardware is called, for the reader.
+    """
+
+    kind: str
+    count: int
+    names: tuple[str, ...]
+
+
+def check_environment(environ: Mapping[str, str] = os.environ) -> None:
+    """Refuses settings under which Keras 3 on TensorFlow is not what gets imported.
+
+    Raises:
+        ConfigError: another backend, or Keras 2 in its place.
+    """
+    backend = environ.get("KERAS_BACKEND", "tensorflow")
+    if "keras" in sys.modules:
+        backend = sys.modules["keras"].config.backend()
+    if backend != "tensorflow":
+        raise ConfigError(
+            f"KERAS_BACKEND={backend} is set; expected tensorflow, which is what is distributed "
+            "here. Type: unset KERAS_BACKEND"
+        )
+    legacy = environ.get("TF_USE_LEGACY_KERAS", "")
+    if legacy.lower() not in ("", "0", "false"):
+        raise ConfigError(
+            f"TF_USE_LEGACY_KERAS={legacy} is set, which puts Keras 2 in the place of Keras 3; "
+            "expected it to be unset. Type: unset TF_USE_LEGACY_KERAS"
+        )
+
+
+def set_environment(cluster: Cluster, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Sets what TensorFlow and Keras read: once, when they are imported, or with the strategy."""
+    write_tf_config(cluster, environ)
+    # Without it a file in the user's home may name another backend.
+    environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # Each GPU gets launch threads of its own, so that input work can't delay a kernel's start.
+    environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
+
+
+def prepare(config: Config, cluster: Cluster) -> Devices:
+    """Claims this worker's devices and sets threads, precision and seed.
+
+    Args:
+        config: `devices` asks for logical CPU devices instead of the real ones.
+        cluster: how many workers share this host's cores.
+
+    Returns:
+        The devices that the strategy is to use.
+    """
+    import keras
+    import tensorflow as tf
+
+    # Workers of one host share its cores; more threads than cores only get in each other's way.
+    cores = max(1, (os.cpu_count() or 1) // cluster.workers_on_this_host)
+    tf.config.threading.set_inter_op_parallelism_threads(max(2, cores))
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    devices = _logical_cpus(config.devices) if config.devices else _physical_devices()
+    keras.config.set_dtype_policy(config.precision)
+    if config.precision == "float64":
+        # Inputs and metrics follow floatx, not the policy.
+        keras.config.set_floatx("float64")
+    keras.utils.set_random_seed(config.seed)
+    return devices
+
+
+def _physical_devices() -> Devices:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return Devices("CPU", 1, ("CPU",))
+    for gpu in gpus:
+        # Otherwise the first process takes the whole memory of every GPU.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return Devices("GPU", len(gpus), tuple(detail.get("device_name", "GPU") for detail in details))
+
+
+def _logical_cpus(count: int) -> Devices:
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * count
+    )
+    return Devices("CPU", count, ("CPU",) * count)

@@ -1,0 +1,550 @@
+"""Keras 3's `fit`, `evaluate` and `predict` on any number of workers and replicas.
+
+The one file that knows Keras internals; written for Keras 3.15.1. A model keeps its class and its
+methods: what is replaced, on this one object, are the functions that run steps, the iterator that
+feeds them, and the order of reduction and update in its optimizer. tests/test_distributed.py and
+tests/cluster compare each with plain Keras on one process.
+
+Training enters Python about once a second: a loop on the device takes many steps, in which nothing
+but gradients crosses workers. At its end, the boundary, one all-reduce carries metric totals, batch
+statistics and each worker's figures.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.backend.tensorflow import trainer as keras_trainer
+
+from tfscale.config import ConfigError
+from tfscale.dataset_file import one_line
+from tfscale.gradients import Accumulator, GradientReducer, apply_after_reduction
+from tfscale.metrics import MetricTotals, Packing
+from tfscale.pipeline import Input
+from tfscale.throughput import next_steps_per_call
+
+_EVALUATION_STEPS_PER_CALL = 64
+_MOST_STEPS_PER_CALL = 10_000
+_GOLDEN_RATIO_32 = 0x9E3779B9  # spreads consecutive numbers over the range of a uint32
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """What the last on-device loop of training measured, the same on every worker.
+
+    Args:
+        step: steps since the start of training, this loop's included.
+        steps: of this loop.
+        seconds: that the loop took on each worker, float64 (num_workers,).
+        input_wait_seconds: of these, spent waiting for input, float64 (num_workers,).
+        figures: what `measure` gave on each worker, float64 (num_workers, n).
+        is_warm: False for a loop that includes tracing.
+    """
+
+    step: int
+    steps: int
+    seconds: np.ndarray
+    input_wait_seconds: np.ndarray
+    figures: np.ndarray
+    is_warm: bool
+
+
+def _no_figures() -> list[float]:
+    return []
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How steps are run.
+
+    Args:
+        bucket_bytes: gradients that travel in one all-reduce.
+        wire_dtype: dtype of gradients while they travel.
+        accumulate_steps: micro-batches a step.
+        steps_per_execution: steps of an on-device loop, 0 to let it last about a second.
+        measure: gives this worker's figures, always equally many, once a boundary.
+    """
+
+    bucket_bytes: int = 8 * 2**20
+    wire_dtype: str = "float32"
+    accumulate_steps: int = 1
+    steps_per_execution: int = 0
+    measure: Callable[[], Sequence[float]] = field(default=_no_figures)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What Keras hands from its iterator to a step function: the input and how many steps."""
+
+    input: Input
+    steps: int
+
+    def __next__(self) -> "_Call":
+        """Gives itself: Keras's `predict` takes the next item and hands on what it gets."""
+        return self
+
+
+class DistributedModel:
+    """A compiled Keras model whose `fit`, `evaluate` and `predict` run on all replicas.
+
+    Args:
+        model: compiled, made in the strategy's scope.
+        strategy: of the job.
+        spec: structure, shapes and dtypes of one replica's `(x, y[, sample_weight])`.
+        options: how steps are run.
+        worker: global rank of this worker.
+        num_workers: of the job.
+        as_input: makes an evaluation `Input` of what a user hands to `evaluate` or `predict`.
+
+    Raises:
+        ConfigError: the model doesn't fit the data, or asks for what can't be distributed.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+        *,
+        spec: Any,  # noqa: ANN401 - the user's structure
+        options: StepOptions,
+        worker: int = 0,
+        num_workers: int = 1,
+        as_input: Callable[..., Input] | None = None,
+    ) -> None:
+        """Builds the model and its optimizer, and replaces what is replaced."""
+        self.model = model
+        self.boundary: Boundary | None = None
+        self.step = 0
+        self._strategy = strategy
+        self._options = options
+        self._worker = worker
+        self._num_workers = num_workers
+        self._as_input = as_input
+        self._steps_per_call = 1
+        self._is_warm = False
+        if model.run_eagerly:
+            raise ConfigError(
+                "The model is compiled with run_eagerly=True, which can't run on several replicas; "
+                "expected False. Leave it out of compile()."
+            )
+        self._build(spec)
+        self._totals = MetricTotals(model)
+        self._averaged = _statistics(model)
+        self._averaged_packing = Packing([variable.shape for variable in self._averaged])
+        self._accumulator = Accumulator(options.accumulate_steps)
+        reducer = GradientReducer(bucket_bytes=options.bucket_bytes, wire_dtype=options.wire_dtype)
+        apply_after_reduction(model.optimizer, reducer, self._accumulator)
+        _separate_random_states(model, strategy, worker)
+        self._train_loop = tf.function(self._train_steps, autograph=False)
+        self._test_loop = tf.function(self._test_steps, autograph=False)
+        self._predict_step = tf.function(self._predict_one_step, autograph=False)
+        self._install()
+
+    def _build(self, spec: Any) -> None:  # noqa: ANN401
+        """Builds from shapes: Keras would reduce a batch, which strings and integers don't take."""
+        try:
+            with self._strategy.scope():
+                self.model._symbolic_build(data_batch=spec)
+                if not self.model.optimizer.built:
+                    self.model.optimizer.build(self.model.trainable_variables)
+        except Exception as error:
+            raise ConfigError(
+                f"The model doesn't fit the data: {one_line(error)}. The data has (x, y) = "
+                f"{_shapes(spec)}; change the model's inputs and outputs, its loss, or preprocess."
+            ) from error
+
+    def _install(self) -> None:
+        model = self.model
+
+        def make_train_function(force: bool = False) -> None:
+            model.train_function = self._train_call
+
+        def make_test_function(force: bool = False) -> None:
+            model.test_function = self._test_call
+
+        def make_predict_function(force: bool = False) -> None:
+            model.predict_function = self._predict_call
+
+        model.make_train_function = make_train_function
+        model.make_test_function = make_test_function
+        model.make_predict_function = make_predict_function
+        # The model is built, and the logs that reach these are already those of all replicas.
+        model._maybe_symbolic_build = lambda *args, **kwargs: None
+        model._get_metrics_result_or_logs = lambda logs: logs
+        for name in ("fit", "evaluate", "predict"):
+            setattr(model, name, self._with_own_iterator(name, getattr(model, name)))
+
+    def _with_own_iterator(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Lets one of Keras's loops iterate over an `Input`, and over plain data through one."""
+
+        def run(x: Any = None, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            is_nested = kwargs.get("_use_cached_eval_dataset", False)
+            if not isinstance(x, Input) and not is_nested:
+                x, args, kwargs = self._converted(name, x, args, kwargs)
+            with _iterator_replaced(functools.partial(self._epochs, name)):
+                return method(x, *args, **kwargs)
+
+        return run
+
+    def _converted(
+        self,
+        name: str,
+        x: Any,  # noqa: ANN401
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> tuple[Input, tuple[Any, ...], dict[str, Any]]:
+        if name == "fit" or self._as_input is None:
+            raise TypeError(f"{name} takes a tfscale Input here; use tfscale.train for plain data.")
+        y, *rest = args or (kwargs.pop("y", None),)
+        weight = kwargs.pop("sample_weight", None)
+        kwargs.pop("batch_size", None)
+        steps = kwargs.pop("steps", None)
+        if rest:
+            raise TypeError(f"Give {name} everything after y by name.")
+        return self._as_input(x, y, weight, steps), (), kwargs
+
+    def _epochs(
+        self,
+        name: str,
+        x: Any = None,  # noqa: ANN401
+        steps_per_epoch: int | None = None,
+        class_weight: Any = None,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> "_Epochs":
+        """What Keras gets when it makes its iterator."""
+        if class_weight:
+            raise TypeError("class_weight belongs into the dataset file.")
+        # Within fit Keras makes the iterator of the validation too.
+        loop = "evaluate" if name == "fit" and x.is_evaluation else name
+        return _Epochs(
+            x, steps_per_epoch or x.steps, functools.partial(self._steps_of_next_call, loop)
+        )
+
+    def _steps_of_next_call(self, name: str) -> int:
+        """How many steps the next call takes, the same on every worker."""
+        by_method = {"fit": self._steps_per_call, "evaluate": _EVALUATION_STEPS_PER_CALL}
+        return by_method.get(name, 1)
+
+    # Training.
+
+    def _train_call(self, call: _Call) -> dict[str, Any]:
+        figures = tf.constant(list(self._options.measure()), tf.float64)
+        packed, rows, custom = self._train_loop(
+            call.input.iterator, tf.constant(call.steps), figures
+        )
+        matrix = rows.numpy()
+        self.step += call.steps
+        self.boundary = Boundary(
+            self.step, call.steps, matrix[:, 0], matrix[:, 1], matrix[:, 2:], self._is_warm
+        )
+        fixed = self._options.steps_per_execution
+        if fixed:
+            self._steps_per_call = fixed
+        elif self._is_warm:
+            slowest = float(self.boundary.seconds.max()) / call.steps
+            self._steps_per_call = next_steps_per_call(
+                self._steps_per_call, slowest, limit=_MOST_STEPS_PER_CALL
+            )
+        self._is_warm = True
+        if custom:
+            return {name: value.numpy().item() for name, value in custom.items()}
+        return self._totals.results(self._totals.packing.unpack(packed))
+
+    def _train_steps(
+        self,
+        iterator: Any,  # noqa: ANN401
+        steps: tf.Tensor,
+        figures: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """Takes `steps` steps, then exchanges what a boundary exchanges.
+
+        Returns:
+            Packed metric totals; float64 (num_workers, 2 + figures) with seconds, seconds of
+            waiting for input and each worker's figures; what a train_step of the user's own
+            returned, averaged over replicas, where it isn't the model's metrics.
+        """
+        started = tf.timestamp()
+        custom_names = self._custom_names(iterator)
+
+        def body(number: tf.Tensor, waited: tf.Tensor, custom: Any) -> Any:  # noqa: ANN401
+            before = tf.timestamp()
+            with tf.control_dependencies([before]):
+                batch = iterator.get_next()
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                after = tf.timestamp()
+            logs = self._strategy.run(self._replica_train_step, args=(batch,))
+            returned = {name: self._local_mean(logs[name]) for name in custom}
+            return number + 1, waited + (after - before), returned
+
+        with tf.control_dependencies([started]):
+            waited = tf.zeros([], tf.float64)
+        nothing = {name: tf.zeros([], tf.float64) for name in custom_names}
+        _, waited, custom = tf.while_loop(
+            lambda number, *_: number < steps,
+            body,
+            (tf.constant(0), waited, nothing),
+            parallel_iterations=1,
+        )
+        return self._exchange(started, waited, figures, custom)
+
+    def _replica_train_step(self, batch: Any) -> Any:  # noqa: ANN401
+        """One step of one replica: forward and backward of each micro-batch, then one update."""
+        count = self._accumulator.count
+        logs = None
+        for part in range(count):
+            with tf.control_dependencies(self._accumulator.dependencies):
+                logs = self.model.train_step(_part_of(batch, part, count))
+        return logs
+
+    def _custom_names(self, iterator: Any) -> list[str]:  # noqa: ANN401
+        """The logs of a user's own train_step, if they are something else than the metrics."""
+        stock = keras_trainer.TensorFlowTrainer.train_step
+        if getattr(type(self.model), "train_step", stock) is stock:
+            return []
+        with tf.Graph().as_default():
+            returned: list[str] = []
+
+            def trace(batch: Any) -> None:  # noqa: ANN401
+                logs = self._strategy.run(self._replica_train_step, args=(batch,))
+                returned.extend(logs)
+
+            spec = iterator.element_spec
+            tf.function(trace, autograph=False).get_concrete_function(spec)
+        names = [metric.name for metric in self.model.metrics]
+        return [] if set(returned) <= set(names) else sorted(set(returned))
+
+    def _local_mean(self, value: Any) -> tf.Tensor:  # noqa: ANN401
+        parts = self._strategy.experimental_local_results(value)
+        return tf.add_n([tf.cast(part, tf.float64) for part in parts]) / len(parts)
+
+    def _exchange(
+        self,
+        started: tf.Tensor,
+        waited: tf.Tensor,
+        figures: tf.Tensor,
+        custom: dict[str, tf.Tensor],
+    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """The boundary's one all-reduce."""
+        names = sorted(custom)
+        width = 2 + int(figures.shape[0])
+        parts = Packing(
+            [
+                [sum(self._totals.packing.sizes)],
+                [sum(self._averaged_packing.sizes)],
+                [self._num_workers, width],
+                [len(names)],
+            ]
+        )
+
+        def on_replica() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            replicas = context.num_replicas_in_sync
+            local = self._totals.local()
+            # The totals are read after the loop has written them, so the clock is read after both.
+            with tf.control_dependencies(local):
+                seconds = tf.timestamp() - started
+            row = tf.concat([tf.stack([seconds, waited]), figures], axis=0)
+            is_first = context.replica_id_in_sync_group % (replicas // self._num_workers) == 0
+            mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis]
+            rows = tf.where(is_first, mine * row, tf.zeros_like(mine * row))
+            statistics = [
+                tf.cast(tf.convert_to_tensor(variable.value), tf.float64) / replicas
+                for variable in self._averaged
+            ]
+            logs = [custom[name] / replicas for name in names]
+            packed = parts.pack(
+                [
+                    self._totals.packing.pack(local),
+                    self._averaged_packing.pack(statistics),
+                    rows,
+                    tf.stack(logs) if logs else tf.zeros([0], tf.float64),
+                ]
+            )
+            if replicas == 1:
+                return packed
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
+
+        summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+        totals, statistics, rows, logs = parts.unpack(summed)
+        self._assign_averages(statistics)
+        return totals, rows, {name: logs[number] for number, name in enumerate(names)}
+
+    def _assign_averages(self, packed: tf.Tensor) -> None:
+        """Gives every replica the mean of the batch statistics, for evaluation and saving."""
+        if self._strategy.num_replicas_in_sync == 1:
+            return
+        averages = self._averaged_packing.unpack(packed)
+        for variable, average in zip(self._averaged, averages, strict=True):
+            for component in self._strategy.experimental_local_results(variable.value):
+                component.assign(tf.cast(average, component.dtype))
+
+    # Evaluation.
+
+    def _test_call(self, call: _Call) -> dict[str, Any]:
+        packed, seen = self._test_loop(call.input.iterator, tf.constant(call.steps))
+        if call.input.steps is None and seen.numpy() == 0:
+            raise StopIteration
+        return self._totals.results(self._totals.packing.unpack(packed))
+
+    def _test_steps(self, iterator: Any, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:  # noqa: ANN401
+        """Evaluates `steps` steps; gives packed metric totals and the examples of all replicas."""
+
+        def body(number: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            counts = self._strategy.run(self._replica_test_step, args=(iterator.get_next(),))
+            local = tf.add_n(list(self._strategy.experimental_local_results(counts)))
+            return number + 1, seen + tf.cast(local, tf.float64)
+
+        _, seen = tf.while_loop(
+            lambda number, _: number < steps,
+            body,
+            (tf.constant(0), tf.zeros([], tf.float64)),
+            parallel_iterations=1,
+        )
+
+        def on_replica() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            local_replicas = context.num_replicas_in_sync // self._num_workers
+            packed = tf.concat(
+                [self._totals.packing.pack(self._totals.local()), [seen / local_replicas]], axis=0
+            )
+            if context.num_replicas_in_sync == 1:
+                return packed
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
+
+        summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+        return summed[:-1], summed[-1]
+
+    def _replica_test_step(self, element: Any) -> tf.Tensor:  # noqa: ANN401
+        """Evaluates the rows of a replica batch that aren't padding; gives their number."""
+        index, batch = element
+        count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
+
+        def evaluated() -> tf.Tensor:
+            self.model.test_step(tf.nest.map_structure(lambda leaf: leaf[:count], batch))
+            return tf.constant(0)
+
+        # A replica without a row must not run at all: the mean of nothing is not a number.
+        tf.cond(count > 0, evaluated, lambda: tf.constant(0))
+        return count
+
+    # Prediction.
+
+    def _predict_call(self, calls: list[_Call]) -> Any:  # noqa: ANN401
+        index, outputs = self._predict_step(calls[0].input.iterator)
+        rows = np.flatnonzero(index.numpy() >= 0)
+        # Replicas are gathered in no particular order; the index gives it back.
+        rows = rows[np.argsort(index.numpy()[rows], kind="stable")]
+        return keras.tree.map_structure(lambda leaf: tf.gather(leaf, rows), outputs)
+
+    def _predict_one_step(self, iterator: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
+        def on_replica(element: Any) -> Any:  # noqa: ANN401
+            index, batch = element
+            context = tf.distribute.get_replica_context()
+            outputs = self.model.predict_step(batch)
+            if context.num_replicas_in_sync == 1:
+                return index, outputs
+            return keras.tree.map_structure(
+                lambda leaf: context.all_gather(leaf, axis=0), (index, outputs)
+            )
+
+        gathered = self._strategy.run(on_replica, args=(iterator.get_next(),))
+        result: tuple[tf.Tensor, Any] = keras.tree.map_structure(
+            lambda leaf: self._strategy.experimental_local_results(leaf)[0], gathered
+        )
+        return result
+
+
+class _Epochs:
+    """Stands where Keras expects its `TFEpochIterator`: steps of an `Input`, many a call."""
+
+    def __init__(
+        self, source: Input, steps: int | None, steps_of_next_call: Callable[[], int]
+    ) -> None:
+        self.num_batches = steps
+        self._source = source
+        self._steps_of_next_call = steps_of_next_call
+
+    def reset(self) -> None:
+        """Does nothing: the one iterator goes on where it is."""
+
+    def __iter__(self) -> Iterator[tuple[int, int, Any]]:
+        done = 0
+        self._source.start()
+        try:
+            while self.num_batches is None or done < self.num_batches:
+                steps = self._steps_of_next_call()
+                if self.num_batches is not None:
+                    steps = min(steps, self.num_batches - done)
+                yield done, done + steps - 1, _Call(self._source, steps)
+                done += steps
+        finally:
+            if self._source.is_evaluation and done != self._source.steps:
+                self._source.rewind()
+
+    @contextlib.contextmanager
+    def catch_stop_iteration(self) -> Iterator[None]:
+        """Ends a stream quietly: how long it is was not known."""
+        with contextlib.suppress(StopIteration):
+            yield
+
+
+@contextlib.contextmanager
+def _iterator_replaced(replacement: Callable[..., Any]) -> Iterator[None]:
+    """Makes Keras's loops use `replacement` where they make a `TFEpochIterator`."""
+    original = keras_trainer.TFEpochIterator
+    keras_trainer.TFEpochIterator = replacement
+    try:
+        yield
+    finally:
+        keras_trainer.TFEpochIterator = original
+
+
+def _part_of(batch: Any, part: int, count: int) -> Any:  # noqa: ANN401
+    """One of `count` equal slices of a replica batch."""
+    if count == 1:
+        return batch
+
+    def slice_of(leaf: tf.Tensor) -> tf.Tensor:
+        size = leaf.shape[0] // count
+        return leaf[part * size : (part + 1) * size]
+
+    return tf.nest.map_structure(slice_of, batch)
+
+
+def _statistics(model: keras.Model) -> list[Any]:
+    """The float variables that replicas update by themselves, such as batch statistics."""
+    return [
+        variable
+        for variable in model.non_trainable_variables
+        if tf.as_dtype(variable.dtype).is_floating
+        and not any(variable is metric for metric in model.metrics_variables)
+    ]
+
+
+def _separate_random_states(
+    model: keras.Model, strategy: tf.distribute.Strategy, worker: int
+) -> None:
+    """Gives every replica a random state of its own: dropout must differ between them.
+
+    Replica 0 keeps the state it has, so that one replica trains as without a strategy.
+    """
+    for variable in model.non_trainable_variables:
+        if tf.as_dtype(variable.dtype) != tf.uint32 or variable.shape != (2,):
+            continue
+        components = strategy.experimental_local_results(variable.value)
+        for local, component in enumerate(components):
+            replica = worker * len(components) + local
+            seed = (int(component.numpy()[0]) + replica * _GOLDEN_RATIO_32) % 2**32
+            component.assign([seed, int(component.numpy()[1])])
+
+
+def _shapes(spec: Any) -> str:  # noqa: ANN401
+    shown = tf.nest.map_structure(
+        lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape[1:])}", spec[:2]
+    )
+    return str(shown).replace("'", "")

@@ -1,0 +1,421 @@
+"""From records to the batches of this worker's replicas.
+
+Each worker takes its share first and does expensive work only on that. Evaluation pads the last
+step, so that every replica has the same shapes and each example is seen exactly once; an index of
+-1 marks a padded row.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfscale.config import ConfigError
+from tfscale.dataset_file import DatasetFile, one_line
+from tfscale.records import Records, example_function, weight_function
+from tfscale.sharding import Sharding, shuffled
+
+_SHUFFLE_BUFFER = 10_000
+_FILES_AT_ONCE = 4
+_PREFETCHED_STEPS = 2
+
+
+class Input:
+    """The batches of this worker, over and over from one live iterator.
+
+    Deleting a tf.data iterator can block for seconds, and making one costs a call on every worker,
+    so there is one for the whole job.
+
+    Args:
+        make: gives this worker's endless dataset of replica batches, replica by replica.
+        strategy: whose replicas take them.
+        steps: global batches until all examples have been seen; None for a stream whose end
+            only shows when it comes.
+        spec: structure, shapes (replica batch first) and dtypes of one replica's `(x, y[, w])`.
+        description: what each worker reads, for the plan.
+        num_examples: in one pass, or None.
+        is_evaluation: whether its elements are `(index, example)`, each example once.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], tf.data.Dataset],
+        strategy: tf.distribute.Strategy,
+        *,
+        steps: int | None,
+        spec: Any,  # noqa: ANN401 - the user's structure
+        description: str,
+        num_examples: int | None,
+        is_evaluation: bool,
+    ) -> None:
+        """Makes no iterator yet."""
+        self.is_evaluation = is_evaluation
+        self._make = make
+        self._strategy = strategy
+        self.steps = steps
+        self.spec = spec
+        self.description = description
+        self.num_examples = num_examples
+        self.iterator: Any = None
+
+    def start(self) -> None:
+        """Makes the live iterator, if there is none or the last one was stopped half-way."""
+        if self.iterator is None:
+            # Inside the strategy's scope a second application would nest; it needs none.
+            distributed = self._strategy.distribute_datasets_from_function(lambda _: self._make())
+            self.iterator = iter(distributed)
+
+    def rewind(self) -> None:
+        """Starts over with the next `start`."""
+        self.iterator = None
+
+
+def training_input(
+    dataset: DatasetFile,
+    records: Records,
+    sharding: Sharding,
+    strategy: tf.distribute.Strategy,
+    *,
+    seed: int,
+    steps_per_epoch: int = 0,
+) -> Input:
+    """The endless training batches.
+
+    Args:
+        dataset: says how a record becomes an example.
+        records: of the train split.
+        sharding: this worker's share.
+        strategy: whose replicas take the batches.
+        seed: of the order and of augmentation.
+        steps_per_epoch: steps of an epoch, 0 for as many as there are examples for.
+
+    Raises:
+        ConfigError: too few examples, or an unknown number of them and no `steps_per_epoch`.
+    """
+    steps = steps_per_epoch or _steps_of(records, dataset, sharding)
+    make_example = example_function(dataset, training=True, seed=seed)
+    spec, finish = _example_spec(dataset, records, make_example, training=True)
+
+    def one(record: Any, index: tf.Tensor, epoch: tf.Tensor) -> Any:  # noqa: ANN401
+        return finish(make_example(record, index, epoch), index)
+
+    if dataset.read is None and records.is_enumerable:
+        examples = _enumerated_examples(
+            records, sharding, seed=seed, one=one, at_once=_can_be_taken_at_once(dataset, records)
+        )
+    else:
+        examples = _streamed_examples(dataset, records, sharding, seed=seed, one=one)
+    return Input(
+        lambda: _with_options(examples().prefetch(_PREFETCHED_STEPS * sharding.local_replicas)),
+        strategy,
+        steps=steps,
+        spec=_batched_spec(spec, sharding.replica_batch),
+        description=_describe(dataset, records, sharding),
+        num_examples=None if dataset.read else records.num_records,
+        is_evaluation=False,
+    )
+
+
+def evaluation_input(
+    dataset: DatasetFile,
+    records: Records,
+    sharding: Sharding,
+    strategy: tf.distribute.Strategy,
+    *,
+    seed: int = 0,
+) -> Input:
+    """Batches `(index, example)` in which every example of a split occurs exactly once.
+
+    `index` is int64 (replica_batch,), in the order of the split; -1 marks padding.
+
+    Raises:
+        ConfigError: the split never ends.
+    """
+    if records.is_infinite:
+        raise ConfigError(
+            f"{records.name} never ends, so it can't be evaluated as a whole; expected a finite "
+            "split. Add .take(...)."
+        )
+    make_example = example_function(dataset, training=False, seed=seed)
+    spec, finish = _example_spec(dataset, records, make_example, training=False)
+    steps, size = None, None
+    if dataset.read is None and records.is_enumerable and records.num_records:
+        size = records.num_records
+        steps = -(-size // sharding.global_batch)
+
+    def one(record: Any, index: tf.Tensor) -> Any:  # noqa: ANN401
+        return index, finish(make_example(record, index, tf.constant(0, tf.int64)), index)
+
+    def enumerated() -> tf.data.Dataset:
+        numbers = tf.data.Dataset.range((steps or 0) * sharding.local_replicas).repeat()
+        positions = numbers.map(sharding.positions).unbatch()
+
+        def padded(position: tf.Tensor) -> Any:  # noqa: ANN401
+            # The last record stands in for the padding: any record that works would do.
+            inside = tf.minimum(position, tf.constant((size or 1) - 1, tf.int64))
+            _, example = one(records.at(inside), inside)
+            return tf.where(position < (size or 1), position, tf.constant(-1, tf.int64)), example
+
+        return positions.map(padded, num_parallel_calls=_parallelism(), deterministic=True)
+
+    def streamed() -> tf.data.Dataset:
+        padding = tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)
+        padding_rows = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), padding)).repeat()
+        own = _own_records(dataset, records, sharding).enumerate()
+        return own.map(
+            lambda number, record: one(record, number * sharding.num_workers + sharding.worker),
+            num_parallel_calls=_parallelism(),
+            deterministic=True,
+        ).concatenate(padding_rows)
+
+    rows = enumerated if steps else streamed
+    return Input(
+        lambda: _with_options(
+            rows()
+            .batch(sharding.replica_batch, drop_remainder=True)
+            .prefetch(_PREFETCHED_STEPS * sharding.local_replicas)
+        ),
+        strategy,
+        steps=steps,
+        spec=_batched_spec(spec, sharding.replica_batch),
+        description=_describe(dataset, records, sharding),
+        num_examples=size,
+        is_evaluation=True,
+    )
+
+
+def _steps_of(records: Records, dataset: DatasetFile, sharding: Sharding) -> int:
+    if dataset.read is not None or records.num_records is None:
+        raise ConfigError(
+            f"{records.name} doesn't say how many examples it has; expected --steps_per_epoch "
+            "with it. Use for example --steps_per_epoch=1000."
+        )
+    if records.num_records < sharding.global_batch:
+        least = sharding.num_replicas
+        fitting = records.num_records // least * least
+        advice = (
+            f"Use a smaller batch, for example --batch_size={fitting}."
+            if fitting
+            else f"Use at most {records.num_records} replicas, or more examples."
+        )
+        raise ConfigError(
+            f"{records.name} has {records.num_records} examples, fewer than the "
+            f"{sharding.global_batch} of one step on {least} replicas. {advice}"
+        )
+    return records.num_records // sharding.global_batch
+
+
+def _can_be_taken_at_once(dataset: DatasetFile, records: Records) -> bool:
+    return (
+        dataset.preprocess is None and dataset.class_weight is None and records.has_fixed_shapes
+    )
+
+
+def _enumerated_examples(
+    records: Records,
+    sharding: Sharding,
+    *,
+    seed: int,
+    one: Callable[..., Any],
+    at_once: bool,
+) -> Callable[[], tf.data.Dataset]:
+    """Replica batches from slices of the one global order."""
+
+    def order(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return shuffled(
+            sharding.positions(number),
+            num_examples=int(records.num_records or 0),
+            global_batch=sharding.global_batch,
+            seed=seed,
+        )
+
+    def make() -> tf.data.Dataset:
+        slices = tf.data.Dataset.counter().map(order)
+        if at_once:
+            return slices.map(lambda index, _: records.at(index))
+        return (
+            slices.unbatch()
+            .map(
+                lambda index, epoch: one(records.at(index), index, epoch),
+                num_parallel_calls=_parallelism(),
+                deterministic=True,
+            )
+            .batch(sharding.replica_batch, drop_remainder=True)
+        )
+
+    return make
+
+
+def _streamed_examples(
+    dataset: DatasetFile,
+    records: Records,
+    sharding: Sharding,
+    *,
+    seed: int,
+    one: Callable[..., Any],
+) -> Callable[[], tf.data.Dataset]:
+    """Replica batches from this worker's part of a stream, shuffled within a buffer."""
+
+    def make() -> tf.data.Dataset:
+        own = _own_records(dataset, records, sharding, endless=True, seed=seed)
+        numbered = own.shuffle(_SHUFFLE_BUFFER, seed=seed + sharding.worker).enumerate()
+        # A stream has no index; a number of its own for each record is what augmentation needs.
+        return numbered.map(
+            lambda number, record: one(
+                record, number * sharding.num_workers + sharding.worker, tf.constant(0, tf.int64)
+            ),
+            num_parallel_calls=_parallelism(),
+            deterministic=True,
+        ).batch(sharding.replica_batch, drop_remainder=True)
+
+    return make
+
+
+def _own_records(
+    dataset: DatasetFile,
+    records: Records,
+    sharding: Sharding,
+    *,
+    endless: bool = False,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """This worker's part of a stream: its own files where there are enough, else every n-th."""
+    workers, worker = sharding.num_workers, sharding.worker
+    if dataset.read is None:
+        stream = records.stream.shard(workers, worker)
+        return stream.repeat() if endless else stream
+    if not records.is_enumerable or not records.num_records:
+        raise ConfigError(
+            f"{records.name} must list its files for read(); expected a dataset of known, small "
+            "size. Give it for example with tf.data.Dataset.from_tensor_slices(names)."
+        )
+    count = records.num_records
+    by_file = count >= workers
+    share = (workers, worker) if by_file else (1, 0)
+    if endless:
+        numbers = tf.data.Dataset.counter().shard(*share)
+
+        def file_at(number: tf.Tensor) -> Any:  # noqa: ANN401
+            index, _ = shuffled(number[tf.newaxis], num_examples=count, global_batch=1, seed=seed)
+            return records.at(index[0])
+
+        files = numbers.map(file_at)
+    else:
+        files = tf.data.Dataset.range(count).shard(*share).map(records.at)
+    read = files.interleave(
+        dataset.read,
+        cycle_length=max(1, min(_FILES_AT_ONCE, count // workers)),
+        num_parallel_calls=_parallelism(),
+        deterministic=True,
+    )
+    return read if by_file else read.shard(workers, worker)
+
+
+def _example_spec(
+    dataset: DatasetFile,
+    records: Records,
+    make_example: Callable[..., Any],
+    *,
+    training: bool,
+) -> tuple[Any, Callable[[Any, tf.Tensor], Any]]:
+    """Shapes and dtypes of one example, and what holds every other example to them.
+
+    Makes the first example, so that a mistake in `preprocess` shows before anything is trained.
+    """
+    weigh = weight_function(dataset) if training else lambda example: example
+    call = f"{dataset.name}: preprocess" if dataset.preprocess else records.name
+
+    def finished(record: Any) -> Any:  # noqa: ANN401
+        zero = tf.constant(0, tf.int64)
+        example = make_example(record, zero, zero)
+        if not isinstance(example, tuple) or len(example) not in (2, 3):
+            raise ConfigError(
+                f"{call} gives {_kind(example)}; expected (x, y) or (x, y, sample_weight)."
+            )
+        return weigh(example)
+
+    source = records.stream
+    if dataset.read is not None:
+        source = source.flat_map(dataset.read)
+    try:
+        examples = _with_options(source.take(1).map(finished))
+        first = next(iter(examples))
+    except ConfigError:
+        raise
+    except StopIteration as error:
+        raise ConfigError(f"{records.name} is empty; expected at least one record.") from error
+    except Exception as error:
+        raise ConfigError(f"{call} raised {one_line(error)}") from error
+    spec = tf.nest.map_structure(
+        lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), first
+    )
+
+    def finish(example: Any, index: tf.Tensor) -> Any:  # noqa: ANN401
+        return tf.nest.map_structure(
+            lambda leaf, expected: _with_shape(leaf, expected.shape, index, call),
+            weigh(example),
+            spec,
+        )
+
+    return spec, finish
+
+
+def _with_shape(
+    leaf: tf.Tensor, expected: tf.TensorShape, index: tf.Tensor, call: str
+) -> tf.Tensor:
+    if leaf.shape.is_fully_defined() and leaf.shape == expected:
+        return leaf
+    if leaf.shape.rank not in (None, expected.rank):
+        raise ConfigError(f"{call} gives {leaf.shape} where the first example has {expected}.")
+    same = tf.debugging.Assert(
+        tf.reduce_all(tf.equal(tf.shape(leaf), expected.as_list())),
+        [
+            f"{call} gives examples whose shapes differ: the first one has {expected}, number",
+            index,
+            "has",
+            tf.shape(leaf),
+            "; expected the same shape for all. Resize or pad in preprocess.",
+        ],
+    )
+    with tf.control_dependencies([same]):
+        return tf.ensure_shape(tf.identity(leaf), expected)
+
+
+def _kind(example: Any) -> str:  # noqa: ANN401
+    if isinstance(example, tuple):
+        return f"a tuple of {len(example)}"
+    return f"a {type(example).__name__}"
+
+
+def _batched_spec(spec: Any, batch: int) -> Any:  # noqa: ANN401
+    return tf.nest.map_structure(
+        lambda leaf: tf.TensorSpec([batch, *leaf.shape], leaf.dtype), spec
+    )
+
+
+def _parallelism() -> int:
+    return max(2, os.cpu_count() or 1)
+
+
+def _with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Switches off what would choose by itself: the parallelism is given, the shards are made.
+
+    Autotune's thread can hold up the end of an iterator for many seconds.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.with_options(options)
+
+
+def _describe(dataset: DatasetFile, records: Records, sharding: Sharding) -> str:
+    if dataset.read is None and records.is_enumerable:
+        return (
+            f"{records.num_records} records, in an order of seed and epoch alone; each worker takes "
+            f"{sharding.worker_batch} of the {sharding.global_batch} of each step"
+        )
+    if dataset.read is not None and (records.num_records or 0) >= sharding.num_workers:
+        return f"{records.num_records} files; each worker reads its own, shuffled within a buffer"
+    return "a stream; each worker takes every n-th record, shuffled within a buffer"

@@ -1,0 +1,194 @@
+"""The records of a split, each reachable by its index, and how one becomes an example.
+
+Records are cheap by contract (file names, small arrays, bytes), so a worker holds all of them
+once and takes the ones of its share by index, before any expensive work. Where they are too many
+or can't be counted, they stay a stream, of which each worker reads its own part.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfscale.config import ConfigError
+from tfscale.dataset_file import DatasetFile, load_split, one_line
+
+MEMORY_BUDGET_BYTES = 2**30
+_READ_AHEAD = 1024
+
+
+@dataclass(frozen=True)
+class Records:
+    """One split.
+
+    Args:
+        name: file and split, for messages.
+        stream: the records as the user gave them.
+        num_records: how many, or None where that isn't known.
+        leaves: the flattened records stacked, each (num_records, ...), a leaf whose shape
+            differs from record to record serialized; None for a stream.
+        is_infinite: whether the stream never ends.
+    """
+
+    name: str
+    stream: tf.data.Dataset
+    num_records: int | None
+    leaves: tuple[tf.Tensor, ...] | None
+    is_infinite: bool = False
+
+    @property
+    def is_enumerable(self) -> bool:
+        """Whether each record can be had by its index."""
+        return self.leaves is not None
+
+    def at(self, index: tf.Tensor) -> Any:  # noqa: ANN401 - the user's structure
+        """The record, or records, at an int64 index (scalar or vector) of an enumerable split."""
+        if self.leaves is None:
+            raise TypeError(f"{self.name} is a stream: its records have no index.")
+        specs = tf.nest.flatten(self.stream.element_spec)
+        gathered = []
+        for leaf, spec in zip(self.leaves, specs, strict=True):
+            value = tf.gather(leaf, index)
+            if _is_serialized(spec):
+                value = tf.ensure_shape(tf.io.parse_tensor(value, spec.dtype), spec.shape)
+            gathered.append(value)
+        return tf.nest.pack_sequence_as(self.stream.element_spec, gathered)
+
+    @property
+    def has_fixed_shapes(self) -> bool:
+        """Whether several records can be taken at once."""
+        return not any(_is_serialized(spec) for spec in tf.nest.flatten(self.stream.element_spec))
+
+
+def read_records(dataset: DatasetFile, split: str) -> Records | None:
+    """Loads a split and, where it is small enough, enumerates its records.
+
+    Args:
+        dataset: the user's file.
+        split: its name.
+
+    Returns:
+        The records, or None where there is no such split.
+
+    Raises:
+        ConfigError: `load` or one of its records failed, or there is none.
+    """
+    records = load_split(dataset, split)
+    if records is None:
+        return None
+    return enumerate_records(f"{dataset.name}: load({split!r})", records)
+
+
+def enumerate_records(
+    name: str, records: tf.data.Dataset, *, budget_bytes: float = MEMORY_BUDGET_BYTES
+) -> Records:
+    """Holds the records of a dataset, if their number is known and they fit the budget."""
+    cardinality = int(records.cardinality())
+    if cardinality < 0:
+        return Records(name, records, None, None, cardinality == tf.data.INFINITE_CARDINALITY)
+    specs = tf.nest.flatten(records.element_spec)
+    if not all(isinstance(spec, tf.TensorSpec) for spec in specs):
+        raise ConfigError(
+            f"{name} gives sparse or ragged records ({records.element_spec}); expected dense "
+            "tensors. Make them dense, or keep the file's name and decode it in preprocess."
+        )
+    try:
+        leaves = _materialize(records, cardinality, budget_bytes)
+    except Exception as error:
+        raise ConfigError(f"{name} failed while its records were read: {one_line(error)}") from error
+    return Records(name, records, cardinality, leaves)
+
+
+def _is_serialized(spec: tf.TensorSpec) -> bool:
+    return not spec.shape.is_fully_defined()
+
+
+def _materialize(
+    records: tf.data.Dataset, count: int, budget_bytes: float
+) -> tuple[tf.Tensor, ...] | None:
+    """All records as stacked tensors, or None as soon as they turn out to be too large."""
+    specs = tf.nest.flatten(records.element_spec)
+
+    def stackable(*record: Any) -> tuple[tf.Tensor, ...]:  # noqa: ANN401
+        leaves = tf.nest.flatten(record)
+        return tuple(
+            tf.io.serialize_tensor(leaf) if _is_serialized(spec) else leaf
+            for leaf, spec in zip(leaves, specs, strict=True)
+        )
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    batches = records.map(stackable).batch(_READ_AHEAD).with_options(options)
+    parts: list[tuple[np.ndarray, ...]] = []
+    seen_bytes = 0
+    for batch in batches:
+        parts.append(tuple(leaf.numpy() for leaf in batch))
+        seen_bytes += sum(_size_bytes(leaf) for leaf in parts[-1])
+        # The first records tell how large all of them will be: no need to read on to find out.
+        if seen_bytes / min(count, len(parts) * _READ_AHEAD) * count > budget_bytes:
+            return None
+    with tf.device("CPU:0"):  # never a copy on a GPU
+        return tuple(tf.constant(np.concatenate(leaf)) for leaf in zip(*parts, strict=True))
+
+
+def _size_bytes(array: np.ndarray) -> int:
+    if array.dtype == object:
+        return sum(len(text) for text in array.ravel())
+    return int(array.nbytes)
+
+
+Preprocess = Callable[[Any, tf.Tensor, tf.Tensor], Any]
+
+
+def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Preprocess:
+    """What makes `(x, y)` or `(x, y, sample_weight)` of a record, its index and its epoch.
+
+    The seed that `preprocess` may ask for is a function of run seed, epoch and index alone, so
+    that augmentation doesn't depend on the number of workers or on where a run was resumed.
+    """
+
+    def example(record: Any, index: tf.Tensor, epoch: tf.Tensor) -> Any:  # noqa: ANN401
+        if dataset.preprocess is None:
+            return record
+        if not dataset.preprocess_takes_seed:
+            return dataset.preprocess(record, training)
+        fold_in = tf.random.experimental.stateless_fold_in
+        own = fold_in(fold_in(tf.constant([seed, 0], tf.int32), epoch), index)
+        return dataset.preprocess(record, training, seed=own)
+
+    return example
+
+
+def weight_function(dataset: DatasetFile) -> Callable[[Any], Any]:
+    """What adds the weight of each example's class, where the dataset file has `class_weight`."""
+    table = dataset.class_weight
+    if table is None:
+        return lambda example: example
+
+    def weighted(example: Any) -> Any:  # noqa: ANN401
+        x, y, *given = example
+        if isinstance(y, dict):
+            weights = {
+                name: _weight_of(label, table.get(name, {}))
+                for name, label in y.items()
+            }
+        else:
+            weights = _weight_of(y, table)
+        for also in given:
+            beside = also if isinstance(also, dict) else tf.nest.map_structure(lambda _: also, y)  # noqa: B023
+            weights = tf.nest.map_structure(
+                lambda own, other: own * tf.cast(other, tf.float32), weights, beside
+            )
+        return x, y, weights
+
+    return weighted
+
+
+def _weight_of(label: tf.Tensor, table: Any) -> tf.Tensor:  # noqa: ANN401
+    classes = label if label.shape.rank == 0 else tf.argmax(label, axis=-1)
+    size = max(table, default=0) + 1
+    weights = tf.constant([float(table.get(number, 1.0)) for number in range(size)])
+    classes = tf.cast(classes, tf.int64)
+    return tf.where(classes < size, tf.gather(weights, tf.minimum(classes, size - 1)), 1.0)
