@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module imports from its own floor (without a cycle) and from those below it. A package such as
 # callbacks/ is one room. A new module gets its floor here, and its place on the README's map.
 FLOORS = (
-    ("config", "cluster", "throughput", "userfiles", "terminal"),
+    ("config", "cluster", "throughput", "userfiles", "failures", "terminal", "host"),
     (
         "devices",
         "strategy",
@@ -24,9 +24,9 @@ FLOORS = (
         "gradients",
         "schedules",
     ),
-    ("distributed", "metrics"),
+    ("model_file", "objectives", "metrics", "distributed"),
     ("callbacks", "reports", "run_directory", "export"),
-    ("train", "__init__"),
+    ("training", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MAY_READ_THE_ENVIRONMENT = {"cluster", "devices"}

@@ -15,10 +15,10 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from tfscale.cluster import Cluster
+from tfscale.failures import SharedFailure, describe_failure
 
 _FAILURE_KEY = "tfscale/failure"
 _FAREWELL_SECONDS = 3.0
-FAILURE_CODE = 1
 
 
 class Board:
@@ -63,12 +63,19 @@ class Board:
         if self._cluster.num_workers > 1:
             self._store.wait_at_barrier(f"tfscale/{name}", int(timeout_seconds * 1000))
 
-    @contextlib.contextmanager
-    def share_failures(self, describe: Callable[[Exception], tuple[str, int]]) -> Iterator[None]:
-        """Ends every worker with the first reason when the body fails on any of them.
+    def leave(self) -> None:
+        """Returns when every worker has come here and the store is no longer needed.
 
-        Args:
-            describe: gives the one-line reason and the exit code of an error.
+        A worker that just ended would count as dead for those that still save.
+        """
+        self._failing.set()
+        self.barrier("end")
+        if self._cluster.num_workers > 1:
+            self._say_goodbye()
+
+    @contextlib.contextmanager
+    def share_failures(self) -> Iterator[None]:
+        """Ends every worker with the first reason when the body fails on any of them.
 
         Raises:
             SharedFailure: what the first failing worker said, also on that worker.
@@ -76,10 +83,9 @@ class Board:
         try:
             yield
         except Exception as error:
-            reason, code = describe(error)
-            if self._cluster.num_workers > 1:
-                reason, code = self._publish(reason, code)
-            raise SharedFailure(reason, code) from error
+            if self._cluster.num_workers == 1:
+                raise
+            raise SharedFailure(*self._publish(*describe_failure(error))) from error
 
     def _publish(self, reason: str, code: int) -> tuple[str, int]:
         self._failing.set()
@@ -116,21 +122,6 @@ class Board:
     @staticmethod
     def _key(topic: str, rank: int) -> str:
         return f"tfscale/{topic}/{rank}"
-
-
-class SharedFailure(Exception):  # noqa: N818 - it is what happened, and named so for the reader
-    """A run ended on every worker for one reason.
-
-    Args:
-        reason: one line.
-        code: exit code; 2 where trying again can't help.
-    """
-
-    def __init__(self, reason: str, code: int) -> None:
-        """Keeps both for the program that ends."""
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
 
 
 def _parse(notice: str) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfscale.config import ConfigError
+from tfscale.failures import one_line
 from tfscale.userfiles import load_module, require_function
 
 TASKS = ("classification", "multilabel", "regression", "detection")
@@ -44,8 +45,7 @@ class DatasetFile:
     def preprocess_takes_seed(self) -> bool:
         """Whether `preprocess` wants a seed for each example."""
         return (
-            self.preprocess is not None
-            and "seed" in inspect.signature(self.preprocess).parameters
+            self.preprocess is not None and "seed" in inspect.signature(self.preprocess).parameters
         )
 
 
@@ -114,15 +114,6 @@ def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | None:
     if records.cardinality() == 0:
         raise ConfigError(f"{call} is empty; expected at least one record. Check its source.")
     return records
-
-
-def one_line(error: BaseException) -> str:
-    """Type and message of an error in one line; TensorFlow's own message ends with the cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    cause = lines[-1] if lines and lines[0].startswith("in user code") else " ".join(lines)
-    name = type(error).__name__
-    text = cause if cause.startswith(name) else f"{name}: {cause}"
-    return text if len(text) <= 400 else text[:397] + "..."
 
 
 def _optional_function(module: object, name: str, file: str) -> Callable[..., Any] | None:

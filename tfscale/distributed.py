@@ -22,7 +22,7 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.config import ConfigError
-from tfscale.dataset_file import one_line
+from tfscale.failures import one_line
 from tfscale.gradients import Accumulator, GradientReducer, apply_after_reduction
 from tfscale.metrics import MetricTotals, Packing
 from tfscale.pipeline import Input

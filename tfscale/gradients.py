@@ -27,9 +27,7 @@ class GradientReducer:
 
     def __init__(self, *, bucket_bytes: int, wire_dtype: str) -> None:
         """Holds the options of the all-reduce."""
-        self._options = tf.distribute.experimental.CommunicationOptions(
-            bytes_per_pack=bucket_bytes
-        )
+        self._options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=bucket_bytes)
         self._wire_dtype = None if wire_dtype == "float32" else tf.as_dtype(wire_dtype)
 
     def __call__(self, gradients: Sequence[Gradient]) -> list[Gradient]:
@@ -41,8 +39,7 @@ class GradientReducer:
         sent = [self._cast(gradient, self._wire_dtype) for gradient in there]
         summed = context.all_reduce(tf.distribute.ReduceOp.SUM, sent, options=self._options)
         arrived = iter(
-            self._cast(total, gradient.dtype)
-            for total, gradient in zip(summed, there, strict=True)
+            self._cast(total, gradient.dtype) for total, gradient in zip(summed, there, strict=True)
         )
         return [None if gradient is None else next(arrived) for gradient in gradients]
 
@@ -77,8 +74,9 @@ class Accumulator:
     def dependencies(self) -> list[tf.Tensor]:
         """What the next micro-batch waits for, so that one's activations are gone before it."""
         last = self._collected[-1] if self._collected else []
-        return [tensor for tensor in tf.nest.flatten(last, expand_composites=True)
-                if tensor is not None]
+        return [
+            tensor for tensor in tf.nest.flatten(last, expand_composites=True) if tensor is not None
+        ]
 
 
 def apply_after_reduction(

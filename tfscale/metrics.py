@@ -74,9 +74,11 @@ class MetricTotals:
         with keras.StatelessScope(state_mapping=mapping):
             results = self._model.get_metrics_result()
         numbers: dict[str, Any] = keras.tree.map_structure(
-            lambda value: keras.ops.convert_to_numpy(value).item()
-            if keras.ops.size(value) == 1
-            else keras.ops.convert_to_numpy(value),
+            lambda value: (
+                keras.ops.convert_to_numpy(value).item()
+                if keras.ops.size(value) == 1
+                else keras.ops.convert_to_numpy(value)
+            ),
             results,
         )
         return numbers

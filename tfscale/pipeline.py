@@ -12,7 +12,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfscale.config import ConfigError
-from tfscale.dataset_file import DatasetFile, one_line
+from tfscale.dataset_file import DatasetFile
+from tfscale.failures import one_line
 from tfscale.records import Records, example_function, weight_function
 from tfscale.sharding import Sharding, shuffled
 
@@ -207,9 +208,7 @@ def _steps_of(records: Records, dataset: DatasetFile, sharding: Sharding) -> int
 
 
 def _can_be_taken_at_once(dataset: DatasetFile, records: Records) -> bool:
-    return (
-        dataset.preprocess is None and dataset.class_weight is None and records.has_fixed_shapes
-    )
+    return dataset.preprocess is None and dataset.class_weight is None and records.has_fixed_shapes
 
 
 def _enumerated_examples(
@@ -347,9 +346,7 @@ def _example_spec(
         raise ConfigError(f"{records.name} is empty; expected at least one record.") from error
     except Exception as error:
         raise ConfigError(f"{call} raised {one_line(error)}") from error
-    spec = tf.nest.map_structure(
-        lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), first
-    )
+    spec = tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), first)
 
     def finish(example: Any, index: tf.Tensor) -> Any:  # noqa: ANN401
         return tf.nest.map_structure(
@@ -389,9 +386,7 @@ def _kind(example: Any) -> str:  # noqa: ANN401
 
 
 def _batched_spec(spec: Any, batch: int) -> Any:  # noqa: ANN401
-    return tf.nest.map_structure(
-        lambda leaf: tf.TensorSpec([batch, *leaf.shape], leaf.dtype), spec
-    )
+    return tf.nest.map_structure(lambda leaf: tf.TensorSpec([batch, *leaf.shape], leaf.dtype), spec)
 
 
 def _parallelism() -> int:

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfscale.config import ConfigError
-from tfscale.dataset_file import DatasetFile, load_split, one_line
+from tfscale.dataset_file import DatasetFile, load_split
+from tfscale.failures import one_line
 
 MEMORY_BUDGET_BYTES = 2**30
 _READ_AHEAD = 1024
@@ -97,7 +98,9 @@ def enumerate_records(
     try:
         leaves = _materialize(records, cardinality, budget_bytes)
     except Exception as error:
-        raise ConfigError(f"{name} failed while its records were read: {one_line(error)}") from error
+        raise ConfigError(
+            f"{name} failed while its records were read: {one_line(error)}"
+        ) from error
     return Records(name, records, cardinality, leaves)
 
 
@@ -170,10 +173,7 @@ def weight_function(dataset: DatasetFile) -> Callable[[Any], Any]:
     def weighted(example: Any) -> Any:  # noqa: ANN401
         x, y, *given = example
         if isinstance(y, dict):
-            weights = {
-                name: _weight_of(label, table.get(name, {}))
-                for name, label in y.items()
-            }
+            weights = {name: _weight_of(label, table.get(name, {})) for name, label in y.items()}
         else:
             weights = _weight_of(y, table)
         for also in given:

@@ -80,10 +80,8 @@ def learning_rate(config: Config, *, steps_per_epoch: int) -> LearningRate:
     )
 
 
-def optimizer(
-    config: Config, rate: LearningRate, model: keras.Model
-) -> keras.optimizers.Optimizer:
-    """Makes the optimizer of `config`, without weight decay for the model's biases and scales."""
+def make_optimizer(config: Config, rate: LearningRate) -> keras.optimizers.Optimizer:
+    """Makes the optimizer of `config`, without weight decay for biases and scales."""
     decay = config.weight_decay or None
     arguments: dict[str, Any] = {"learning_rate": rate.as_schedule(), "weight_decay": decay}
     made: keras.optimizers.Optimizer

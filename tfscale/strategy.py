@@ -13,8 +13,8 @@ from tensorflow.python.distribute import collective_all_reduce_strategy
 from tfscale.cluster import Cluster
 from tfscale.config import Config, ConfigError
 from tfscale.devices import Devices
+from tfscale.failures import START_TIMEOUT_CODE
 
-START_TIMEOUT_CODE = 75  # EX_TEMPFAIL: the same command may work a minute later
 _PROGRESS_SECONDS = 5.0
 
 

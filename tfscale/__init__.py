@@ -1,0 +1,65 @@
+"""Training Keras 3 models with TensorFlow on many devices and many machines.
+
+    import tfscale
+
+    config = tfscale.Config(run_dir="runs/first", batch_size=64, epochs=12)
+    report = tfscale.train(
+        config, tfscale.Cluster(), "datasets/digits.py", "models/small_cnn.py"
+    )
+
+Importing this imports neither TensorFlow nor Keras: what they read once, when they are imported,
+has to be right before that.
+"""
+
+from typing import Any
+
+from tfscale.cluster import Cluster, resolve
+from tfscale.config import Config, ConfigError
+from tfscale.devices import check_environment, set_environment
+from tfscale.failures import CONFIG_CODE, SharedFailure, describe_failure
+from tfscale.terminal import Terminal
+
+__all__ = [
+    "CONFIG_CODE",
+    "Cluster",
+    "Config",
+    "ConfigError",
+    "SharedFailure",
+    "Terminal",
+    "describe_failure",
+    "resolve",
+    "train",
+]
+
+
+def train(
+    config: Config,
+    cluster: Cluster,
+    dataset: object,
+    model: object,
+    *,
+    terminal: Terminal | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Trains a model; every worker of the cluster calls this with the same arguments.
+
+    Args:
+        config: what is asked for.
+        cluster: who the workers are and which of them this process is.
+        dataset: path of a dataset file, or a module or object with the same attributes.
+        model: path of a model file, such a module or object, or a `build` function.
+        terminal: where progress and reasons go; nowhere if None.
+        dry_run: shows the plan, without waiting for other workers and without a file.
+
+    Returns:
+        The content of `report.json`, the same on every worker; empty for a dry run.
+
+    Raises:
+        ConfigError: it can't be done as asked. With several workers all of them end, with a
+            `SharedFailure` that carries the first reason.
+    """
+    check_environment()
+    set_environment(Cluster() if dry_run else cluster)
+    from tfscale.training import run
+
+    return run(config, cluster, dataset, model, terminal=terminal or Terminal(), dry_run=dry_run)

@@ -1,0 +1,1 @@
+"""What watches a run from inside `fit`: one class a file, on every worker."""

@@ -1,0 +1,102 @@
+"""What a run tells: the plan before it, `report.json` and a closing table after it."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tfscale.throughput import StepTimes
+
+SCHEMA_VERSION = 1
+_WIDTH = 110
+
+
+def table(title: str, rows: Mapping[str, object]) -> str:
+    """Two columns as text for a terminal of any width."""
+    grid = Table(title=title, box=box.SIMPLE, show_header=False, title_justify="left", width=_WIDTH)
+    grid.add_column(style=None, no_wrap=True)
+    grid.add_column(style=None, overflow="fold")
+    for name, value in rows.items():
+        grid.add_row(name, str(value))
+    text = io.StringIO()
+    Console(file=text, width=_WIDTH, highlight=False, color_system=None).print(grid)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
+
+
+def markdown(rows: Mapping[str, object]) -> str:
+    """Two columns as TensorBoard's text tab shows them."""
+    lines = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items()]
+    return "\n".join(["| setting | value |", "| --- | --- |", *lines])
+
+
+def summary(
+    *,
+    times: StepTimes,
+    workers: int,
+    replicas: int,
+    devices: list[str],
+    global_batch: int,
+    steps: int,
+    epochs: int,
+    seconds: Mapping[str, float],
+    metrics: Mapping[str, float],
+    weights_sha256: str,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """The content of `report.json`.
+
+    The share of a step that is exposed communication can't be told from compute by looking at the
+    whole step: it is 0 with one replica and null (not measured) with several.
+    """
+    waited = times.input_wait_share if times.num_steps else None
+    exposed = 0.0 if replicas == 1 else None
+    compute = None if waited is None or exposed is None else 1.0 - waited
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "workers": workers,
+        "replicas": replicas,
+        "devices": devices,
+        "global_batch": global_batch,
+        "steps": steps,
+        "epochs": epochs,
+        "examples_per_second": times.examples_per_second(global_batch),
+        "step_seconds": {
+            "median": times.step_seconds_median,
+            "p95": times.step_seconds_p95,
+        },
+        "share_of_step": {
+            "input_wait": waited,
+            "compute": compute,
+            "exposed_communication": exposed,
+        },
+        "seconds": dict(seconds),
+        "metrics": dict(metrics),
+        "weights_sha256": weights_sha256,
+        "versions": dict(versions),
+    }
+
+
+def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object]:
+    """The closing table: what came out, how fast, and what to type next."""
+    rate, step = report["examples_per_second"], report["step_seconds"]
+    waited = report["share_of_step"]["input_wait"]
+    rows: dict[str, object] = {
+        "result": ", ".join(
+            f"{name} {value:.4f}"
+            for name, value in report["metrics"].items()
+            if isinstance(value, float)
+        ),
+        "speed": (
+            f"{rate['median']:.0f} examples/s ({rate['p10']:.0f} to {rate['p90']:.0f}), "
+            f"{1000 * step['median']:.1f} ms a step"
+        ),
+        "waiting for input": f"{100 * waited:.0f} % of a step",
+        "time": ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items()),
+        "files": f"{run_dir}/report.json, config.json, model.keras, tensorboard/, logs/",
+        "curves": f"tensorboard --logdir {run_dir}/tensorboard",
+        "model": f"""python -c "import keras; keras.saving.load_model('{run_dir}/model.keras')" """,
+    }
+    return rows
