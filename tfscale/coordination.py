@@ -6,6 +6,7 @@ a collective, so that one worker's failure ends the others with its reason and n
 """
 
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -17,8 +18,8 @@ from tensorflow.python.eager import context
 from tfscale.cluster import Cluster
 from tfscale.failures import SharedFailure, describe_failure
 
-_FAILURE_KEY = "tfscale/failure"
 _FAREWELL_SECONDS = 3.0
+_runs = itertools.count()  # every run of a process has keys of its own, the same on all workers
 
 
 class Board:
@@ -32,6 +33,8 @@ class Board:
     def __init__(self, cluster: Cluster, complain: Callable[[str], None]) -> None:
         """Starts to watch for failures; the strategy has to stand already."""
         self._cluster = cluster
+        self._prefix = f"tfscale/{next(_runs)}"
+        self._failure_key = f"{self._prefix}/failure"
         self._complain = complain
         self._store = context.context()
         self._failing = threading.Event()
@@ -61,7 +64,7 @@ class Board:
     def barrier(self, name: str, timeout_seconds: float = 600.0) -> None:
         """Returns when every worker has come here."""
         if self._cluster.num_workers > 1:
-            self._store.wait_at_barrier(f"tfscale/{name}", int(timeout_seconds * 1000))
+            self._store.wait_at_barrier(f"{self._prefix}/{name}", int(timeout_seconds * 1000))
 
     def leave(self) -> None:
         """Returns when every worker has come here and the store is no longer needed.
@@ -91,15 +94,15 @@ class Board:
         self._failing.set()
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
             # The first to come here wins: the store refuses a second value for a key.
-            self._store.set_config_key_value(_FAILURE_KEY, f"{code} {reason}")
+            self._store.set_config_key_value(self._failure_key, f"{code} {reason}")
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            reason, code = _parse(self._store.get_config_key_value(_FAILURE_KEY, 2000))
+            reason, code = _parse(self._store.get_config_key_value(self._failure_key, 2000))
         self._say_goodbye()
         return reason, code
 
     def _watch(self) -> None:
         try:
-            notice = self._store.get_config_key_value(_FAILURE_KEY, 0)
+            notice = self._store.get_config_key_value(self._failure_key, 0)
         except (tf.errors.OpError, RuntimeError):
             return  # The service has ended, which whoever is in a collective learns by itself.
         if self._failing.is_set():
@@ -119,9 +122,8 @@ class Board:
                 left = max(1, int(1000 * (deadline - time.monotonic())))
                 self._store.get_config_key_value(self._key("goodbye", other), left)
 
-    @staticmethod
-    def _key(topic: str, rank: int) -> str:
-        return f"tfscale/{topic}/{rank}"
+    def _key(self, topic: str, rank: int) -> str:
+        return f"{self._prefix}/{topic}/{rank}"
 
 
 def _parse(notice: str) -> tuple[str, int]:

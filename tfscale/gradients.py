@@ -30,18 +30,18 @@ class GradientReducer:
         self._options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=bucket_bytes)
         self._wire_dtype = None if wire_dtype == "float32" else tf.as_dtype(wire_dtype)
 
-    def __call__(self, gradients: Sequence[Gradient]) -> list[Gradient]:
+    def __call__(self, gradients: Sequence[Any]) -> list[Gradient]:
         """Sums each gradient over the replicas; None stays None. Called in replica context."""
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1:
             return list(gradients)
-        there = [gradient for gradient in gradients if gradient is not None]
-        sent = [self._cast(gradient, self._wire_dtype) for gradient in there]
-        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, sent, options=self._options)
-        arrived = iter(
-            self._cast(total, gradient.dtype) for total, gradient in zip(summed, there, strict=True)
-        )
-        return [None if gradient is None else next(arrived) for gradient in gradients]
+        summed: list[Gradient] = list(gradients)
+        for numbers in _by_dtype(gradients).values():
+            sent = [self._cast(gradients[number], self._wire_dtype) for number in numbers]
+            totals = context.all_reduce(tf.distribute.ReduceOp.SUM, sent, options=self._options)
+            for number, total in zip(numbers, totals, strict=True):
+                summed[number] = self._cast(total, gradients[number].dtype)
+        return summed
 
     @staticmethod
     def _cast(gradient: Any, dtype: tf.DType | None) -> Any:  # noqa: ANN401
@@ -114,6 +114,15 @@ def apply_after_reduction(
             original(reduce(window), trainable_variables)
 
     optimizer.apply = apply
+
+
+def _by_dtype(gradients: Sequence[Any]) -> dict[tf.DType, list[int]]:
+    """Positions of the gradients of each dtype: what shares a bucket has one."""
+    groups: dict[tf.DType, list[int]] = {}
+    for number, gradient in enumerate(gradients):
+        if gradient is not None:
+            groups.setdefault(gradient.dtype, []).append(number)
+    return groups
 
 
 def _mean(parts: Sequence[Any], count: int) -> Gradient:

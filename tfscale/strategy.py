@@ -16,6 +16,8 @@ from tfscale.devices import Devices
 from tfscale.failures import START_TIMEOUT_CODE
 
 _PROGRESS_SECONDS = 5.0
+# A process has one strategy: the collectives of a second one would take the numbers of the first.
+_made: dict[tuple[Cluster, Devices, str], tf.distribute.Strategy] = {}
 
 
 def collectives_for(config: Config, devices: Devices, num_workers: int) -> str:
@@ -41,7 +43,7 @@ def create(
 ) -> tf.distribute.Strategy:
     """Makes the strategy; with several workers it returns when all of them have arrived.
 
-    A missing worker is named every few seconds, and after `config.start_timeout` seconds it ends
+    A second run in the same process gets the strategy of the first. A missing worker is named every few seconds, and after `config.start_timeout` seconds it ends
     this process with a code that says "try again": TensorFlow's constructor can't be interrupted.
 
     Args:
@@ -49,16 +51,35 @@ def create(
         cluster: who the workers are, as `TF_CONFIG` says it too.
         devices: what `devices.prepare` gave.
         complain: gets the lines about workers that are waited for.
+
+    Raises:
+        ConfigError: an earlier run of this process had other workers, devices or collectives.
     """
+    collectives = collectives_for(config, devices, cluster.num_workers)
+    key = (cluster, devices, collectives)
+    if key not in _made:
+        if _made:
+            raise ConfigError(
+                "An earlier run of this process had other workers, devices or collectives, which "
+                "TensorFlow can't change any more; expected the same. Start a new process."
+            )
+        _made[key] = _make(config, cluster, devices, collectives, complain)
+    return _made[key]
+
+
+def _make(
+    config: Config,
+    cluster: Cluster,
+    devices: Devices,
+    collectives: str,
+    complain: Callable[[str], None],
+) -> tf.distribute.Strategy:
     if cluster.num_workers == 1:
         names = [f"{devices.kind}:{number}" for number in range(devices.count)]
         return tf.distribute.MirroredStrategy(names)
-    name = collectives_for(config, devices, cluster.num_workers)
-    implementation = tf.distribute.experimental.CommunicationImplementation[name.upper()]
-    options = tf.distribute.experimental.CommunicationOptions(
-        bytes_per_pack=config.bucket_bytes, implementation=implementation
-    )
-    # The collectives' algorithms are chosen by name because "auto" may change them with size.
+    # Chosen by name, because TensorFlow's "auto" may change the algorithm with the size.
+    implementation = tf.distribute.experimental.CommunicationImplementation[collectives.upper()]
+    options = tf.distribute.experimental.CommunicationOptions(implementation=implementation)
     with _watch_start(cluster, config.start_timeout, complain), _logical_cpus_allowed(devices):
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
