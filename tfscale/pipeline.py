@@ -5,11 +5,13 @@ step, so that every replica has the same shapes and each example is seen exactly
 -1 marks a padded row.
 """
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from tfscale.config import ConfigError
 from tfscale.dataset_file import DatasetFile
@@ -65,7 +67,8 @@ class Input:
         if self.iterator is None:
             # Inside the strategy's scope a second application would nest; it needs none.
             distributed = self._strategy.distribute_datasets_from_function(lambda _: self._make())
-            self.iterator = iter(distributed)
+            with _no_autotune_on_devices():
+                self.iterator = iter(distributed)
 
     def rewind(self) -> None:
         """Starts over with the next `start`."""
@@ -403,6 +406,27 @@ def _with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.with_options(options)
+
+
+@contextlib.contextmanager
+def _no_autotune_on_devices() -> Iterator[None]:
+    """Switches autotune off in the part of an iterator that TensorFlow adds for each device.
+
+    The options of a dataset don't reach it, and its thread is what holds up an iterator's end by
+    10 x (2^k - 1) ms. tests/test_pipeline.py tells whether this is still needed.
+    """
+    original = multi_device_iterator_ops._create_device_dataset
+    options = tf.data.Options()
+    options.autotune.enabled = False
+
+    def without_autotune(*args: Any) -> tf.data.Dataset:  # noqa: ANN401
+        return original(*args).with_options(options)
+
+    multi_device_iterator_ops._create_device_dataset = without_autotune
+    try:
+        yield
+    finally:
+        multi_device_iterator_ops._create_device_dataset = original
 
 
 def _describe(dataset: DatasetFile, records: Records, sharding: Sharding) -> str:
