@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfscale.config import ConfigError
 from tfscale.failures import one_line
-from tfscale.userfiles import load_module, require_function
+from tfscale.userfiles import load_module, name_of, require_function
 
 TASKS = ("classification", "multilabel", "regression", "detection")
 
@@ -62,7 +62,7 @@ def read_dataset_file(dataset: object, options: tuple[str, ...] = ()) -> Dataset
     if isinstance(dataset, str):
         name, module = dataset, load_module(dataset, options)
     else:
-        name, module = str(getattr(dataset, "__name__", type(dataset).__name__)), dataset
+        name, module = name_of(dataset), dataset
     load = require_function(module, "load", name)
     task = getattr(module, "task", "classification")
     if task not in TASKS:

@@ -77,10 +77,9 @@ def prepare(config: Config, cluster: Cluster) -> Devices:
     tf.config.threading.set_inter_op_parallelism_threads(max(2, cores))
     tf.config.threading.set_intra_op_parallelism_threads(cores)
     devices = _logical_cpus(config.devices) if config.devices else _physical_devices()
+    # Inputs and metrics follow floatx, layers the policy.
+    keras.config.set_floatx("float64" if config.precision == "float64" else "float32")
     keras.config.set_dtype_policy(config.precision)
-    if config.precision == "float64":
-        # Inputs and metrics follow floatx, not the policy.
-        keras.config.set_floatx("float64")
     keras.utils.set_random_seed(config.seed)
     return devices
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfscale.config import ConfigError
 from tfscale.dataset_file import DatasetFile
 from tfscale.failures import one_line
-from tfscale.userfiles import load_module, require_function
+from tfscale.userfiles import load_module, name_of, require_function
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
     if isinstance(model, str):
         name, module = model, load_module(model, options)
     else:
-        name, module = str(getattr(model, "__name__", type(model).__name__)), model
+        name, module = name_of(model), model
     build = require_function(module, "build", name)
     return ModelFile(name, build, getattr(module, "callbacks", list))
 

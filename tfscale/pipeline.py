@@ -305,8 +305,9 @@ def _own_records(
         files = numbers.map(file_at)
     else:
         files = tf.data.Dataset.range(count).shard(*share).map(records.at)
+    read_file = dataset.read
     read = files.interleave(
-        dataset.read,
+        lambda *parts: read_file(_as_record(records.stream, parts)),
         cycle_length=max(1, min(_FILES_AT_ONCE, count // workers)),
         num_parallel_calls=_parallelism(),
         deterministic=True,
@@ -328,21 +329,20 @@ def _example_spec(
     weigh = weight_function(dataset) if training else lambda example: example
     call = f"{dataset.name}: preprocess" if dataset.preprocess else records.name
 
-    def finished(record: Any) -> Any:  # noqa: ANN401
+    def first_of(*parts: Any) -> Any:  # noqa: ANN401
         zero = tf.constant(0, tf.int64)
-        example = make_example(record, zero, zero)
-        if not isinstance(example, tuple) or len(example) not in (2, 3):
-            raise ConfigError(
-                f"{call} gives {_kind(example)}; expected (x, y) or (x, y, sample_weight)."
-            )
-        return weigh(example)
+        return make_example(_as_record(source, parts), zero, zero)
 
     source = records.stream
     if dataset.read is not None:
-        source = source.flat_map(dataset.read)
+        source = source.flat_map(lambda *parts: dataset.read(_as_record(records.stream, parts)))
     try:
-        examples = _with_options(source.take(1).map(finished))
-        first = next(iter(examples))
+        examples = source.take(1).map(first_of)
+        made = examples.element_spec
+        # What somebody hands to predict has no y.
+        if not isinstance(made, tuple) or len(made) not in ((2, 3) if training else (1, 2, 3)):
+            raise ConfigError(f"{call} gives {made}; expected (x, y) or (x, y, sample_weight).")
+        first = next(iter(_with_options(examples.map(lambda *example: weigh(example)))))
     except ConfigError:
         raise
     except StopIteration as error:
@@ -382,10 +382,9 @@ def _with_shape(
         return tf.ensure_shape(tf.identity(leaf), expected)
 
 
-def _kind(example: Any) -> str:  # noqa: ANN401
-    if isinstance(example, tuple):
-        return f"a tuple of {len(example)}"
-    return f"a {type(example).__name__}"
+def _as_record(dataset: tf.data.Dataset, parts: tuple[Any, ...]) -> Any:  # noqa: ANN401
+    """The record whose parts `map` hands over: it takes tuples apart."""
+    return tf.nest.pack_sequence_as(dataset.element_spec, tf.nest.flatten(parts))
 
 
 def _batched_spec(spec: Any, batch: int) -> Any:  # noqa: ANN401

@@ -32,6 +32,7 @@ from tfscale.run_directory import RunDirectory
 from tfscale.schedules import LearningRate, learning_rate
 from tfscale.sharding import Sharding
 from tfscale.terminal import Terminal
+from tfscale.userfiles import name_of
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def _require_same(
         "device kind": devices.kind,
         "number of devices": devices.count,
         "versions": _versions(),
-        "dataset": str(getattr(dataset, "__name__", dataset)),
-        "model": str(getattr(model, "__name__", model)),
+        "dataset": name_of(dataset),
+        "model": name_of(model),
         **{f"--{name}": value for name, value in config.as_dict().items()},
     }
     everybody = [json.loads(text) for text in board.exchange("facts", json.dumps(facts))]
@@ -373,8 +374,8 @@ def _settings(
     """The content of `config.json`."""
     return {
         **config.as_dict(),
-        "dataset": str(getattr(dataset, "__name__", dataset)),
-        "model": str(getattr(model, "__name__", model)),
+        "dataset": name_of(dataset),
+        "model": name_of(model),
         "workers": list(cluster.addresses),
         "plan": plan,
         "versions": _versions(),

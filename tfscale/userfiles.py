@@ -41,6 +41,13 @@ def load_module(path: str | Path, options: Sequence[str]) -> ModuleType:
     return module
 
 
+def name_of(given: object) -> str:
+    """How to name a user's file in a message: its path, or what Python calls it."""
+    if isinstance(given, str):
+        return given
+    return str(getattr(given, "__name__", type(given).__name__))
+
+
 def require_function(module: ModuleType, name: str, path: str | Path) -> Callable[..., Any]:
     """Give the function `name` of a user's module, or say what the file at `path` lacks.
 
