@@ -425,7 +425,8 @@ class DistributedModel:
         count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
 
         def evaluated() -> tf.Tensor:
-            self.model.test_step(tf.nest.map_structure(lambda leaf: leaf[:count], batch))
+            with _output_losses_weighted(self.model, count):
+                self.model.test_step(tf.nest.map_structure(lambda leaf: leaf[:count], batch))
             return tf.constant(0)
 
         # A replica without a row must not run at all: the mean of nothing is not a number.
@@ -437,8 +438,6 @@ class DistributedModel:
     def _predict_call(self, calls: list[_Call]) -> Any:  # noqa: ANN401
         index, outputs = self._predict_step(calls[0].input.iterator)
         rows = np.flatnonzero(index.numpy() >= 0)
-        # Replicas are gathered in no particular order; the index gives it back.
-        rows = rows[np.argsort(index.numpy()[rows], kind="stable")]
         return keras.tree.map_structure(lambda leaf: tf.gather(leaf, rows), outputs)
 
     def _predict_one_step(self, iterator: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
@@ -446,10 +445,8 @@ class DistributedModel:
             index, batch = element
             context = tf.distribute.get_replica_context()
             outputs = self.model.predict_step(batch)
-            if context.num_replicas_in_sync == 1:
-                return index, outputs
             return keras.tree.map_structure(
-                lambda leaf: context.all_gather(leaf, axis=0), (index, outputs)
+                lambda leaf: _gathered(leaf, context), (index, outputs)
             )
 
         gathered = self._strategy.run(on_replica, args=(iterator.get_next(),))
@@ -504,6 +501,48 @@ def _iterator_replaced(replacement: Callable[..., Any]) -> Iterator[None]:
         keras_trainer.TFEpochIterator = original
 
 
+@contextlib.contextmanager
+def _output_losses_weighted(model: keras.Model, count: tf.Tensor) -> Iterator[None]:
+    """Weighs the loss of each output by the rows that it is the mean of, while a step is traced.
+
+    Keras does so where the batch size is static only; elsewhere a batch of one row counts as much
+    as a full one (compile_utils.CompileLoss.call, keras 3.15.1).
+    """
+    trackers = list(getattr(model._compile_loss, "metrics", []))
+    for tracker in trackers:
+        original = tracker.update_state
+        tracker.update_state = functools.partial(_weighted_update, original, count)
+    try:
+        yield
+    finally:
+        for tracker in trackers:
+            del tracker.update_state
+
+
+def _weighted_update(
+    original: Callable[..., Any], count: tf.Tensor, value: tf.Tensor, sample_weight: Any = None  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    return original(value, sample_weight=count if sample_weight is None else sample_weight)
+
+
+def _gathered(rows: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
+    """The rows of all replicas in the order of their ids, on every replica.
+
+    A sum in which each replica fills its own part: TensorFlow's `all_gather` fails in a function
+    on a worker with one device ("destinations can not be empty").
+    """
+    replicas = context.num_replicas_in_sync
+    if replicas == 1:
+        return rows
+    is_small = not rows.dtype.is_floating and rows.dtype != tf.int64
+    sent = tf.cast(rows, tf.int32) if is_small else rows
+    shape = tf.concat([[replicas], tf.shape(sent)], axis=0)
+    placed = tf.scatter_nd([[context.replica_id_in_sync_group]], sent[tf.newaxis], shape)
+    summed = context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
+    gathered = tf.reshape(summed, tf.concat([[-1], tf.shape(sent)[1:]], axis=0))
+    return tf.cast(gathered, rows.dtype)
+
+
 def _part_of(batch: Any, part: int, count: int) -> Any:  # noqa: ANN401
     """One of `count` equal slices of a replica batch."""
     if count == 1:
@@ -534,7 +573,7 @@ def _separate_random_states(
     Replica 0 keeps the state it has, so that one replica trains as without a strategy.
     """
     for variable in model.non_trainable_variables:
-        if tf.as_dtype(variable.dtype) != tf.uint32 or variable.shape != (2,):
+        if variable.name != "seed_generator_state":
             continue
         components = strategy.experimental_local_results(variable.value)
         for local, component in enumerate(components):

@@ -24,7 +24,7 @@ def _images(size=NUM_EXAMPLES, seed=0):
     random = np.random.default_rng(seed)
     labels = random.integers(0, 4, size)
     images = random.normal(size=(size, 6, 6, 2)) + labels[:, None, None, None] * 0.3
-    return images.astype("float32"), labels.astype("int64")
+    return 0.25 * images.astype("float32"), labels.astype("int64")
 
 
 def _image_data(size=NUM_EXAMPLES, **attributes):
@@ -37,7 +37,7 @@ def _image_data(size=NUM_EXAMPLES, **attributes):
         return tf.data.Dataset.from_tensor_slices(_images(size))
 
     def preprocess(record, training):
-        return record[0] * 2.0 - 0.5, record[1]
+        return record[0] * 2.0 - 0.1, record[1]
 
     return SimpleNamespace(load=load, preprocess=preprocess, num_classes=4, **attributes)
 
@@ -312,7 +312,7 @@ def overflow(stage):
         # A pass is one batch: the last rows belong to the last replica. See `where`.
         x = tf.cast(record, tf.float32)[tf.newaxis]
         x = tf.where(record == stage.where, 1000.0, x / GLOBAL_BATCH)
-        return x, tf.ones([1])
+        return x, 0.1 * tf.ones([1])
 
     def build(spec):
         model = keras.Sequential(
