@@ -209,7 +209,7 @@ def several_inputs(stage):
                 "number": number,
                 "word": np.array(words)[word],
                 "likely": likely,
-                "sum": (number + word).astype("float32"),
+                "sum": 0.1 * (number + word).astype("float32"),
                 "weight": random.uniform(0.5, 1.5, size).astype("float32"),
             }
         )
