@@ -445,9 +445,7 @@ class DistributedModel:
             index, batch = element
             context = tf.distribute.get_replica_context()
             outputs = self.model.predict_step(batch)
-            return keras.tree.map_structure(
-                lambda leaf: _gathered(leaf, context), (index, outputs)
-            )
+            return keras.tree.map_structure(lambda leaf: _gathered(leaf, context), (index, outputs))
 
         gathered = self._strategy.run(on_replica, args=(iterator.get_next(),))
         result: tuple[tf.Tensor, Any] = keras.tree.map_structure(
@@ -520,7 +518,10 @@ def _output_losses_weighted(model: keras.Model, count: tf.Tensor) -> Iterator[No
 
 
 def _weighted_update(
-    original: Callable[..., Any], count: tf.Tensor, value: tf.Tensor, sample_weight: Any = None  # noqa: ANN401
+    original: Callable[..., Any],
+    count: tf.Tensor,
+    value: tf.Tensor,
+    sample_weight: Any = None,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
     return original(value, sample_weight=count if sample_weight is None else sample_weight)
 
