@@ -35,6 +35,7 @@ def _define_settings() -> None:
     real("bucket_mb", _DEFAULT["bucket_mb"], "MiB of gradients in one all-reduce.")
     number("accumulate_steps", 1, "Micro-batches of a step, with one all-reduce for all.")
     number("steps_per_execution", 0, "Steps of one on-device loop; 0 makes it last a second.")
+    flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
     flags.DEFINE_enum(
         "collectives", _DEFAULT["collectives"], settings.COLLECTIVES, "auto: nccl where GPUs are."
     )

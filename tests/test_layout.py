@@ -19,13 +19,15 @@ FLOORS = (
         "coordination",
         "dataset_file",
         "records",
+        "examples",
         "sharding",
         "pipeline",
+        "inputs",
         "gradients",
         "schedules",
     ),
-    ("model_file", "objectives", "metrics", "distributed"),
-    ("callbacks", "reports", "run_directory", "export"),
+    ("model_file", "objectives", "metrics", "replicas", "keras_internals", "distributed"),
+    ("callbacks", "plan", "reports", "run_directory", "export"),
     ("training", "__init__"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -149,7 +151,7 @@ def test_no_room_is_on_two_floors():
 @pytest.mark.parametrize(
     ("source", "package", "rooms"),
     [
-        ("import tfscale.train", ("tfscale",), {"train"}),
+        ("import tfscale.training", ("tfscale",), {"training"}),
         ("import tfscale", ("tfscale",), {"__init__"}),
         ("from tfscale import config", ("tfscale",), {"config"}),
         ("from tfscale import __version__", ("tfscale",), {"__init__"}),
@@ -157,7 +159,7 @@ def test_no_room_is_on_two_floors():
         ("from . import metrics", ("tfscale",), {"metrics"}),
         ("from .metrics import Mean", ("tfscale",), {"metrics"}),
         ("from ..reports import write", ("tfscale", "callbacks"), {"reports"}),
-        ("def f():\n    from tfscale import train", ("tfscale",), {"train"}),
+        ("def f():\n    from tfscale import training", ("tfscale",), {"training"}),
         ("import tensorflow", ("tfscale",), set()),
     ],
 )

@@ -58,6 +58,8 @@ class Config:
         bucket_mb: mebibytes of gradients that travel in one all-reduce.
         accumulate_steps: micro-batches a step, with one all-reduce for all of them.
         steps_per_execution: steps of one on-device loop; 0 lets it last about a second.
+        jit: whether XLA compiles forward and backward; a model compiled with jit_compile=True
+            is too.
         collectives: "nccl", "ring", or "auto" for nccl where there are GPUs.
         devices: logical CPU devices of each worker; 0 uses the real devices.
         start_timeout: seconds that the workers wait for each other at the start.
@@ -86,6 +88,7 @@ class Config:
     bucket_mb: float = 8.0
     accumulate_steps: int = 1
     steps_per_execution: int = 0
+    jit: bool = False
     collectives: str = "auto"
     devices: int = 0
     start_timeout: float = 120.0

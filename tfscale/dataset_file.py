@@ -59,6 +59,7 @@ def read_dataset_file(dataset: object, options: tuple[str, ...] = ()) -> Dataset
     Raises:
         ConfigError: there is no `load`, or an attribute isn't what it should be.
     """
+    module: object
     if isinstance(dataset, str):
         name, module = dataset, load_module(dataset, options)
     else:

@@ -1,36 +1,33 @@
 """Keras 3's `fit`, `evaluate` and `predict` on any number of workers and replicas.
 
-The one file that knows Keras internals; written for Keras 3.15.1. A model keeps its class and its
-methods: what is replaced, on this one object, are the functions that run steps, the iterator that
-feeds them, and the order of reduction and update in its optimizer. tests/test_distributed.py and
-tests/cluster compare each with plain Keras on one process.
+A model keeps its class and its methods; what is replaced are the functions that run steps (here)
+and what they touch inside Keras (`keras_internals`).
 
 Training enters Python about once a second: a loop on the device takes many steps, in which nothing
 but gradients crosses workers. At its end, the boundary, one all-reduce carries metric totals, batch
 statistics and each worker's figures.
 """
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as keras_trainer
 
+from tfscale import keras_internals
 from tfscale.config import ConfigError
 from tfscale.failures import one_line
-from tfscale.gradients import Accumulator, GradientReducer, apply_after_reduction
+from tfscale.gradients import Gradient, GradientReducer, mean_of
+from tfscale.keras_internals import Call, ReducedUpdate, StepFunctions
 from tfscale.metrics import MetricTotals, Packing
 from tfscale.pipeline import Input
+from tfscale.replicas import ReplicaStatistics, gathered, part_of, separate_random_states
 from tfscale.throughput import next_steps_per_call
 
 _EVALUATION_STEPS_PER_CALL = 64
 _MOST_STEPS_PER_CALL = 10_000
-_GOLDEN_RATIO_32 = 0x9E3779B9  # spreads consecutive numbers over the range of a uint32
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ class StepOptions:
         wire_dtype: dtype of gradients while they travel.
         accumulate_steps: micro-batches a step.
         steps_per_execution: steps of an on-device loop, 0 to let it last about a second.
+        jit: whether XLA compiles forward and backward.
         measure: gives this worker's figures, always equally many, once a boundary.
     """
 
@@ -74,19 +72,8 @@ class StepOptions:
     wire_dtype: str = "float32"
     accumulate_steps: int = 1
     steps_per_execution: int = 0
+    jit: bool = False
     measure: Callable[[], Sequence[float]] = field(default=_no_figures)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What Keras hands from its iterator to a step function: the input and how many steps."""
-
-    input: Input
-    steps: int
-
-    def __next__(self) -> "_Call":
-        """Gives itself: Keras's `predict` takes the next item and hands on what it gets."""
-        return self
 
 
 class DistributedModel:
@@ -124,7 +111,6 @@ class DistributedModel:
         self._options = options
         self._worker = worker
         self._num_workers = num_workers
-        self._as_input = as_input
         self._steps_per_call = 1
         self._is_warm = False
         if model.run_eagerly:
@@ -134,96 +120,40 @@ class DistributedModel:
             )
         self._build(spec)
         self._totals = MetricTotals(model)
-        self._averaged = _statistics(model)
-        self._averaged_packing = Packing([variable.shape for variable in self._averaged])
-        self._accumulator = Accumulator(options.accumulate_steps)
+        self._statistics = ReplicaStatistics(model, strategy)
         reducer = GradientReducer(bucket_bytes=options.bucket_bytes, wire_dtype=options.wire_dtype)
-        apply_after_reduction(model.optimizer, reducer, self._accumulator)
-        _separate_random_states(model, strategy, worker)
+        self._update = ReducedUpdate(model.optimizer, reducer)
+        separate_random_states(model, strategy, worker)
+        # Keras's own "auto" means no XLA under a strategy, so True is the user's word.
+        jit = options.jit or bool(model.jit_compile)
+        self._gradients_of = (
+            tf.function(self._gradients_of_batch, autograph=False, jit_compile=True)
+            if jit
+            else self._gradients_of_batch
+        )
+        self._holds_gradients = jit or options.accumulate_steps > 1
         self._train_loop = tf.function(self._train_steps, autograph=False)
         self._test_loop = tf.function(self._test_steps, autograph=False)
         self._predict_step = tf.function(self._predict_one_step, autograph=False)
-        self._install()
+        functions = StepFunctions(
+            self._train_call,
+            self._test_call,
+            self._predict_call,
+            self._steps_of_next_call,
+            as_input,
+        )
+        keras_internals.install(model, functions)
 
     def _build(self, spec: Any) -> None:  # noqa: ANN401
         """Builds from shapes: Keras would reduce a batch, which strings and integers don't take."""
         try:
             with self._strategy.scope():
-                self.model._symbolic_build(data_batch=spec)
-                if not self.model.optimizer.built:
-                    self.model.optimizer.build(self.model.trainable_variables)
+                keras_internals.build(self.model, spec)
         except Exception as error:
             raise ConfigError(
                 f"The model doesn't fit the data: {one_line(error)}. The data has (x, y) = "
                 f"{_shapes(spec)}; change the model's inputs and outputs, its loss, or preprocess."
             ) from error
-
-    def _install(self) -> None:
-        model = self.model
-
-        def make_train_function(force: bool = False) -> None:
-            model.train_function = self._train_call
-
-        def make_test_function(force: bool = False) -> None:
-            model.test_function = self._test_call
-
-        def make_predict_function(force: bool = False) -> None:
-            model.predict_function = self._predict_call
-
-        model.make_train_function = make_train_function
-        model.make_test_function = make_test_function
-        model.make_predict_function = make_predict_function
-        # The model is built, and the logs that reach these are already those of all replicas.
-        model._maybe_symbolic_build = lambda *args, **kwargs: None
-        model._get_metrics_result_or_logs = lambda logs: logs
-        for name in ("fit", "evaluate", "predict"):
-            setattr(model, name, self._with_own_iterator(name, getattr(model, name)))
-
-    def _with_own_iterator(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Lets one of Keras's loops iterate over an `Input`, and over plain data through one."""
-
-        def run(x: Any = None, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            is_nested = kwargs.get("_use_cached_eval_dataset", False)
-            if not isinstance(x, Input) and not is_nested:
-                x, args, kwargs = self._converted(name, x, args, kwargs)
-            with _iterator_replaced(functools.partial(self._epochs, name)):
-                return method(x, *args, **kwargs)
-
-        return run
-
-    def _converted(
-        self,
-        name: str,
-        x: Any,  # noqa: ANN401
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> tuple[Input, tuple[Any, ...], dict[str, Any]]:
-        if name == "fit" or self._as_input is None:
-            raise TypeError(f"{name} takes a tfscale Input here; use tfscale.train for plain data.")
-        y, *rest = args or (kwargs.pop("y", None),)
-        weight = kwargs.pop("sample_weight", None)
-        kwargs.pop("batch_size", None)
-        steps = kwargs.pop("steps", None)
-        if rest:
-            raise TypeError(f"Give {name} everything after y by name.")
-        return self._as_input(x, y, weight, steps), (), kwargs
-
-    def _epochs(
-        self,
-        name: str,
-        x: Any = None,  # noqa: ANN401
-        steps_per_epoch: int | None = None,
-        class_weight: Any = None,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
-    ) -> "_Epochs":
-        """What Keras gets when it makes its iterator."""
-        if class_weight:
-            raise TypeError("class_weight belongs into the dataset file.")
-        # Within fit Keras makes the iterator of the validation too.
-        loop = "evaluate" if name == "fit" and x.is_evaluation else name
-        return _Epochs(
-            x, steps_per_epoch or x.steps, functools.partial(self._steps_of_next_call, loop)
-        )
 
     def _steps_of_next_call(self, name: str) -> int:
         """How many steps the next call takes, the same on every worker."""
@@ -232,7 +162,7 @@ class DistributedModel:
 
     # Training.
 
-    def _train_call(self, call: _Call) -> dict[str, Any]:
+    def _train_call(self, call: Call) -> dict[str, Any]:
         figures = tf.constant(list(self._options.measure()), tf.float64)
         packed, rows, custom = self._train_loop(
             call.input.iterator, tf.constant(call.steps), figures
@@ -294,17 +224,39 @@ class DistributedModel:
 
     def _replica_train_step(self, batch: Any) -> Any:  # noqa: ANN401
         """One step of one replica: forward and backward of each micro-batch, then one update."""
-        count = self._accumulator.count
+        if not self._holds_gradients:
+            return self.model.train_step(batch)
+        count = self._options.accumulate_steps
+        parts: list[list[Gradient]] = []
         logs = None
         for part in range(count):
-            with tf.control_dependencies(self._accumulator.dependencies):
-                logs = self.model.train_step(_part_of(batch, part, count))
+            # One micro-batch's activations are gone before the next one's are made.
+            waited_for = [
+                tensor
+                for tensor in tf.nest.flatten(parts[-1:], expand_composites=True)
+                if tensor is not None
+            ]
+            with tf.control_dependencies(waited_for):
+                gradients, logs = self._gradients_of(part_of(batch, part, count))
+            parts.append(gradients)
+        self._update(mean_of(parts), self._updated_variables)
         return logs
+
+    def _gradients_of_batch(self, batch: Any) -> tuple[list[Gradient], Any]:  # noqa: ANN401
+        """Runs the model's `train_step` up to the update: gives its gradients and its logs."""
+        with self._update.held() as held:
+            logs = self.model.train_step(batch)
+        if len(held) != 1:
+            raise ConfigError(
+                f"The model's train_step updates {len(held)} times with its optimizer; expected "
+                "once with --accumulate_steps or XLA. Leave these away, or update once."
+            )
+        gradients, self._updated_variables = held[0]
+        return gradients, logs
 
     def _custom_names(self, iterator: Any) -> list[str]:  # noqa: ANN401
         """The logs of a user's own train_step, if they are something else than the metrics."""
-        stock = keras_trainer.TensorFlowTrainer.train_step
-        if getattr(type(self.model), "train_step", stock) is stock:
+        if not keras_internals.has_own_train_step(self.model):
             return []
         with tf.Graph().as_default():
             returned: list[str] = []
@@ -335,7 +287,7 @@ class DistributedModel:
         parts = Packing(
             [
                 [sum(self._totals.packing.sizes)],
-                [sum(self._averaged_packing.sizes)],
+                [sum(self._statistics.packing.sizes)],
                 [self._num_workers, width],
                 [len(names)],
             ]
@@ -352,15 +304,11 @@ class DistributedModel:
             is_first = context.replica_id_in_sync_group % (replicas // self._num_workers) == 0
             mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis]
             rows = tf.where(is_first, mine * row, tf.zeros_like(mine * row))
-            statistics = [
-                tf.cast(tf.convert_to_tensor(variable.value), tf.float64) / replicas
-                for variable in self._averaged
-            ]
             logs = [custom[name] / replicas for name in names]
             packed = parts.pack(
                 [
                     self._totals.packing.pack(local),
-                    self._averaged_packing.pack(statistics),
+                    self._statistics.packing.pack(self._statistics.local()),
                     rows,
                     tf.stack(logs) if logs else tf.zeros([0], tf.float64),
                 ]
@@ -371,21 +319,12 @@ class DistributedModel:
 
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
         totals, statistics, rows, logs = parts.unpack(summed)
-        self._assign_averages(statistics)
+        self._statistics.assign(self._statistics.packing.unpack(statistics))
         return totals, rows, {name: logs[number] for number, name in enumerate(names)}
-
-    def _assign_averages(self, packed: tf.Tensor) -> None:
-        """Gives every replica the mean of the batch statistics, for evaluation and saving."""
-        if self._strategy.num_replicas_in_sync == 1:
-            return
-        averages = self._averaged_packing.unpack(packed)
-        for variable, average in zip(self._averaged, averages, strict=True):
-            for component in self._strategy.experimental_local_results(variable.value):
-                component.assign(tf.cast(average, component.dtype))
 
     # Evaluation.
 
-    def _test_call(self, call: _Call) -> dict[str, Any]:
+    def _test_call(self, call: Call) -> dict[str, Any]:
         packed, seen = self._test_loop(call.input.iterator, tf.constant(call.steps))
         if call.input.steps is None and seen.numpy() == 0:
             raise StopIteration
@@ -425,7 +364,7 @@ class DistributedModel:
         count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
 
         def evaluated() -> tf.Tensor:
-            with _output_losses_weighted(self.model, count):
+            with keras_internals.output_losses_weighted(self.model, count):
                 self.model.test_step(tf.nest.map_structure(lambda leaf: leaf[:count], batch))
             return tf.constant(0)
 
@@ -435,7 +374,7 @@ class DistributedModel:
 
     # Prediction.
 
-    def _predict_call(self, calls: list[_Call]) -> Any:  # noqa: ANN401
+    def _predict_call(self, calls: list[Call]) -> Any:  # noqa: ANN401
         index, outputs = self._predict_step(calls[0].input.iterator)
         rows = np.flatnonzero(index.numpy() >= 0)
         return keras.tree.map_structure(lambda leaf: tf.gather(leaf, rows), outputs)
@@ -443,87 +382,13 @@ class DistributedModel:
     def _predict_one_step(self, iterator: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
         def on_replica(element: Any) -> Any:  # noqa: ANN401
             index, batch = element
-            context = tf.distribute.get_replica_context()
-            outputs = self.model.predict_step(batch)
-            return keras.tree.map_structure(lambda leaf: _gathered(leaf, context), (index, outputs))
+            return keras.tree.map_structure(gathered, (index, self.model.predict_step(batch)))
 
-        gathered = self._strategy.run(on_replica, args=(iterator.get_next(),))
+        everywhere = self._strategy.run(on_replica, args=(iterator.get_next(),))
         result: tuple[tf.Tensor, Any] = keras.tree.map_structure(
-            lambda leaf: self._strategy.experimental_local_results(leaf)[0], gathered
+            lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
         )
         return result
-
-
-class _Epochs:
-    """Stands where Keras expects its `TFEpochIterator`: steps of an `Input`, many a call."""
-
-    def __init__(
-        self, source: Input, steps: int | None, steps_of_next_call: Callable[[], int]
-    ) -> None:
-        self.num_batches = steps
-        self._source = source
-        self._steps_of_next_call = steps_of_next_call
-
-    def reset(self) -> None:
-        """Does nothing: the one iterator goes on where it is."""
-
-    def __iter__(self) -> Iterator[tuple[int, int, Any]]:
-        done = 0
-        self._source.start()
-        try:
-            while self.num_batches is None or done < self.num_batches:
-                steps = self._steps_of_next_call()
-                if self.num_batches is not None:
-                    steps = min(steps, self.num_batches - done)
-                yield done, done + steps - 1, _Call(self._source, steps)
-                done += steps
-        finally:
-            if self._source.is_evaluation and done != self._source.steps:
-                self._source.rewind()
-
-    @contextlib.contextmanager
-    def catch_stop_iteration(self) -> Iterator[None]:
-        """Ends a stream quietly: how long it is was not known."""
-        with contextlib.suppress(StopIteration):
-            yield
-
-
-@contextlib.contextmanager
-def _iterator_replaced(replacement: Callable[..., Any]) -> Iterator[None]:
-    """Makes Keras's loops use `replacement` where they make a `TFEpochIterator`."""
-    original = keras_trainer.TFEpochIterator
-    keras_trainer.TFEpochIterator = replacement
-    try:
-        yield
-    finally:
-        keras_trainer.TFEpochIterator = original
-
-
-@contextlib.contextmanager
-def _output_losses_weighted(model: keras.Model, count: tf.Tensor) -> Iterator[None]:
-    """Weighs the loss of each output by the rows that it is the mean of, while a step is traced.
-
-    Keras does so where the batch size is static only; elsewhere a batch of one row counts as much
-    as a full one (compile_utils.CompileLoss.call, keras 3.15.1).
-    """
-    trackers = list(getattr(model._compile_loss, "metrics", []))
-    for tracker in trackers:
-        original = tracker.update_state
-        tracker.update_state = functools.partial(_weighted_update, original, count)
-    try:
-        yield
-    finally:
-        for tracker in trackers:
-            del tracker.update_state
-
-
-def _weighted_update(
-    original: Callable[..., Any],
-    count: tf.Tensor,
-    value: tf.Tensor,
-    sample_weight: Any = None,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
-    return original(value, sample_weight=count if sample_weight is None else sample_weight)
 
 
 def _gathered(rows: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
@@ -542,45 +407,6 @@ def _gathered(rows: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tens
     summed = context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
     gathered = tf.reshape(summed, tf.concat([[-1], tf.shape(sent)[1:]], axis=0))
     return tf.cast(gathered, rows.dtype)
-
-
-def _part_of(batch: Any, part: int, count: int) -> Any:  # noqa: ANN401
-    """One of `count` equal slices of a replica batch."""
-    if count == 1:
-        return batch
-
-    def slice_of(leaf: tf.Tensor) -> tf.Tensor:
-        size = leaf.shape[0] // count
-        return leaf[part * size : (part + 1) * size]
-
-    return tf.nest.map_structure(slice_of, batch)
-
-
-def _statistics(model: keras.Model) -> list[Any]:
-    """The float variables that replicas update by themselves, such as batch statistics."""
-    return [
-        variable
-        for variable in model.non_trainable_variables
-        if tf.as_dtype(variable.dtype).is_floating
-        and not any(variable is metric for metric in model.metrics_variables)
-    ]
-
-
-def _separate_random_states(
-    model: keras.Model, strategy: tf.distribute.Strategy, worker: int
-) -> None:
-    """Gives every replica a random state of its own: dropout must differ between them.
-
-    Replica 0 keeps the state it has, so that one replica trains as without a strategy.
-    """
-    for variable in model.non_trainable_variables:
-        if variable.name != "seed_generator_state":
-            continue
-        components = strategy.experimental_local_results(variable.value)
-        for local, component in enumerate(components):
-            replica = worker * len(components) + local
-            seed = (int(component.numpy()[0]) + replica * _GOLDEN_RATIO_32) % 2**32
-            component.assign([seed, int(component.numpy()[1])])
 
 
 def _shapes(spec: Any) -> str:  # noqa: ANN401

@@ -15,8 +15,8 @@ from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from tfscale.config import ConfigError
 from tfscale.dataset_file import DatasetFile
-from tfscale.failures import one_line
-from tfscale.records import Records, example_function, weight_function
+from tfscale.examples import as_record, example_function, example_spec, without_autotune
+from tfscale.records import Records
 from tfscale.sharding import Sharding, shuffled
 
 _SHUFFLE_BUFFER = 10_000
@@ -99,7 +99,7 @@ def training_input(
     """
     steps = steps_per_epoch or _steps_of(records, dataset, sharding)
     make_example = example_function(dataset, training=True, seed=seed)
-    spec, finish = _example_spec(dataset, records, make_example, training=True)
+    spec, finish = example_spec(dataset, records, make_example, training=True)
 
     def one(record: Any, index: tf.Tensor, epoch: tf.Tensor) -> Any:  # noqa: ANN401
         return finish(make_example(record, index, epoch), index)
@@ -111,7 +111,7 @@ def training_input(
     else:
         examples = _streamed_examples(dataset, records, sharding, seed=seed, one=one)
     return Input(
-        lambda: _with_options(examples().prefetch(_PREFETCHED_STEPS * sharding.local_replicas)),
+        lambda: without_autotune(examples().prefetch(_PREFETCHED_STEPS * sharding.local_replicas)),
         strategy,
         steps=steps,
         spec=_batched_spec(spec, sharding.replica_batch),
@@ -142,7 +142,7 @@ def evaluation_input(
             "split. Add .take(...)."
         )
     make_example = example_function(dataset, training=False, seed=seed)
-    spec, finish = _example_spec(dataset, records, make_example, training=False)
+    spec, finish = example_spec(dataset, records, make_example, training=False)
     steps, size = None, None
     if dataset.read is None and records.is_enumerable and records.num_records:
         size = records.num_records
@@ -175,7 +175,7 @@ def evaluation_input(
 
     rows = enumerated if steps else streamed
     return Input(
-        lambda: _with_options(
+        lambda: without_autotune(
             rows()
             .batch(sharding.replica_batch, drop_remainder=True)
             .prefetch(_PREFETCHED_STEPS * sharding.local_replicas)
@@ -307,84 +307,12 @@ def _own_records(
         files = tf.data.Dataset.range(count).shard(*share).map(records.at)
     read_file = dataset.read
     read = files.interleave(
-        lambda *parts: read_file(_as_record(records.stream, parts)),
+        lambda *parts: read_file(as_record(records.stream, parts)),
         cycle_length=max(1, min(_FILES_AT_ONCE, count // workers)),
         num_parallel_calls=_parallelism(),
         deterministic=True,
     )
     return read if by_file else read.shard(workers, worker)
-
-
-def _example_spec(
-    dataset: DatasetFile,
-    records: Records,
-    make_example: Callable[..., Any],
-    *,
-    training: bool,
-) -> tuple[Any, Callable[[Any, tf.Tensor], Any]]:
-    """Shapes and dtypes of one example, and what holds every other example to them.
-
-    Makes the first example, so that a mistake in `preprocess` shows before anything is trained.
-    """
-    weigh = weight_function(dataset) if training else lambda example: example
-    call = f"{dataset.name}: preprocess" if dataset.preprocess else records.name
-
-    def first_of(*parts: Any) -> Any:  # noqa: ANN401
-        zero = tf.constant(0, tf.int64)
-        return make_example(_as_record(source, parts), zero, zero)
-
-    source = records.stream
-    if dataset.read is not None:
-        source = source.flat_map(lambda *parts: dataset.read(_as_record(records.stream, parts)))
-    try:
-        examples = source.take(1).map(first_of)
-        made = examples.element_spec
-        # What somebody hands to predict has no y.
-        if not isinstance(made, tuple) or len(made) not in ((2, 3) if training else (1, 2, 3)):
-            raise ConfigError(f"{call} gives {made}; expected (x, y) or (x, y, sample_weight).")
-        first = next(iter(_with_options(examples.map(lambda *example: weigh(example)))))
-    except ConfigError:
-        raise
-    except StopIteration as error:
-        raise ConfigError(f"{records.name} is empty; expected at least one record.") from error
-    except Exception as error:
-        raise ConfigError(f"{call} raised {one_line(error)}") from error
-    spec = tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), first)
-
-    def finish(example: Any, index: tf.Tensor) -> Any:  # noqa: ANN401
-        return tf.nest.map_structure(
-            lambda leaf, expected: _with_shape(leaf, expected.shape, index, call),
-            weigh(example),
-            spec,
-        )
-
-    return spec, finish
-
-
-def _with_shape(
-    leaf: tf.Tensor, expected: tf.TensorShape, index: tf.Tensor, call: str
-) -> tf.Tensor:
-    if leaf.shape.is_fully_defined() and leaf.shape == expected:
-        return leaf
-    if leaf.shape.rank not in (None, expected.rank):
-        raise ConfigError(f"{call} gives {leaf.shape} where the first example has {expected}.")
-    same = tf.debugging.Assert(
-        tf.reduce_all(tf.equal(tf.shape(leaf), expected.as_list())),
-        [
-            f"{call} gives examples whose shapes differ: the first one has {expected}, number",
-            index,
-            "has",
-            tf.shape(leaf),
-            "; expected the same shape for all. Resize or pad in preprocess.",
-        ],
-    )
-    with tf.control_dependencies([same]):
-        return tf.ensure_shape(tf.identity(leaf), expected)
-
-
-def _as_record(dataset: tf.data.Dataset, parts: tuple[Any, ...]) -> Any:  # noqa: ANN401
-    """The record whose parts `map` hands over: it takes tuples apart."""
-    return tf.nest.pack_sequence_as(dataset.element_spec, tf.nest.flatten(parts))
 
 
 def _batched_spec(spec: Any, batch: int) -> Any:  # noqa: ANN401
@@ -393,18 +321,6 @@ def _batched_spec(spec: Any, batch: int) -> Any:  # noqa: ANN401
 
 def _parallelism() -> int:
     return max(2, os.cpu_count() or 1)
-
-
-def _with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Switches off what would choose by itself: the parallelism is given, the shards are made.
-
-    Autotune's thread can hold up the end of an iterator for many seconds.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options)
 
 
 @contextlib.contextmanager
@@ -418,10 +334,10 @@ def _no_autotune_on_devices() -> Iterator[None]:
     options = tf.data.Options()
     options.autotune.enabled = False
 
-    def without_autotune(*args: Any) -> tf.data.Dataset:  # noqa: ANN401
+    def quiet(*args: Any) -> tf.data.Dataset:  # noqa: ANN401
         return original(*args).with_options(options)
 
-    multi_device_iterator_ops._create_device_dataset = without_autotune
+    multi_device_iterator_ops._create_device_dataset = quiet
     try:
         yield
     finally:
@@ -431,8 +347,8 @@ def _no_autotune_on_devices() -> Iterator[None]:
 def _describe(dataset: DatasetFile, records: Records, sharding: Sharding) -> str:
     if dataset.read is None and records.is_enumerable:
         return (
-            f"{records.num_records} records, in an order of seed and epoch alone; each worker takes "
-            f"{sharding.worker_batch} of the {sharding.global_batch} of each step"
+            f"{records.num_records} records, in an order of seed and epoch alone; each worker "
+            f"takes {sharding.worker_batch} of the {sharding.global_batch} of each step"
         )
     if dataset.read is not None and (records.num_records or 0) >= sharding.num_workers:
         return f"{records.num_records} files; each worker reads its own, shuffled within a buffer"

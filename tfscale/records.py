@@ -1,11 +1,10 @@
-"""The records of a split, each reachable by its index, and how one becomes an example.
+"""The records of a split, each reachable by its index.
 
 Records are cheap by contract (file names, small arrays, bytes), so a worker holds all of them
 once and takes the ones of its share by index, before any expensive work. Where they are too many
 or can't be counted, they stay a stream, of which each worker reads its own part.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,55 +139,3 @@ def _size_bytes(array: np.ndarray) -> int:
     if array.dtype == object:
         return sum(len(text) for text in array.ravel())
     return int(array.nbytes)
-
-
-Preprocess = Callable[[Any, tf.Tensor, tf.Tensor], Any]
-
-
-def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Preprocess:
-    """What makes `(x, y)` or `(x, y, sample_weight)` of a record, its index and its epoch.
-
-    The seed that `preprocess` may ask for is a function of run seed, epoch and index alone, so
-    that augmentation doesn't depend on the number of workers or on where a run was resumed.
-    """
-
-    def example(record: Any, index: tf.Tensor, epoch: tf.Tensor) -> Any:  # noqa: ANN401
-        if dataset.preprocess is None:
-            return record
-        if not dataset.preprocess_takes_seed:
-            return dataset.preprocess(record, training)
-        fold_in = tf.random.experimental.stateless_fold_in
-        own = fold_in(fold_in(tf.constant([seed, 0], tf.int32), epoch), index)
-        return dataset.preprocess(record, training, seed=own)
-
-    return example
-
-
-def weight_function(dataset: DatasetFile) -> Callable[[Any], Any]:
-    """What adds the weight of each example's class, where the dataset file has `class_weight`."""
-    table = dataset.class_weight
-    if table is None:
-        return lambda example: example
-
-    def weighted(example: Any) -> Any:  # noqa: ANN401
-        x, y, *given = example
-        if isinstance(y, dict):
-            weights = {name: _weight_of(label, table.get(name, {})) for name, label in y.items()}
-        else:
-            weights = _weight_of(y, table)
-        for also in given:
-            beside = also if isinstance(also, dict) else tf.nest.map_structure(lambda _: also, y)  # noqa: B023
-            weights = tf.nest.map_structure(
-                lambda own, other: own * tf.cast(other, tf.float32), weights, beside
-            )
-        return x, y, weights
-
-    return weighted
-
-
-def _weight_of(label: tf.Tensor, table: Any) -> tf.Tensor:  # noqa: ANN401
-    classes = label if label.shape.rank == 0 else tf.argmax(label, axis=-1)
-    size = max(table, default=0) + 1
-    weights = tf.constant([float(table.get(number, 1.0)) for number in range(size)])
-    classes = tf.cast(classes, tf.int64)
-    return tf.where(classes < size, tf.gather(weights, tf.minimum(classes, size - 1)), 1.0)

@@ -43,8 +43,9 @@ def create(
 ) -> tf.distribute.Strategy:
     """Makes the strategy; with several workers it returns when all of them have arrived.
 
-    A second run in the same process gets the strategy of the first. A missing worker is named every few seconds, and after `config.start_timeout` seconds it ends
-    this process with a code that says "try again": TensorFlow's constructor can't be interrupted.
+    A missing worker is named every few seconds, and after `config.start_timeout` seconds this
+    process ends with a code that says "try again": TensorFlow's constructor can't be interrupted.
+    A second run in the same process gets the strategy of the first.
 
     Args:
         config: collectives and the start timeout.

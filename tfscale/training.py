@@ -3,7 +3,6 @@
 import json
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,19 @@ from tfscale.callbacks.scratch import write_to_scratch
 from tfscale.cluster import Cluster
 from tfscale.config import Config, ConfigError
 from tfscale.coordination import Board
-from tfscale.dataset_file import DatasetFile, read_dataset_file
 from tfscale.devices import Devices
 from tfscale.distributed import DistributedModel, StepOptions
 from tfscale.host import HostFigures
-from tfscale.model_file import ModelFile, build_model, read_model_file
+from tfscale.inputs import RunInputs, input_of, read_inputs
+from tfscale.model_file import build_model, own_callbacks, read_model_file
 from tfscale.objectives import compile_model
-from tfscale.pipeline import Input, evaluation_input, training_input
-from tfscale.records import enumerate_records, read_records
+from tfscale.pipeline import Input
+from tfscale.plan import plan_of, settings_of, versions
 from tfscale.run_directory import RunDirectory
-from tfscale.schedules import LearningRate, learning_rate
+from tfscale.schedules import learning_rate
 from tfscale.sharding import Sharding
 from tfscale.terminal import Terminal
 from tfscale.userfiles import name_of
-
-
-@dataclass(frozen=True)
-class _Data:
-    """The inputs of a run: training, validation of each epoch, and what is evaluated at the end."""
-
-    file: DatasetFile
-    sharding: Sharding
-    training: Input
-    evaluated: dict[str, Input]
 
 
 def run(
@@ -65,7 +54,8 @@ def run(
     with board.share_failures():
         _require_same(board, config, devices, dataset, model)
         model_file = read_model_file(model, config.model_option)
-        data = _read_data(config, cluster, devices, dataset, strategy)
+        sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, devices.count)
+        data = read_inputs(config, dataset, sharding, strategy)
         figures = HostFigures(devices.count if devices.kind == "GPU" else 0)
         network = build_model(model_file, data.file, data.training.spec, strategy)
         rate = None
@@ -73,13 +63,14 @@ def run(
             rate = learning_rate(config, steps_per_epoch=data.training.steps or 0)
             compile_model(network, data.file, config, rate, data.training.spec, strategy)
         distributed = _distribute(config, cluster, data, network, strategy, figures)
-        plan = _plan(config, cluster, devices, data, rate, distributed)
+        callbacks = own_callbacks(model_file)
+        plan = plan_of(config, cluster, devices, data, rate, network)
         terminal.show(reports.table("tfscale", plan))
         if dry_run:
             return {}
         directory = _claim(config, reached, board, terminal, distributed)
-        directory.write_json("config.json", _settings(config, cluster, dataset, model, plan))
-        pace = _fit(config, data, distributed, model_file, directory, terminal, figures, plan)
+        directory.write_json("config.json", settings_of(config, cluster, dataset, model, plan))
+        pace = _fit(config, data, distributed, callbacks, directory, terminal, figures, plan)
         metrics = _evaluate(data, distributed, pace)
         report = _finish(
             config, cluster, devices, data, distributed, directory, pace, metrics, started
@@ -109,7 +100,7 @@ def _require_same(
     facts = {
         "device kind": devices.kind,
         "number of devices": devices.count,
-        "versions": _versions(),
+        "versions": versions(),
         "dataset": name_of(dataset),
         "model": name_of(model),
         **{f"--{name}": value for name, value in config.as_dict().items()},
@@ -125,45 +116,10 @@ def _require_same(
             )
 
 
-def _read_data(
-    config: Config,
-    cluster: Cluster,
-    devices: Devices,
-    dataset: object,
-    strategy: tf.distribute.Strategy,
-) -> _Data:
-    """Loads every split and lays out who reads what."""
-    sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, devices.count)
-    if sharding.replica_batch % config.accumulate_steps:
-        raise ConfigError(
-            f"--accumulate_steps={config.accumulate_steps} doesn't divide the "
-            f"{sharding.replica_batch} examples of each replica; expected a divisor of it. Use for "
-            f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
-        )
-    file = read_dataset_file(dataset, config.dataset_option)
-    records = read_records(file, "train")
-    if records is None:
-        raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")
-    training = training_input(
-        file,
-        records,
-        sharding,
-        strategy,
-        seed=config.seed,
-        steps_per_epoch=config.steps_per_epoch,
-    )
-    evaluated = {}
-    for split in file.splits[1:]:
-        found = read_records(file, split)
-        if found is not None:
-            evaluated[split] = evaluation_input(file, found, sharding, strategy, seed=config.seed)
-    return _Data(file, sharding, training, evaluated)
-
-
 def _distribute(
     config: Config,
     cluster: Cluster,
-    data: _Data,
+    data: RunInputs,
     model: keras.Model,
     strategy: tf.distribute.Strategy,
     figures: HostFigures,
@@ -171,7 +127,7 @@ def _distribute(
     """Makes the model's `fit`, `evaluate` and `predict` run on all replicas."""
 
     def as_input(x: Any, y: Any, weight: Any, steps: int | None) -> Input:  # noqa: ANN401
-        return _input_of(x, y, weight, steps, data.sharding, strategy)
+        return input_of(x, y, weight, steps, data.sharding, strategy)
 
     return DistributedModel(
         model,
@@ -182,41 +138,12 @@ def _distribute(
             wire_dtype=config.wire_dtype,
             accumulate_steps=config.accumulate_steps,
             steps_per_execution=config.steps_per_execution,
+            jit=config.jit,
             measure=figures.measure,
         ),
         worker=cluster.index,
         num_workers=cluster.num_workers,
         as_input=as_input,
-    )
-
-
-def _input_of(
-    x: Any,  # noqa: ANN401
-    y: Any,  # noqa: ANN401
-    weight: Any,  # noqa: ANN401
-    steps: int | None,
-    sharding: Sharding,
-    strategy: tf.distribute.Strategy,
-) -> Input:
-    """What somebody hands to `evaluate` or `predict`, as an input in which each example is once."""
-    if isinstance(x, tf.data.Dataset):
-        batches = x if steps is None else x.take(steps)
-        elements = list(batches.unbatch())
-        examples = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *elements)
-    else:
-        examples = tuple(part for part in (x, y, weight) if part is not None)
-        examples = tf.nest.map_structure(tf.convert_to_tensor, examples)
-        if steps is not None:
-            size = steps * sharding.global_batch
-            examples = tf.nest.map_structure(lambda leaf: leaf[:size], examples)
-    if not isinstance(examples, tuple):
-        examples = (examples,)
-    records = tf.data.Dataset.from_tensor_slices(examples)
-    given = DatasetFile(
-        "the given data", lambda _: records, None, None, ("train",), None, "regression", None
-    )
-    return evaluation_input(
-        given, enumerate_records(given.name, records, budget_bytes=float("inf")), sharding, strategy
     )
 
 
@@ -242,9 +169,9 @@ def _claim(
 
 def _fit(
     config: Config,
-    data: _Data,
+    data: RunInputs,
     distributed: DistributedModel,
-    model_file: ModelFile,
+    own: list[keras.callbacks.Callback],
     directory: RunDirectory,
     terminal: Terminal,
     figures: HostFigures,
@@ -259,7 +186,6 @@ def _fit(
         figure_names=figures.names,
         text=reports.markdown({**plan, **config.as_dict()}),
     )
-    own = model_file.callbacks()
     with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
         write_to_scratch(own, None if directory.is_chief else Path(scratch))
         distributed.model.fit(
@@ -272,7 +198,7 @@ def _fit(
     return pace
 
 
-def _evaluate(data: _Data, distributed: DistributedModel, pace: Pace) -> dict[str, Any]:
+def _evaluate(data: RunInputs, distributed: DistributedModel, pace: Pace) -> dict[str, Any]:
     """The final metrics: of the last epoch, and of every split that is kept for the end."""
     history = distributed.model.history.history
     metrics = {name: values[-1] for name, values in history.items()}
@@ -289,7 +215,7 @@ def _finish(
     config: Config,
     cluster: Cluster,
     devices: Devices,
-    data: _Data,
+    data: RunInputs,
     distributed: DistributedModel,
     directory: RunDirectory,
     pace: Pace,
@@ -319,71 +245,10 @@ def _finish(
         seconds=seconds,
         metrics={name: _plain(value) for name, value in metrics.items()},
         weights_sha256=export.weights_sha256(distributed.model),
-        versions=_versions(),
+        versions=versions(),
     )
     directory.write_json("report.json", report)
     return report
-
-
-def _plan(
-    config: Config,
-    cluster: Cluster,
-    devices: Devices,
-    data: _Data,
-    rate: LearningRate | None,
-    distributed: DistributedModel,
-) -> dict[str, object]:
-    """What is going to happen, for the reader, before it does."""
-    sharding, training = data.sharding, data.training
-    addresses = ", ".join(cluster.addresses) or "this machine"
-    model = distributed.model
-    dropped = ""
-    if training.num_examples and not config.steps_per_epoch:
-        left_over = training.num_examples % sharding.global_batch
-        dropped = f"; {left_over} examples are left over, others in each epoch" if left_over else ""
-    batch = (
-        f"{sharding.global_batch} global -> {sharding.worker_batch} per worker -> "
-        f"{sharding.replica_batch} per replica"
-    )
-    if config.accumulate_steps > 1:
-        batch += f", in {config.accumulate_steps} micro-batches"
-    own_rate = type(model.optimizer).__name__
-    rows: dict[str, object] = {
-        "workers": f"{cluster.num_workers} ({addresses})",
-        "devices": f"{devices.count} x {devices.names[0]} each, {sharding.num_replicas} replicas",
-        "collectives": strategies.collectives_for(config, devices, cluster.num_workers),
-        "batch": batch,
-        "steps": f"{training.steps} an epoch, {config.epochs} epochs{dropped}",
-        "learning rate": str(rate or "the model's own"),
-        "optimizer": own_rate,
-        "precision": f"{config.precision}, gradients travel as {config.wire_dtype}",
-        "model": f"{model.name}, {model.count_params():,} parameters",
-        "train data": training.description,
-    }
-    for split, evaluated in data.evaluated.items():
-        size = "a stream" if evaluated.num_examples is None else f"{evaluated.num_examples} records"
-        rows[f"{split} data"] = f"{size}, each exactly once"
-    rows["versions"] = ", ".join(f"{name} {version}" for name, version in _versions().items())
-    rows["run directory"] = config.run_dir
-    return rows
-
-
-def _settings(
-    config: Config, cluster: Cluster, dataset: object, model: object, plan: dict[str, object]
-) -> dict[str, object]:
-    """The content of `config.json`."""
-    return {
-        **config.as_dict(),
-        "dataset": name_of(dataset),
-        "model": name_of(model),
-        "workers": list(cluster.addresses),
-        "plan": plan,
-        "versions": _versions(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -48,7 +48,7 @@ def name_of(given: object) -> str:
     return str(getattr(given, "__name__", type(given).__name__))
 
 
-def require_function(module: ModuleType, name: str, path: str | Path) -> Callable[..., Any]:
+def require_function(module: object, name: str, path: str | Path) -> Callable[..., Any]:
     """Give the function `name` of a user's module, or say what the file at `path` lacks.
 
     Raises:
@@ -186,5 +186,5 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else text[:80] + "..."
 
 
-def _is_own_function(module: ModuleType, value: object) -> bool:
+def _is_own_function(module: object, value: object) -> bool:
     return callable(value) and getattr(value, "__module__", None) == module.__name__

@@ -1,4 +1,4 @@
-"""Small trainings that real workers play: python -m tests.cluster.scenes OUT HOSTS INDEX DEVICES ...
+"""Small trainings for real workers: python -m tests.cluster.scenes OUT HOSTS INDEX DEVICES ...
 
 Each scene gives a dict of numbers and arrays, which every worker pickles; tests compare them
 between one worker and several.
@@ -145,6 +145,24 @@ def accumulation(stage):
     return {
         "whole": _train(stage, _image_data(), build, steps_per_epoch=10),
         "halves": _train(stage, _image_data(), build, steps_per_epoch=10, accumulate_steps=2),
+    }
+
+
+def compiled(stage):
+    """K11: XLA compiles forward and backward, the all-reduce stays outside."""
+    build = _dense()
+    plain = _train(stage, _image_data(), build, steps_per_epoch=10)
+    halves = {"accumulate_steps": 2, "jit": True}
+    return {
+        "plain": plain,
+        "flag": _train(stage, _image_data(), build, steps_per_epoch=10, jit=True),
+        "halves": _train(stage, _image_data(), build, steps_per_epoch=10, **halves),
+        "model": _train(
+            stage,
+            _image_data(),
+            _convolutions(synchronized=False, jit_compile=True),
+            steps_per_epoch=3,
+        ),
     }
 
 

@@ -1,0 +1,146 @@
+"""How a record becomes an example, and what all examples of a run have in common."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfscale.config import ConfigError
+from tfscale.dataset_file import DatasetFile
+from tfscale.failures import one_line
+from tfscale.records import Records
+
+Preprocess = Callable[[Any, tf.Tensor, tf.Tensor], Any]
+
+
+def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Preprocess:
+    """What makes `(x, y)` or `(x, y, sample_weight)` of a record, its index and its epoch.
+
+    The seed that `preprocess` may ask for is a function of run seed, epoch and index alone, so
+    that augmentation doesn't depend on the number of workers or on where a run was resumed.
+    """
+
+    def example(record: Any, index: tf.Tensor, epoch: tf.Tensor) -> Any:  # noqa: ANN401
+        if dataset.preprocess is None:
+            return record
+        if not dataset.preprocess_takes_seed:
+            return dataset.preprocess(record, training)
+        fold_in = tf.random.experimental.stateless_fold_in
+        own = fold_in(fold_in(tf.constant([seed, 0], tf.int32), epoch), index)
+        return dataset.preprocess(record, training, seed=own)
+
+    return example
+
+
+def weight_function(dataset: DatasetFile) -> Callable[[Any], Any]:
+    """What adds the weight of each example's class, where the dataset file has `class_weight`."""
+    table = dataset.class_weight
+    if table is None:
+        return lambda example: example
+
+    def weighted(example: Any) -> Any:  # noqa: ANN401
+        x, y, *given = example
+        if isinstance(y, dict):
+            weights = {name: _weight_of(label, table.get(name, {})) for name, label in y.items()}
+        else:
+            weights = _weight_of(y, table)
+        for also in given:
+            beside = also if isinstance(also, dict) else tf.nest.map_structure(lambda _: also, y)  # noqa: B023
+            weights = tf.nest.map_structure(
+                lambda own, other: own * tf.cast(other, tf.float32), weights, beside
+            )
+        return x, y, weights
+
+    return weighted
+
+
+def _weight_of(label: tf.Tensor, table: Any) -> tf.Tensor:  # noqa: ANN401
+    classes = label if label.shape.rank == 0 else tf.argmax(label, axis=-1)
+    size = max(table, default=0) + 1
+    weights = tf.constant([float(table.get(number, 1.0)) for number in range(size)])
+    classes = tf.cast(classes, tf.int64)
+    return tf.where(classes < size, tf.gather(weights, tf.minimum(classes, size - 1)), 1.0)
+
+
+def example_spec(
+    dataset: DatasetFile,
+    records: Records,
+    make_example: Callable[..., Any],
+    *,
+    training: bool,
+) -> tuple[Any, Callable[[Any, tf.Tensor], Any]]:
+    """Shapes and dtypes of one example, and what holds every other example to them.
+
+    Makes the first example, so that a mistake in `preprocess` shows before anything is trained.
+    """
+    weigh = weight_function(dataset) if training else lambda example: example
+    call = f"{dataset.name}: preprocess" if dataset.preprocess else records.name
+
+    def first_of(*parts: Any) -> Any:  # noqa: ANN401
+        zero = tf.constant(0, tf.int64)
+        return make_example(as_record(source, parts), zero, zero)
+
+    source = records.stream
+    if dataset.read is not None:
+        source = source.flat_map(lambda *parts: dataset.read(as_record(records.stream, parts)))
+    try:
+        examples = source.take(1).map(first_of)
+        made = examples.element_spec
+        # What somebody hands to predict has no y.
+        if not isinstance(made, tuple) or len(made) not in ((2, 3) if training else (1, 2, 3)):
+            raise ConfigError(f"{call} gives {made}; expected (x, y) or (x, y, sample_weight).")
+        first = next(iter(without_autotune(examples.map(lambda *example: weigh(example)))))
+    except ConfigError:
+        raise
+    except StopIteration as error:
+        raise ConfigError(f"{records.name} is empty; expected at least one record.") from error
+    except Exception as error:
+        raise ConfigError(f"{call} raised {one_line(error)}") from error
+    spec = tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), first)
+
+    def finish(example: Any, index: tf.Tensor) -> Any:  # noqa: ANN401
+        return tf.nest.map_structure(
+            lambda leaf, expected: _with_shape(leaf, expected.shape, index, call),
+            weigh(example),
+            spec,
+        )
+
+    return spec, finish
+
+
+def _with_shape(
+    leaf: tf.Tensor, expected: tf.TensorShape, index: tf.Tensor, call: str
+) -> tf.Tensor:
+    if leaf.shape.is_fully_defined() and leaf.shape == expected:
+        return leaf
+    if leaf.shape.rank not in (None, expected.rank):
+        raise ConfigError(f"{call} gives {leaf.shape} where the first example has {expected}.")
+    same = tf.debugging.Assert(
+        tf.reduce_all(tf.equal(tf.shape(leaf), expected.as_list())),
+        [
+            f"{call} gives examples whose shapes differ: the first one has {expected}, number",
+            index,
+            "has",
+            tf.shape(leaf),
+            "; expected the same shape for all. Resize or pad in preprocess.",
+        ],
+    )
+    with tf.control_dependencies([same]):
+        return tf.ensure_shape(tf.identity(leaf), expected)
+
+
+def as_record(dataset: tf.data.Dataset, parts: tuple[Any, ...]) -> Any:  # noqa: ANN401
+    """The record of which `map` hands over the parts: it takes tuples apart."""
+    return tf.nest.pack_sequence_as(dataset.element_spec, tf.nest.flatten(parts))
+
+
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Switches off what would choose by itself: the parallelism is given, the shards are made.
+
+    Autotune's thread can hold up the end of an iterator for many seconds.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.with_options(options)
