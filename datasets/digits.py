@@ -3,8 +3,8 @@
 The smallest real data set there is for a first run on any machine:
 
     python launch/local.py --workers=2 -- --dataset=datasets/digits.py \
-        --model=models/small_cnn.py --run_dir=runs/demo --batch_size=64 --epochs=12 \
-        --learning_rate=0.2 --overwrite
+        --model=models/small_cnn.py --run_dir=runs/demo --batch_size=64 --epochs=15 \
+        --optimizer=adamw --learning_rate=0.01 --overwrite
 
 Expected time and accuracy of this command: see README.
 

@@ -111,7 +111,7 @@ class DistributedModel:
         self._options = options
         self._worker = worker
         self._num_workers = num_workers
-        self._steps_per_call = 1
+        self._steps_per_call = options.steps_per_execution or 1
         self._is_warm = False
         if model.run_eagerly:
             raise ConfigError(
@@ -126,6 +126,8 @@ class DistributedModel:
         separate_random_states(model, strategy, worker)
         # Keras's own "auto" means no XLA under a strategy, so True is the user's word.
         jit = options.jit or bool(model.jit_compile)
+        if jit and strategy.num_replicas_in_sync > 1:
+            _refuse_collectives(model)
         self._gradients_of = (
             tf.function(self._gradients_of_batch, autograph=False, jit_compile=True)
             if jit
@@ -407,6 +409,16 @@ def _gathered(rows: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tens
     summed = context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
     gathered = tf.reshape(summed, tf.concat([[-1], tf.shape(sent)[1:]], axis=0))
     return tf.cast(gathered, rows.dtype)
+
+
+def _refuse_collectives(model: keras.Model) -> None:
+    """XLA compiles forward and backward as a whole: no all-reduce can be within them."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "synchronized", False):
+            raise ConfigError(
+                f"Layer {layer.name} is synchronized between replicas, which XLA can't compile; "
+                "expected synchronized=False with --jit or jit_compile=True. Leave one away."
+            )
 
 
 def _shapes(spec: Any) -> str:  # noqa: ANN401

@@ -1,7 +1,9 @@
 """What a run tells: the plan before it, `report.json` and a closing table after it."""
 
 import io
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -96,7 +98,17 @@ def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object
         "waiting for input": f"{100 * waited:.0f} % of a step",
         "time": ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items()),
         "files": f"{run_dir}/report.json, config.json, model.keras, tensorboard/, logs/",
-        "curves": f"tensorboard --logdir {run_dir}/tensorboard",
-        "model": f"""python -c "import keras; keras.saving.load_model('{run_dir}/model.keras')" """,
+        "curves": f"{_program('tensorboard')} --logdir {run_dir}/tensorboard",
+        "model": (
+            f"{_program('python')} -c "
+            f"\"import keras; keras.saving.load_model('{run_dir}/model.keras').summary()\""
+        ),
     }
     return rows
+
+
+def _program(name: str) -> str:
+    """How to call a program of this Python's environment, which need not be on the PATH."""
+    path = Path(sys.executable).with_name(name)
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -187,4 +187,4 @@ def _shown(value: object) -> str:
 
 
 def _is_own_function(module: object, value: object) -> bool:
-    return callable(value) and getattr(value, "__module__", None) == module.__name__
+    return callable(value) and getattr(value, "__module__", None) == getattr(module, "__name__", "")

@@ -160,19 +160,45 @@ def compiled(stage):
         "model": _train(
             stage,
             _image_data(),
-            _convolutions(synchronized=False, jit_compile=True),
-            steps_per_epoch=3,
+            _dense(jit_compile=True),
+            steps_per_epoch=10,
         ),
     }
 
 
-def _dense():
+def not_compilable(stage):
+    """A model with an operation that XLA doesn't have: it trains without XLA only."""
+    import keras
+    import tensorflow as tf
+
+    class Printed(keras.layers.Layer):
+        def call(self, x):
+            return x + 0.0 * tf.strings.to_number(tf.strings.as_string(x))
+
+    def build(spec, num_classes):
+        return keras.Sequential(
+            [keras.Input(spec.shape), keras.layers.Flatten(), Printed(), keras.layers.Dense(4)]
+        )
+
+    plain = _train(stage, _image_data(), build, steps_per_epoch=2)
+    try:
+        _train(stage, _image_data(), build, steps_per_epoch=2, jit=True)
+    except tf.errors.InvalidArgumentError as error:
+        return {"plain": plain, "compiled": str(error)}
+    return {"plain": plain, "compiled": ""}
+
+
+def _dense(**compile_arguments):
     def build(spec, num_classes):
         import keras
 
-        return keras.Sequential(
+        model = keras.Sequential(
             [keras.Input(spec.shape), keras.layers.Flatten(), keras.layers.Dense(num_classes)]
         )
+        if compile_arguments:
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss, **compile_arguments)
+        return model
 
     return build
 
@@ -347,22 +373,22 @@ def overflow(stage):
 
     data = SimpleNamespace(load=load, preprocess=preprocess, task="regression")
     # The example at the end of the one batch belongs to the last replica.
-    order = _order_of_first_batch()
-    stage.where = int(order[-1])
+    stage.where = int(first_batch(GLOBAL_BATCH)[-1])
     before = _train(stage, data, build, at_end=state, precision="mixed_float16")
     stage.where = -1
     after = _train(stage, data, build, at_end=state, precision="mixed_float16")
     return {"overflow": before, "calm": after}
 
 
-def _order_of_first_batch():
+def first_batch(num_examples):
+    """The examples of the first global batch, in the order in which replicas take them."""
     import tensorflow as tf
 
     from tfscale.sharding import shuffled
 
     index, _ = shuffled(
         tf.range(GLOBAL_BATCH, dtype=tf.int64),
-        num_examples=GLOBAL_BATCH,
+        num_examples=num_examples,
         global_batch=GLOBAL_BATCH,
         seed=0,
     )

@@ -64,14 +64,9 @@ def worker_commands(flags, *, num_workers=2):
     return [[*program, f"--hosts={hosts}", f"--index={rank}"] for rank in range(num_workers)]
 
 
-def play(scenes, out, *, num_workers, devices, deadline_seconds):
-    """Play scenes of tests/cluster/scenes.py one after the other on real workers."""
+def stage_commands(scenes, out, shape):
+    """Play scenes of tests/cluster/scenes.py one after the other on (workers, devices of each)."""
+    num_workers, devices = shape
     hosts = ",".join(free_addresses(num_workers)) if num_workers > 1 else ""
-    commands = [
-        [
-            *(sys.executable, "-m", "tests.cluster.scenes"),
-            *(str(out), hosts, str(rank), str(devices), *scenes),
-        ]
-        for rank in range(num_workers)
-    ]
-    return start_all(commands, deadline_seconds=deadline_seconds)
+    program = [sys.executable, "-m", "tests.cluster.scenes", str(out), hosts]
+    return [[*program, str(rank), str(devices), *scenes] for rank in range(num_workers)]
