@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn ships: 1797 grey images of 8 x 8 pixels, no download.
+r"""The handwritten digits that scikit-learn ships: 1797 grey images of 8 x 8 pixels, no download.
 
 The smallest real data set there is for a first run on any machine:
 

@@ -1,4 +1,4 @@
-"""Images computed from their index: for measuring what the trainer alone can do, without a disk.
+r"""Images computed from their index: for measuring what the trainer alone can do, without a disk.
 
     python launch/worker.py --dataset=datasets/synthetic.py --dataset_option=size=50000 \
         --model=models/resnet.py --model_option=depth=18 --run_dir=runs/synthetic \

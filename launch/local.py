@@ -1,4 +1,4 @@
-"""Starts several workers on this machine, each a `launch/worker.py` with the same flags.
+r"""Starts several workers on this machine, each a `launch/worker.py` with the same flags.
 
     python launch/local.py --workers=2 -- --dataset=datasets/digits.py \
         --model=models/small_cnn.py --run_dir=runs/demo

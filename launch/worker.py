@@ -1,4 +1,4 @@
-"""Trains; start it once on every machine, with the same flags and only --index differing.
+r"""Trains; start it once on every machine, with the same flags and only --index differing.
 
     python launch/worker.py --dataset=datasets/digits.py --model=models/small_cnn.py \
         --run_dir=runs/first --batch_size=64 --epochs=12
@@ -56,4 +56,4 @@ def leave(code: int) -> None:
 
 
 if __name__ == "__main__":
-    app.run(lambda argv: leave(main(argv)))
+    app.run(lambda argv: leave(main(argv)), flags_parser=worker_flags.parse)

@@ -1,9 +1,11 @@
 """The flags of launch/worker.py, in groups, and what they mean to the library."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from absl import flags
+from absl import app, flags
 
 import tfscale
 from tfscale import config as settings
@@ -12,47 +14,94 @@ FLAGS = flags.FLAGS
 _DEFAULT = {field.name: field.default for field in fields(tfscale.Config)}
 
 
-def _define_settings() -> None:
-    number, text, real = flags.DEFINE_integer, flags.DEFINE_string, flags.DEFINE_float
-    text("run_dir", None, "The folder that the run writes to.")
-    number("batch_size", _DEFAULT["batch_size"], "Global batch: examples a step, on all devices.")
-    number("epochs", _DEFAULT["epochs"], "Passes over the training examples.")
-    number("steps_per_epoch", 0, "Steps of an epoch; 0 takes as many as there are examples for.")
-    real("learning_rate", None, "For --base_batch_size examples a step; default by optimizer.")
-    number(
-        "base_batch_size", _DEFAULT["base_batch_size"], "The batch --learning_rate is meant for."
-    )
-    flags.DEFINE_enum("optimizer", _DEFAULT["optimizer"], settings.OPTIMIZERS, "How to update.")
-    flags.DEFINE_enum("schedule", _DEFAULT["schedule"], settings.SCHEDULES, "After the warm-up.")
-    real("warmup_fraction", _DEFAULT["warmup_fraction"], "Share of all steps, 0 to 1.")
-    real("momentum", _DEFAULT["momentum"], "Of sgd and lars.")
-    real("weight_decay", _DEFAULT["weight_decay"], "Not applied to biases and scales.")
-    flags.DEFINE_enum("precision", _DEFAULT["precision"], settings.PRECISIONS, "Of the model.")
-    number("seed", _DEFAULT["seed"], "Of weights, order, augmentation and dropout.")
-    flags.DEFINE_enum(
-        "wire_dtype", _DEFAULT["wire_dtype"], settings.WIRE_DTYPES, "Of travelling gradients."
-    )
-    real("bucket_mb", _DEFAULT["bucket_mb"], "MiB of gradients in one all-reduce.")
-    number("accumulate_steps", 1, "Micro-batches of a step, with one all-reduce for all.")
-    number("steps_per_execution", 0, "Steps of one on-device loop; 0 makes it last a second.")
-    flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
-    flags.DEFINE_enum(
-        "collectives", _DEFAULT["collectives"], settings.COLLECTIVES, "auto: nccl where GPUs are."
-    )
-    number("devices", 0, "Logical CPU devices of each worker, to try things out; 0 for real ones.")
-    real("start_timeout", _DEFAULT["start_timeout"], "Seconds to wait for the other workers.")
-    flags.DEFINE_bool("overwrite", False, "Replace an earlier run in --run_dir.")
+GROUPS: dict[str, list[str]] = {}  # title of --help: names of its flags
+
+
+@contextlib.contextmanager
+def _group(title: str) -> Iterator[None]:
+    """Files the flags that the body defines under a title of --help."""
+    before = set(FLAGS)
+    yield
+    GROUPS[title] = [name for name in FLAGS if name not in before]
+
+
+def _number(name: str, text: str) -> None:
+    flags.DEFINE_integer(name, _DEFAULT[name], text)
+
+
+def _real(name: str, text: str) -> None:
+    flags.DEFINE_float(name, _DEFAULT[name], text)
+
+
+def _choice(name: str, choices: Sequence[str], text: str) -> None:
+    flags.DEFINE_enum(name, _DEFAULT[name], choices, text)
+
+
+with _group("What is trained, and where it goes"):
+    flags.DEFINE_string("dataset", None, "Path of the dataset file.")
+    flags.DEFINE_string("model", None, "Path of the model file.")
     flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE for a constant of the file.")
     flags.DEFINE_multi_string("model_option", [], "NAME=VALUE for a constant of the file.")
+    flags.DEFINE_string("run_dir", None, "The folder that the run writes to.")
+    flags.DEFINE_bool("overwrite", False, "Replace an earlier run in --run_dir.")
+
+with _group("How much"):
+    _number("batch_size", "Global batch: examples a step, on all devices together.")
+    _number("epochs", "Passes over the training examples.")
+    _number("steps_per_epoch", "Steps of an epoch; 0 takes as many as there are examples for.")
+
+with _group("How it learns"):
+    _choice("optimizer", settings.OPTIMIZERS, "Unless the model file compiles its model.")
+    _real("learning_rate", "For --base_batch_size examples a step; default by optimizer.")
+    _number("base_batch_size", "The batch that --learning_rate is meant for.")
+    _choice("schedule", settings.SCHEDULES, "The learning rate after the warm-up.")
+    _real("warmup_fraction", "Share of all steps in which the rate rises, 0 to 1.")
+    _real("momentum", "Of sgd and lars.")
+    _real("weight_decay", "Not applied to biases and scales.")
+    _choice("precision", settings.PRECISIONS, "Of the model.")
+    _number("seed", "Of weights, order, augmentation and dropout.")
+
+with _group("The cluster"):
+    flags.DEFINE_list("hosts", None, "host:port of every worker, the same on all; first is chief.")
+    flags.DEFINE_integer("index", None, "Which of --hosts this worker is, from 0.")
+    _number("devices", "Logical CPU devices of each worker, to try things out; 0: the real ones.")
+    _choice("collectives", settings.COLLECTIVES, "auto: nccl where GPUs are, else ring.")
+    _real("start_timeout", "Seconds to wait for the other workers.")
+
+with _group("How fast"):
+    _number("steps_per_execution", "Steps of one on-device loop; 0 makes it last a second.")
+    _number("accumulate_steps", "Micro-batches of a step, with one all-reduce for all.")
+    _choice("wire_dtype", settings.WIRE_DTYPES, "Dtype of gradients while they travel.")
+    _real("bucket_mb", "MiB of gradients in one all-reduce.")
+    flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
+
+with _group("What is shown"):
+    flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers.")
+    flags.DEFINE_bool("verbose", False, "Leave TensorFlow's own messages in the terminal.")
 
 
-flags.DEFINE_string("dataset", None, "Path of the dataset file.")
-flags.DEFINE_string("model", None, "Path of the model file.")
-flags.DEFINE_list("hosts", None, "host:port of every worker, the same on all; the first is chief.")
-flags.DEFINE_integer("index", None, "Which of --hosts this worker is, from 0.")
-flags.DEFINE_bool("verbose", False, "Leave TensorFlow's own messages in the terminal.")
-flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers.")
-_define_settings()
+def parse(arguments: Sequence[str]) -> list[str]:
+    """Parse the command line, for `absl.app.run`; --help shows the flags by concern."""
+    if {"--help", "-h", "--helpshort", "-help"} & set(arguments):
+        print(help_text())
+        sys.exit(0)
+    return list(app.parse_flags_with_usage(list(arguments)))
+
+
+def help_text() -> str:
+    """What the program does, and its flags by concern with their defaults."""
+    lines = [str(sys.modules["__main__"].__doc__).strip()]
+    for title, names in GROUPS.items():
+        lines += ["", f"{title}:"]
+        for name in names:
+            flag = FLAGS[name]
+            # absl puts choices before a help text and advice about repeating behind it.
+            text = flag.help.split(">: ")[-1].split(";\n")[0]
+            choices = getattr(flag.parser, "enum_values", None)
+            among = f" One of {', '.join(choices)}." if choices else ""
+            default = "" if flag.default in (None, [], False) else f" [{flag.default}]"
+            lines.append(f"  --{name:<22}{text}{among}{default}")
+    return "\n".join(lines)
 
 
 def config() -> tfscale.Config:

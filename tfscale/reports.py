@@ -82,7 +82,7 @@ def summary(
 
 
 def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object]:
-    """The closing table: what came out, how fast, and what to type next."""
+    """The closing table: what came out, how fast, and where it is."""
     rate, step = report["examples_per_second"], report["step_seconds"]
     waited = report["share_of_step"]["input_wait"]
     rows: dict[str, object] = {
@@ -98,13 +98,17 @@ def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object
         "waiting for input": f"{100 * waited:.0f} % of a step",
         "time": ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items()),
         "files": f"{run_dir}/report.json, config.json, model.keras, tensorboard/, logs/",
-        "curves": f"{_program('tensorboard')} --logdir {run_dir}/tensorboard",
-        "model": (
-            f"{_program('python')} -c "
-            f"\"import keras; keras.saving.load_model('{run_dir}/model.keras').summary()\""
-        ),
     }
     return rows
+
+
+def next_commands(run_dir: object) -> str:
+    """What to type next, each on a line of its own, so that it can be copied."""
+    load = f"import keras; keras.saving.load_model('{run_dir}/model.keras').summary()"
+    return (
+        f"  curves:  {_program('tensorboard')} --logdir {run_dir}/tensorboard\n"
+        f'  model:   {_program("python")} -c "{load}"'
+    )
 
 
 def _program(name: str) -> str:

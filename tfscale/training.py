@@ -77,6 +77,7 @@ def run(
         )
         board.leave()
         terminal.show(reports.table("done", reports.closing_rows(report, directory.path)))
+        terminal.show(reports.next_commands(directory.path))
     return report
 
 
