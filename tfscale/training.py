@@ -104,7 +104,7 @@ def _require_same(
         "versions": versions(),
         "dataset": name_of(dataset),
         "model": name_of(model),
-        **{f"--{name}": value for name, value in config.as_dict().items()},
+        **_flags(config),
     }
     everybody = [json.loads(text) for text in board.exchange("facts", json.dumps(facts))]
     for name in facts:
@@ -185,7 +185,7 @@ def _fit(
         directory.path / "tensorboard" if directory.is_chief else None,
         global_batch=config.batch_size,
         figure_names=figures.names,
-        text=reports.markdown({**plan, **config.as_dict()}),
+        text=reports.markdown({**plan, **_flags(config)}),
     )
     with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
         write_to_scratch(own, None if directory.is_chief else Path(scratch))
@@ -254,3 +254,8 @@ def _finish(
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
     return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _flags(config: Config) -> dict[str, object]:
+    """Every setting under the name of its flag."""
+    return {f"--{name}": value for name, value in config.as_dict().items()}
