@@ -103,9 +103,11 @@ def test_a_variable_that_is_a_mean_counts_a_share_of_each_replica(monkeypatch):
     class Steady(keras.metrics.Metric):
         def __init__(self):
             super().__init__(name="steady")
-            self.average = self.add_variable((), "zeros", aggregation="mean")
-            self.chosen = self.add_variable((), "zeros", aggregation="only_first_replica")
-            self.total = self.add_variable((), "zeros", aggregation="sum")
+            self.average = self.add_variable((), keras.initializers.Zeros(), aggregation="mean")
+            self.chosen = self.add_variable(
+                (), keras.initializers.Zeros(), aggregation="only_first_replica"
+            )
+            self.total = self.add_variable((), keras.initializers.Zeros(), aggregation="sum")
 
         def update_state(self, y_true, y_pred, sample_weight=None):
             pass
@@ -150,7 +152,7 @@ def test_a_metric_of_many_numbers_is_an_array():
     class PerClass(keras.metrics.Metric):
         def __init__(self):
             super().__init__(name="per_class")
-            self.total = self.add_variable((3,), "zeros")
+            self.total = self.add_variable((3,), keras.initializers.Zeros())
 
         def update_state(self, y_true, y_pred, sample_weight=None):
             self.total.assign_add([1.0, 2.0, 3.0])

@@ -163,9 +163,7 @@ def test_sparse_and_ragged_records_are_refused_with_what_to_do(dataset):
 
 def test_a_record_that_fails_is_told_in_one_line_with_its_split():
     def broken(split):
-        return load(split).map(
-            lambda number: tf.io.decode_raw(tf.io.read_file("/no/file"), "uint8")
-        )
+        return tf.data.Dataset.range(3).map(lambda number: tf.io.read_file("/no/file"))
 
     with pytest.raises(ConfigError) as caught:
         read_records(_file(broken), "train")
