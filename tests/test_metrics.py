@@ -113,7 +113,7 @@ def test_a_variable_that_is_a_mean_counts_a_share_of_each_replica(monkeypatch):
             pass
 
         def result(self):
-            return keras.ops.stack([self.average, self.chosen, self.total])
+            return keras.ops.stack([self.average.value, self.chosen.value, self.total.value])
 
     metric = Steady()
     totals = MetricTotals(_model(metric))
