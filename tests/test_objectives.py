@@ -74,7 +74,8 @@ def test_two_classes_with_one_output_are_told_apart_by_its_sign():
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_what_a_model_is_compiled_with_is_an_optimizer_of_the_config(task):
     labels = {"classification": SPARSE, "multilabel": ONE_HOT, "regression": NUMBER}[task]
-    model = _compiled(layers.Dense(4), task=task, labels=labels)
+    units = 1 if task == "regression" else 4
+    model = _compiled(layers.Dense(units), task=task, labels=labels)
     assert type(model.optimizer) is keras.optimizers.SGD
     assert model.compiled
     assert not model.jit_compile
