@@ -243,12 +243,13 @@ def test_a_scaled_loss_is_unscaled_once_and_reduced_once():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), [-1.0])
 
 
-def test_the_reduction_of_keras_is_off_on_every_layer_of_the_optimizer():
+def test_the_reduction_of_keras_is_off_on_every_layer_of_the_optimizer(two_replicas):
     inner = keras.optimizers.SGD(1.0)
     optimizer = _reduced(keras.optimizers.LossScaleOptimizer(inner), _doubled)
     pairs = [(tf.constant(1.0), _variable(0.0))]
     assert optimizer._all_reduce_sum_gradients(pairs) == pairs
     assert inner._all_reduce_sum_gradients(pairs) == pairs
+    assert two_replicas.sent == []
 
 
 @pytest.mark.parametrize(
