@@ -1,0 +1,104 @@
+import dataclasses
+import json
+
+import pytest
+
+from tfscale import config
+from tfscale.config import Config, ConfigError
+
+
+def _message(**changes):
+    with pytest.raises(ConfigError) as caught:
+        Config(**{"run_dir": "runs/first", **changes})
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "expected" in message
+    return message
+
+
+def test_a_folder_is_all_that_a_first_run_needs():
+    assert Config(run_dir="runs/first").batch_size == 64
+
+
+def test_a_config_cannot_be_changed_once_it_is_made():
+    made = Config(run_dir="runs/first")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.batch_size = 1
+
+
+def test_settings_are_given_by_name_only():
+    with pytest.raises(TypeError):
+        Config("runs/first", 64)
+
+
+def test_an_empty_folder_is_refused_with_one_that_works():
+    assert "--run_dir=runs/first" in _message(run_dir="")
+
+
+@pytest.mark.parametrize("name", sorted(config._CHOICES))
+def test_every_listed_choice_is_taken(name):
+    for choice in config._CHOICES[name]:
+        assert getattr(Config(run_dir="runs/first", **{name: choice}), name) == choice
+
+
+@pytest.mark.parametrize("name", sorted(config._CHOICES))
+def test_an_unknown_choice_is_refused_with_all_the_known_ones(name):
+    message = _message(**{name: "fastest"})
+    assert f"--{name}=fastest is unknown" in message
+    for choice in config._CHOICES[name]:
+        assert choice in message
+
+
+@pytest.mark.parametrize(("name", "least"), sorted(config._AT_LEAST.items()))
+def test_a_count_is_a_whole_number_from_its_least_value(name, least):
+    assert getattr(Config(run_dir="runs/first", **{name: least}), name) == least
+    assert f"--{name}={least - 1} is out of range" in _message(**{name: least - 1})
+    assert "whole number" in _message(**{name: least + 0.5})
+
+
+@pytest.mark.parametrize("name", sorted(config._AT_LEAST))
+def test_the_count_that_an_error_proposes_works(name):
+    command = _message(**{name: -1}).rpartition("--")[2].rstrip(".")
+    proposed_name, _, value = command.partition("=")
+    assert proposed_name == name
+    Config(run_dir="runs/first", **{name: int(value)})
+
+
+@pytest.mark.parametrize("name", ["bucket_mb", "start_timeout", "learning_rate"])
+@pytest.mark.parametrize("value", [0, -1.0, float("nan")])
+def test_a_size_or_a_rate_is_above_zero(name, value):
+    assert f"--{name}={value} is out of range; expected more than 0" in _message(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["warmup_fraction", "momentum", "weight_decay"])
+def test_a_share_lies_between_0_and_1(name):
+    for good in (0, 0.5, 1):
+        Config(run_dir="runs/first", **{name: good})
+    for bad in (-0.1, 1.1, float("nan")):
+        assert f"--{name}={bad} is out of range; expected 0 to 1" in _message(**{name: bad})
+
+
+def test_an_error_of_the_config_is_a_value_error():
+    assert issubclass(ConfigError, ValueError)
+
+
+def test_a_seed_that_the_random_generators_do_not_take_is_refused():
+    # NumPy's takes less than 2^32, and the seed of an example starts as an int32.
+    Config(run_dir="runs/first", seed=2**31 - 1)
+    assert "--seed=2147483648" in _message(seed=2**31)
+
+
+def test_a_bucket_without_an_end_is_refused():
+    assert "--bucket_mb=inf" in _message(bucket_mb=float("inf"))
+
+
+def test_mebibytes_of_a_bucket_are_2_to_the_20_bytes():
+    assert Config(run_dir="runs/first", bucket_mb=1.5).bucket_bytes == 1_572_864
+
+
+def test_every_setting_can_be_written_as_json():
+    made = Config(run_dir="runs/first", model_option=("depth=18",))
+    written = json.loads(json.dumps(made.as_dict()))
+    assert set(written) == {field.name for field in dataclasses.fields(Config)}
+    assert written["model_option"] == ["depth=18"]
+    assert written["learning_rate"] is None

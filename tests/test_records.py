@@ -1,0 +1,291 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfscale import records
+from tfscale.config import ConfigError
+from tfscale.dataset_file import read_dataset_file
+from tfscale.records import enumerate_records, example_function, read_records, weight_function
+
+
+def _file(load=lambda split: tf.data.Dataset.range(3), **attributes):
+    return read_dataset_file(SimpleNamespace(__name__="mine", load=load, **attributes))
+
+
+def _int64(*values):
+    return tf.constant(values[0] if len(values) == 1 else values, tf.int64)
+
+
+def _equal(found, expected):
+    tf.nest.assert_same_structure(found, expected)
+    for ours, theirs in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def _of_different_shapes():
+    lengths = [3, 0, 5, 1]
+
+    def generate():
+        for number, length in enumerate(lengths):
+            words = [f"word {number} {k}" for k in range(length)]
+            yield {
+                "pixels": np.full((length, 2), number, np.uint8),
+                "words": words,
+                "label": number,
+            }
+
+    return tf.data.Dataset.from_generator(
+        generate,
+        output_signature={
+            "pixels": tf.TensorSpec([None, 2], tf.uint8),
+            "words": tf.TensorSpec([None], tf.string),
+            "label": tf.TensorSpec([], tf.int64),
+        },
+    ).apply(tf.data.experimental.assert_cardinality(len(lengths)))
+
+
+# Reading.
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        tf.data.Dataset.range(5),
+        tf.data.Dataset.from_tensor_slices(["a", "", "c"]),
+        tf.data.Dataset.from_tensor_slices((np.eye(4, dtype=np.float16), [True, False] * 2)),
+        tf.data.Dataset.from_tensor_slices({"x": np.zeros((3, 2, 2)), "y": {"name": ["a"] * 3}}),
+    ],
+)
+def test_every_record_of_a_known_number_is_had_by_its_index(dataset):
+    found = enumerate_records("mine", dataset)
+    assert found.is_enumerable
+    assert found.has_fixed_shapes
+    assert found.num_records == int(dataset.cardinality())
+    for index, record in enumerate(dataset):
+        _equal(found.at(_int64(index)), record)
+
+
+def test_several_records_of_one_shape_are_had_at_once():
+    dataset = tf.data.Dataset.from_tensor_slices((np.arange(12).reshape(6, 2), list("abcdef")))
+    numbers, letters = enumerate_records("mine", dataset).at(_int64(4, 0, 4))
+    np.testing.assert_array_equal(numbers, [[8, 9], [0, 1], [8, 9]])
+    assert list(letters.numpy()) == [b"e", b"a", b"e"]
+
+
+def test_records_of_different_shapes_come_back_as_they_were():
+    dataset = _of_different_shapes()
+    found = enumerate_records("mine", dataset)
+    assert found.is_enumerable
+    assert not found.has_fixed_shapes
+    for index, record in enumerate(dataset):
+        _equal(found.at(_int64(index)), record)
+
+
+def test_a_record_of_unknown_shape_keeps_what_is_known_of_it_within_a_dataset():
+    found = enumerate_records("mine", _of_different_shapes())
+    mapped = tf.data.Dataset.range(4).map(found.at)
+    assert mapped.element_spec == found.stream.element_spec
+    assert [len(record["words"]) for record in mapped] == [3, 0, 5, 1]
+
+
+def test_more_records_than_are_read_ahead_keep_their_order(monkeypatch):
+    monkeypatch.setattr(records, "_READ_AHEAD", 4)
+    found = enumerate_records("mine", tf.data.Dataset.range(10, 21))
+    np.testing.assert_array_equal(found.at(tf.range(11, dtype=tf.int64)), np.arange(10, 21))
+
+
+def test_records_beyond_the_budget_stay_a_stream_of_known_length():
+    dataset = tf.data.Dataset.from_tensor_slices(np.zeros((10, 100), np.float32))
+    within = enumerate_records("mine", dataset, budget_bytes=4000)
+    beyond = enumerate_records("mine", dataset, budget_bytes=3999)
+    assert within.is_enumerable
+    assert not beyond.is_enumerable
+    assert beyond.num_records == 10
+    assert not beyond.is_infinite
+
+
+def test_texts_count_by_their_length():
+    dataset = tf.data.Dataset.from_tensor_slices(["x" * 100] * 10)
+    assert enumerate_records("mine", dataset, budget_bytes=1000).is_enumerable
+    assert not enumerate_records("mine", dataset, budget_bytes=999).is_enumerable
+
+
+def test_the_first_records_tell_that_all_are_too_many(monkeypatch):
+    monkeypatch.setattr(records, "_READ_AHEAD", 4)
+    made = []
+
+    def record(number):
+        made.append(int(number))
+        return np.zeros(100, np.float32)
+
+    dataset = tf.data.Dataset.range(1000).map(
+        lambda number: tf.ensure_shape(tf.numpy_function(record, [number], tf.float32), [100])
+    )
+    assert not enumerate_records("mine", dataset, budget_bytes=100_000).is_enumerable
+    assert len(made) < 100
+
+
+@pytest.mark.parametrize(
+    ("dataset", "is_infinite"),
+    [
+        (lambda: tf.data.Dataset.range(3).repeat(), True),
+        (lambda: tf.data.Dataset.range(9).filter(lambda number: number > 2), False),
+    ],
+)
+def test_records_that_cannot_be_counted_are_a_stream(dataset, is_infinite):
+    found = enumerate_records("mine", dataset())
+    assert (found.num_records, found.is_enumerable) == (None, False)
+    assert found.is_infinite == is_infinite
+
+
+def test_a_record_of_a_stream_has_no_index():
+    found = enumerate_records("mine: load('train')", tf.data.Dataset.range(3).repeat())
+    with pytest.raises(TypeError, match=r"mine: load\('train'\) is a stream"):
+        found.at(_int64(0))
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        lambda: tf.data.Dataset.from_tensor_slices(tf.sparse.from_dense([[1, 0], [0, 2]])),
+        lambda: tf.data.Dataset.from_tensor_slices(tf.ragged.constant([[1], [2, 3]])),
+    ],
+)
+def test_sparse_and_ragged_records_are_refused_with_what_to_do(dataset):
+    with pytest.raises(ConfigError) as caught:
+        enumerate_records("mine", dataset())
+    assert "mine gives sparse or ragged records" in str(caught.value)
+    assert "Make them dense" in str(caught.value)
+
+
+def test_a_record_that_fails_is_told_in_one_line_with_its_split():
+    def broken(split):
+        return tf.data.Dataset.range(3).map(lambda number: tf.io.read_file("/no/file"))
+
+    with pytest.raises(ConfigError) as caught:
+        read_records(_file(broken), "train")
+    assert "mine: load('train') failed while its records were read: " in str(caught.value)
+    assert "/no/file" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_split_that_does_not_exist_has_no_records():
+    assert read_records(_file(lambda split: None), "validation") is None
+
+
+def test_records_carry_the_name_of_their_split():
+    assert read_records(_file(), "train").name == "mine: load('train')"
+
+
+# Examples.
+
+
+def test_without_preprocess_a_record_is_the_example():
+    record = (tf.constant(1.0), tf.constant(2))
+    assert example_function(_file(), training=True, seed=0)(record, None, None) is record
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_preprocess_is_told_whether_it_is_training(training):
+    file = _file(preprocess=lambda record, training: (record, training))
+    assert example_function(file, training=training, seed=0)(5, None, None) == (5, training)
+
+
+def _seeds(run_seed, pairs):
+    file = _file(preprocess=lambda record, training, seed: seed)
+    make = example_function(file, training=True, seed=run_seed)
+    return [make(None, _int64(index), _int64(epoch)) for epoch, index in pairs]
+
+
+def test_the_seed_of_an_example_is_what_stateless_operations_take():
+    (seed,) = _seeds(0, [(0, 0)])
+    assert seed.shape == [2]
+    assert tf.random.stateless_uniform([], seed).shape == []
+
+
+def test_the_seed_of_an_example_is_an_int32_as_documented():
+    (seed,) = _seeds(0, [(0, 0)])
+    assert seed.dtype == tf.int32
+
+
+def test_the_seed_depends_on_run_seed_epoch_and_index_alone():
+    pairs = [(epoch, index) for epoch in range(3) for index in range(5)]
+    once, again = (_seeds(7, pairs) for _ in range(2))
+    np.testing.assert_array_equal(np.stack(once), np.stack(again))
+
+
+def test_no_two_examples_share_a_seed():
+    pairs = [(epoch, index) for epoch in range(3) for index in range(5)]
+    seeds = {tuple(seed.numpy()) for run_seed in range(3) for seed in _seeds(run_seed, pairs)}
+    assert len(seeds) == 3 * len(pairs)
+
+
+def test_augmentation_is_the_same_within_a_dataset_and_outside_of_it():
+    file = _file(preprocess=lambda record, training, seed: tf.random.stateless_uniform([3], seed))
+    make = example_function(file, training=True, seed=3)
+    mapped = tf.data.Dataset.range(4).map(lambda index: make(index, index, _int64(2)))
+    for index, row in enumerate(mapped):
+        np.testing.assert_array_equal(row, make(None, _int64(index), _int64(2)))
+
+
+# Weights.
+
+
+def _weighted(class_weight, *example):
+    tensors = tf.nest.map_structure(tf.convert_to_tensor, example)
+    return weight_function(_file(class_weight=class_weight))(tensors)
+
+
+def test_without_class_weights_an_example_stays_as_it_is():
+    example = (tf.constant(1.0), tf.constant(2))
+    assert weight_function(_file())(example) is example
+
+
+@pytest.mark.parametrize(("label", "weight"), [(0, 2.0), (1, 1.0), (2, 0.5), (3, 1.0), (99, 1.0)])
+def test_a_class_without_a_weight_has_the_weight_1(label, weight):
+    x, y, found = _weighted({0: 2.0, 2: 0.5}, 7.0, label)
+    assert (float(x), int(y), float(found)) == (7.0, label, weight)
+    assert found.dtype == tf.float32
+
+
+@pytest.mark.parametrize(("label", "weight"), [(0, 2.0), (2, 0.5)])
+def test_a_one_hot_label_has_the_weight_of_its_class(label, weight):
+    assert float(_weighted({0: 2.0, 2: 0.5}, 7.0, np.eye(3)[label])[2]) == weight
+
+
+def test_each_output_has_weights_of_its_own_and_one_that_is_not_named_has_1():
+    table = {"colour": {1: 3.0}, "kind": {0: 0.5}}
+    _, _, weights = _weighted(table, 7.0, {"colour": 1, "kind": 0, "size": 1})
+    assert {name: float(weight) for name, weight in weights.items()} == {
+        "colour": 3.0,
+        "kind": 0.5,
+        "size": 1.0,
+    }
+
+
+def test_a_weight_that_the_example_has_is_multiplied():
+    assert float(_weighted({1: 3.0}, 7.0, 1, 0.5)[2]) == 1.5
+
+
+def test_a_weight_of_whole_numbers_is_multiplied_too():
+    assert float(_weighted({1: 0.25}, 7.0, 1, 2)[2]) == 0.5
+
+
+def test_one_weight_of_an_example_goes_to_each_of_its_outputs():
+    _, _, weights = _weighted({"colour": {1: 3.0}}, 7.0, {"colour": 1, "kind": 0}, 0.5)
+    assert {name: float(weight) for name, weight in weights.items()} == {
+        "colour": 1.5,
+        "kind": 0.5,
+    }
+
+
+def test_weights_of_each_output_are_multiplied_one_by_one():
+    given = {"colour": 0.5, "kind": 4.0}
+    _, _, weights = _weighted({"colour": {1: 3.0}}, 7.0, {"colour": 1, "kind": 0}, given)
+    assert {name: float(weight) for name, weight in weights.items()} == {
+        "colour": 1.5,
+        "kind": 4.0,
+    }
