@@ -56,4 +56,7 @@ def leave(code: int) -> None:
 
 
 if __name__ == "__main__":
-    app.run(lambda argv: leave(main(argv)), flags_parser=worker_flags.parse)
+    app.run(
+        lambda argv: leave(main(argv)),
+        flags_parser=lambda words: worker_flags.parse(words, __doc__),
+    )

@@ -80,17 +80,17 @@ with _group("What is shown"):
     flags.DEFINE_bool("verbose", False, "Leave TensorFlow's own messages in the terminal.")
 
 
-def parse(arguments: Sequence[str]) -> list[str]:
+def parse(arguments: Sequence[str], description: str) -> list[str]:
     """Parse the command line, for `absl.app.run`; --help shows the flags by concern."""
     if {"--help", "-h", "--helpshort", "-help"} & set(arguments):
-        print(help_text())
+        print(help_text(description))
         sys.exit(0)
     return list(app.parse_flags_with_usage(list(arguments)))
 
 
-def help_text() -> str:
+def help_text(description: str) -> str:
     """What the program does, and its flags by concern with their defaults."""
-    lines = [str(sys.modules["__main__"].__doc__).strip()]
+    lines = [description.strip()]
     for title, names in GROUPS.items():
         lines += ["", f"{title}:"]
         for name in names:

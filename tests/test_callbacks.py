@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -170,7 +169,6 @@ def _own(folder):
         keras.callbacks.ModelCheckpoint(str(folder / "best.keras")),
         keras.callbacks.CSVLogger(str(folder / "log.csv")),
         keras.callbacks.TensorBoard(str(folder / "curves"), write_graph=False),
-        keras.callbacks.BackupAndRestore(str(folder / "backup")),
     ]
 
 
@@ -244,31 +242,3 @@ def test_every_path_of_the_callbacks_of_keras_is_known(tmp_path):
             name for name, value in vars(callback).items() if str(tmp_path / "mine") in str(value)
         ]
         assert left == [], type(callback).__name__
-
-
-def test_every_worker_resumes_at_the_epoch_of_the_chief(tmp_path):
-    # A worker that starts at another epoch than the chief waits for ever in its collectives.
-    def interrupted(own):
-        class Interrupt(keras.callbacks.Callback):
-            def on_epoch_end(self, epoch, logs=None):
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            _fit([own, Interrupt()])
-
-    def backup():
-        return keras.callbacks.BackupAndRestore(str(tmp_path / "backup"), delete_checkpoint=False)
-
-    interrupted(backup())
-    metadata = json.loads((tmp_path / "backup" / "training_metadata.json").read_text())
-    assert metadata["epoch"] == 1
-    chief, other = backup(), backup()
-    write_to_scratch([chief], None)
-    write_to_scratch([other], tmp_path / "scratch")
-    begun = [[], []]
-    for own, epochs in zip((other, chief), begun, strict=True):
-        tell = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs, epochs=epochs: epochs.append(epoch)
-        )
-        _fit([own, tell])
-    assert begun[0] == begun[1] == [1]

@@ -53,7 +53,7 @@ def test_held_gradients_are_given_back_and_not_applied():
         optimizer.apply_gradients([(tf.constant([0.5]), variable)])
     ((gradients, variables),) = held
     np.testing.assert_allclose(gradients[0], [0.5])
-    assert variables == [variable]
+    assert list(variables) == [variable]
     assert float(variable.value[0]) == 0.0
     update(gradients, variables)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), [-1.0])

@@ -133,3 +133,31 @@ def test_something_else_than_a_keras_model_is_refused(given):
     message = _refusal(lambda spec: given)
     assert f"build returned {type(given).__module__}.{type(given).__name__}" in message
     assert "expected a keras.Model of Keras 3" in message
+
+
+def _callbacks(*made):
+    return own_callbacks(ModelFile("mine.py", _network, lambda: list(made)))
+
+
+def test_callbacks_of_keras_are_taken_as_they_are():
+    stop = keras.callbacks.EarlyStopping()
+    assert _callbacks(stop) == [stop]
+
+
+def test_a_backup_that_would_resume_at_another_step_is_refused(tmp_path):
+    """K9: Keras restores the epoch, not the step, the position in the data or random states."""
+    with pytest.raises(ConfigError, match=r"mine.py: callbacks\(\) has a BackupAndRestore"):
+        _callbacks(keras.callbacks.BackupAndRestore(str(tmp_path)))
+
+
+def test_what_is_no_callback_is_refused():
+    with pytest.raises(ConfigError, match="gives 3; expected Keras 3 callbacks"):
+        _callbacks(3)
+
+
+def test_callbacks_that_fail_are_told_in_one_line():
+    def fail():
+        raise KeyError("patience")
+
+    with pytest.raises(ConfigError, match=r"mine.py: callbacks\(\) raised KeyError"):
+        own_callbacks(ModelFile("mine.py", _network, fail))

@@ -1,4 +1,6 @@
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,14 +119,20 @@ def test_markdown_is_a_table_whose_cells_hold_together():
     ]
 
 
-def test_the_closing_table_says_what_came_out_and_what_to_type_next():
+def test_the_closing_table_says_what_came_out():
     rows = reports.closing_rows(_report(), "runs/first")
     assert rows["result"] == "loss 0.5000, accuracy 0.8750"
     assert rows["speed"] == "320 examples/s (320 to 320), 100.0 ms a step"
     assert rows["waiting for input"] == "25 % of a step"
     assert rows["time"] == "startup 1.0 s, train 8.0 s, total 10.0 s"
-    assert rows["curves"] == "tensorboard --logdir runs/first/tensorboard"
-    assert "load_model('runs/first/model.keras')" in rows["model"]
+
+
+def test_what_to_type_next_names_the_programs_of_this_environment():
+    curves, model = reports.next_commands("runs/first").splitlines()
+    program = curves.split("curves:")[1].split()[0]
+    assert Path(program).resolve() == Path(sys.executable).with_name("tensorboard").resolve()
+    assert curves.endswith("tensorboard --logdir runs/first/tensorboard")
+    assert "load_model('runs/first/model.keras')" in model
 
 
 def test_a_metric_that_is_no_single_number_has_no_place_in_the_closing_table():

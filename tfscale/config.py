@@ -25,6 +25,7 @@ _AT_LEAST = {
     "steps_per_epoch": 0,
     "seed": 0,
 }
+_LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
 _ABOVE_ZERO = ("bucket_mb", "start_timeout")
 
 
@@ -117,8 +118,12 @@ class Config:
                 )
         for name in _ABOVE_ZERO:
             value = getattr(self, name)
-            if not value > 0:
+            if not 0 < value < float("inf"):
                 raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
+        if self.seed > _LARGEST_SEED:
+            raise ConfigError(
+                f"--seed={self.seed} is out of range; expected at most {_LARGEST_SEED}."
+            )
         for name in ("warmup_fraction", "momentum", "weight_decay"):
             value = getattr(self, name)
             if not 0 <= value <= 1:

@@ -26,7 +26,8 @@ def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Prep
         if not dataset.preprocess_takes_seed:
             return dataset.preprocess(record, training)
         fold_in = tf.random.experimental.stateless_fold_in
-        own = fold_in(fold_in(tf.constant([seed, 0], tf.int32), epoch), index)
+        own = fold_in(tf.constant([seed, 0], tf.int32), tf.cast(epoch, tf.int32))
+        own = fold_in(own, tf.cast(index, tf.int32))
         return dataset.preprocess(record, training, seed=own)
 
     return example
@@ -101,7 +102,7 @@ def example_spec(
     def finish(example: Any, index: tf.Tensor) -> Any:  # noqa: ANN401
         return tf.nest.map_structure(
             lambda leaf, expected: _with_shape(leaf, expected.shape, index, call),
-            weigh(example),
+            weigh(tf.nest.map_structure(tf.convert_to_tensor, example)),
             spec,
         )
 
@@ -116,7 +117,11 @@ def _with_shape(
     if leaf.shape.rank not in (None, expected.rank):
         raise ConfigError(f"{call} gives {leaf.shape} where the first example has {expected}.")
     same = tf.debugging.Assert(
-        tf.reduce_all(tf.equal(tf.shape(leaf), expected.as_list())),
+        tf.cond(
+            tf.equal(tf.rank(leaf), expected.rank),
+            lambda: tf.reduce_all(tf.equal(tf.shape(leaf), expected.as_list())),
+            lambda: tf.constant(False),
+        ),
         [
             f"{call} gives examples whose shapes differ: the first one has {expected}, number",
             index,

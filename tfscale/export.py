@@ -19,7 +19,8 @@ def save_model(model: keras.Model, directory: RunDirectory) -> Path:
     Returns:
         `model.keras` of the run directory.
     """
-    if not type(model.optimizer).__module__.startswith("keras."):
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not type(optimizer).__module__.startswith("keras."):
         model.get_compile_config = lambda: None
     target = directory.path / "model.keras"
     if not directory.is_chief:

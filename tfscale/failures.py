@@ -42,5 +42,5 @@ def one_line(error: BaseException) -> str:
     is_wrapped = bool(lines) and lines[0].startswith("in user code")
     cause = lines[-1] if is_wrapped else " ".join(lines)
     name = type(error).__name__
-    text = cause if cause.startswith(name) else f"{name}: {cause}"
+    text = cause if cause.startswith(name) else f"{name}: {cause}" if cause else name
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

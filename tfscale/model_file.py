@@ -93,7 +93,10 @@ def build_model(
     features = tf.nest.map_structure(
         lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), spec[0]
     )
-    wanted = len(inspect.signature(model_file.build).parameters)
+    parameters = list(inspect.signature(model_file.build).parameters.values())
+    if dataset.num_classes is None:
+        parameters = [one for one in parameters if one.default is inspect.Parameter.empty]
+    wanted = len(parameters)
     if wanted > 1 and dataset.num_classes is None:
         raise ConfigError(
             f"{model_file.name}: build(spec, num_classes) wants the number of classes, which "

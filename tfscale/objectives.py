@@ -59,9 +59,12 @@ def _loss_and_metrics(
     from_logits = not _gives_probabilities(model)
     per_example = labels.shape.rank - 1
     if dataset.task == "regression":
+        size = labels.shape[-1] if per_example else 1
+        _require_fit(dataset, labels, outputs, outputs in (None, size))
         return keras.losses.MeanSquaredError(), [keras.metrics.MeanAbsoluteError(name="mae")]
     if dataset.task == "multilabel" or outputs == 1:
-        _require_fit(dataset, labels, outputs, outputs in (None, 1) or per_example == 1)
+        is_binary = per_example or dataset.num_classes in (None, 1, 2)
+        _require_fit(dataset, labels, outputs, bool(is_binary))
         threshold = 0.0 if from_logits else 0.5
         return (
             keras.losses.BinaryCrossentropy(from_logits=from_logits),

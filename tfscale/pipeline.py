@@ -261,7 +261,9 @@ def _streamed_examples(
 
     def make() -> tf.data.Dataset:
         own = _own_records(dataset, records, sharding, endless=True, seed=seed)
-        numbered = own.shuffle(_SHUFFLE_BUFFER, seed=seed + sharding.worker).enumerate()
+        shuffled_own = own.shuffle(_SHUFFLE_BUFFER, seed=seed + sharding.worker)
+        # A stream starts again when all of it was seen; files go on in another order by themselves.
+        numbered = (shuffled_own if dataset.read else shuffled_own.repeat()).enumerate()
         # A stream has no index; a number of its own for each record is what augmentation needs.
         return numbered.map(
             lambda number, record: one(
@@ -285,8 +287,7 @@ def _own_records(
     """This worker's part of a stream: its own files where there are enough, else every n-th."""
     workers, worker = sharding.num_workers, sharding.worker
     if dataset.read is None:
-        stream = records.stream.shard(workers, worker)
-        return stream.repeat() if endless else stream
+        return records.stream.shard(workers, worker)
     if not records.is_enumerable or not records.num_records:
         raise ConfigError(
             f"{records.name} must list its files for read(); expected a dataset of known, small "
@@ -306,10 +307,11 @@ def _own_records(
     else:
         files = tf.data.Dataset.range(count).shard(*share).map(records.at)
     read_file = dataset.read
+    files_at_once = max(1, min(_FILES_AT_ONCE, count // workers))
     read = files.interleave(
         lambda *parts: read_file(as_record(records.stream, parts)),
-        cycle_length=max(1, min(_FILES_AT_ONCE, count // workers)),
-        num_parallel_calls=_parallelism(),
+        cycle_length=files_at_once,
+        num_parallel_calls=min(files_at_once, _parallelism()),
         deterministic=True,
     )
     return read if by_file else read.shard(workers, worker)

@@ -24,7 +24,7 @@ def table(title: str, rows: Mapping[str, object]) -> str:
     for name, value in rows.items():
         grid.add_row(name, str(value))
     text = io.StringIO()
-    Console(file=text, width=_WIDTH, highlight=False, color_system=None).print(grid)
+    Console(file=text, width=_WIDTH, highlight=False, markup=False, color_system=None).print(grid)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
 
 

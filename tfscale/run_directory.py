@@ -4,7 +4,9 @@ Only the chief writes a run's files, each by a temporary name and a rename, so t
 as a whole or not at all. The logs are the exception: every worker has its own.
 """
 
+import contextlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -94,7 +96,7 @@ class RunDirectory:
         return target
 
     def write_json(self, name: str, content: Mapping[str, object]) -> None:
-        """Writes a JSON file on the chief; nothing on the others.
+        """Writes a JSON file on the chief; nothing on the others. Not-a-number becomes null.
 
         Raises:
             ConfigError: it couldn't be written.
@@ -103,14 +105,24 @@ class RunDirectory:
             return
         temporary = self.temporary(name)
         try:
-            temporary.write_text(json.dumps(content, indent=2, sort_keys=False) + "\n")
+            temporary.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
             self.commit(temporary, name)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise ConfigError(
                 f"{self.path / name} can't be written ({error.strerror}); expected room and "
                 "permission for it. Make room, or use another --run_dir."
             ) from error
+
+
+def _finite(value: object) -> object:
+    """The same with null for what JSON has no number for: a run may have diverged."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _remove(path: Path) -> None:

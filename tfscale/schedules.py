@@ -149,9 +149,9 @@ class LARS(keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:  # noqa: ANN401
         """Updates one variable with its reduced gradient."""
         rate = ops.cast(learning_rate, variable.dtype)
-        gradient = ops.cast(gradient, variable.dtype)
+        gradient = ops.cast(ops.convert_to_tensor(gradient), variable.dtype)
         if len(variable.shape) > 1:
-            weight_norm, gradient_norm = ops.norm(variable), ops.norm(gradient)
+            weight_norm, gradient_norm = _norm(variable), _norm(gradient)
             ratio = (
                 self.trust_coefficient
                 * weight_norm
@@ -174,3 +174,7 @@ class LARS(keras.optimizers.Optimizer):
             "trust_coefficient": self.trust_coefficient,
             "epsilon": self.epsilon,
         }
+
+
+def _norm(tensor: Any) -> Any:  # noqa: ANN401
+    return ops.norm(ops.reshape(tensor, [-1]))

@@ -10,11 +10,7 @@ _PATH_ATTRIBUTES = (
     "filepath",
     "filename",
     "log_dir",
-    "backup_dir",
-    "_weights_path",
-    "_training_metadata_path",
-    "_prev_weights_path",
-    "_prev_training_metadata_path",
+    "directory",
 )
 
 
