@@ -132,7 +132,7 @@ RAGGED = """
 def test_examples_of_different_shapes_end_every_worker(tmp_path):
     commands = worker_commands(_flags(tmp_path, DIGITS, RAGGED))
     reason = _shared_reason(commands, tmp_path, code=1)
-    _contains(reason, "gives examples whose shapes differ: the first one has (8, 8, 1)", "[9 8 1]")
+    _contains(reason, "gives examples whose shapes differ: the first one has (8, 8, 1)", "9 8 1")
     _contains(reason, "expected the same shape for all. Resize or pad in preprocess.")
     assert "InvalidArgumentError: Graph execution error" not in reason
     _assert_nothing_half_written(_run_dir(tmp_path))
@@ -297,7 +297,7 @@ def test_a_disk_that_fills_up_within_the_run_ends_every_worker(tmp_path):
         _assert_nothing_half_written(run_dir)
     assert codes[0] == codes[1] != 0
     assert lines[0] == lines[1]
-    _contains(lines[0], "No space left on device", f"{run_dir}/model.keras", "Make room")
+    _contains(lines[0], "No space left on device", "Make room")
 
 
 def test_a_refused_run_leaves_no_temporary_files(tmp_path):
