@@ -58,5 +58,5 @@ def leave(code: int) -> None:
 if __name__ == "__main__":
     app.run(
         lambda argv: leave(main(argv)),
-        flags_parser=lambda words: worker_flags.parse(words, __doc__),
+        flags_parser=lambda words: worker_flags.parse(words, str(__doc__)),
     )

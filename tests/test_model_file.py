@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfscale.config import ConfigError
 from tfscale.dataset_file import read_dataset_file
-from tfscale.model_file import build_model, read_model_file
+from tfscale.model_file import ModelFile, build_model, own_callbacks, read_model_file
 
 SPEC = (tf.TensorSpec([8, 3], tf.float32), tf.TensorSpec([8], tf.int64))
 
