@@ -26,6 +26,7 @@ from launch import worker_flags  # noqa: E402
 
 def main(argv: Sequence[str]) -> int:
     """Translate the flags and train; says in one line why, if it can't."""
+    tfscale.use_own_temporary_folder()
     terminal = tfscale.Terminal(print, progress=True)
     with contextlib.nullcontext() if worker_flags.verbose() else terminal.captured():
         try:
@@ -42,21 +43,15 @@ def main(argv: Sequence[str]) -> int:
         except Exception as error:
             reason, code = tfscale.describe_failure(error)
             if code != tfscale.CONFIG_CODE:
-                traceback.print_exc()
-                reason += f" (more in {terminal.log_path})"
+                with contextlib.suppress(OSError):  # a full disk must not hide the reason
+                    traceback.print_exc()
+                reason += f" (more in {terminal.kept_log()})"
             terminal.complain(reason)
             return code
 
 
-def leave(code: int) -> None:
-    """End the process at once: TensorFlow's threads may wait for each other at a normal exit."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
     app.run(
-        lambda argv: leave(main(argv)),
+        lambda argv: tfscale.leave(main(argv)),
         flags_parser=lambda words: worker_flags.parse(words, str(__doc__)),
     )

@@ -17,6 +17,7 @@ from tfscale.cluster import Cluster, resolve
 from tfscale.config import Config, ConfigError
 from tfscale.devices import check_environment, set_environment
 from tfscale.failures import CONFIG_CODE, SharedFailure, describe_failure
+from tfscale.leaving import leave, use_own_temporary_folder
 from tfscale.terminal import Terminal
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "SharedFailure",
     "Terminal",
     "describe_failure",
+    "leave",
     "resolve",
     "train",
+    "use_own_temporary_folder",
 ]
 
 

@@ -7,7 +7,6 @@ a collective, so that one worker's failure ends the others with its reason and n
 
 import contextlib
 import itertools
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from tensorflow.python.eager import context
 
 from tfscale.cluster import Cluster
 from tfscale.failures import SharedFailure, describe_failure
+from tfscale.leaving import leave
 
 _FAREWELL_SECONDS = 3.0
 _runs = itertools.count()  # every run of a process has keys of its own, the same on all workers
@@ -38,6 +38,7 @@ class Board:
         self._complain = complain
         self._store = context.context()
         self._failing = threading.Event()
+        self._turn = threading.Lock()  # one thread of this process tells the reason and ends it
         if cluster.num_workers > 1:
             threading.Thread(target=self._watch, name="failure-watch", daemon=True).start()
 
@@ -71,8 +72,8 @@ class Board:
 
         A worker that just ended would count as dead for those that still save.
         """
-        self._failing.set()
         self.barrier("end")
+        self._failing.set()  # not before: until then another worker may still fail
         if self._cluster.num_workers > 1:
             self._say_goodbye()
 
@@ -91,7 +92,8 @@ class Board:
             raise SharedFailure(*self._publish(*describe_failure(error))) from error
 
     def _publish(self, reason: str, code: int) -> tuple[str, int]:
-        self._failing.set()
+        if not self._is_first_to_fail():
+            threading.Event().wait(_FAREWELL_SECONDS + 5.0)  # the watch ends the process
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
             # The first to come here wins: the store refuses a second value for a key.
             self._store.set_config_key_value(self._failure_key, f"{code} {reason}")
@@ -105,12 +107,18 @@ class Board:
             notice = self._store.get_config_key_value(self._failure_key, 0)
         except (tf.errors.OpError, RuntimeError):
             return  # The service has ended, which whoever is in a collective learns by itself.
-        if self._failing.is_set():
+        if not self._is_first_to_fail():
             return  # The main thread has the same reason and ends by itself.
         reason, code = _parse(notice)
         self._complain(reason)
         self._say_goodbye()
-        os._exit(code)
+        leave(code)
+
+    def _is_first_to_fail(self) -> bool:
+        with self._turn:
+            is_first = not self._failing.is_set()
+            self._failing.set()
+            return is_first
 
     def _say_goodbye(self) -> None:
         """Worker 0 holds the store, so it leaves when the others have read it."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tfscale.config import ConfigError
 from tfscale.run_directory import RunDirectory
 
 
@@ -31,6 +32,11 @@ def save_model(model: keras.Model, directory: RunDirectory) -> Path:
     try:
         model.save(temporary)
         return directory.commit(temporary, "model.keras")
+    except OSError as error:
+        raise ConfigError(
+            f"{target} can't be written ({error.strerror}); expected room and permission for it. "
+            "Make room, or use another --run_dir."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

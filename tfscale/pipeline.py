@@ -38,6 +38,7 @@ class Input:
         spec: structure, shapes (replica batch first) and dtypes of one replica's `(x, y[, w])`.
         description: what each worker reads, for the plan.
         num_examples: in one pass, or None.
+        checksum: of the records in their order, or None for a stream.
         is_evaluation: whether its elements are `(index, example)`, each example once.
     """
 
@@ -50,6 +51,7 @@ class Input:
         spec: Any,  # noqa: ANN401 - the user's structure
         description: str,
         num_examples: int | None,
+        checksum: int | None,
         is_evaluation: bool,
     ) -> None:
         """Makes no iterator yet."""
@@ -60,6 +62,7 @@ class Input:
         self.spec = spec
         self.description = description
         self.num_examples = num_examples
+        self.checksum = checksum
         self.iterator: Any = None
 
     def start(self) -> None:
@@ -117,6 +120,7 @@ def training_input(
         spec=_batched_spec(spec, sharding.replica_batch),
         description=_describe(dataset, records, sharding),
         num_examples=None if dataset.read else records.num_records,
+        checksum=records.checksum(),
         is_evaluation=False,
     )
 
@@ -185,6 +189,7 @@ def evaluation_input(
         spec=_batched_spec(spec, sharding.replica_batch),
         description=_describe(dataset, records, sharding),
         num_examples=size,
+        checksum=records.checksum(),
         is_evaluation=True,
     )
 

@@ -5,6 +5,7 @@ once and takes the ones of its share by index, before any expensive work. Where 
 or can't be counted, they stay a stream, of which each worker reads its own part.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,18 @@ class Records:
                 value = tf.ensure_shape(tf.io.parse_tensor(value, spec.dtype), spec.shape)
             gathered.append(value)
         return tf.nest.pack_sequence_as(self.stream.element_spec, gathered)
+
+    def checksum(self) -> int | None:
+        """CRC-32 of all records in their order, the same on workers that hold the same."""
+        if self.leaves is None:
+            return None
+        total = 0
+        for leaf in self.leaves:
+            array = leaf.numpy()
+            texts = array.ravel() if array.dtype == object else [array.tobytes()]
+            for text in texts:
+                total = zlib.crc32(text, total)
+        return total
 
     @property
     def has_fixed_shapes(self) -> bool:

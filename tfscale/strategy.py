@@ -1,10 +1,9 @@
 """From the cluster to TensorFlow's strategy: one worker or many, and never a silent wait."""
 
-import os
+import faulthandler
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import tensorflow as tf
@@ -14,8 +13,11 @@ from tfscale.cluster import Cluster
 from tfscale.config import Config, ConfigError
 from tfscale.devices import Devices
 from tfscale.failures import START_TIMEOUT_CODE
+from tfscale.leaving import leave
 
 _PROGRESS_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+_BACKLOG = 1024
 # A process has one strategy: the collectives of a second one would take the numbers of the first.
 _made: dict[tuple[Cluster, Devices, str], tf.distribute.Strategy] = {}
 
@@ -81,7 +83,8 @@ def _make(
     # Chosen by name, because TensorFlow's "auto" may change the algorithm with the size.
     implementation = tf.distribute.experimental.CommunicationImplementation[collectives.upper()]
     options = tf.distribute.experimental.CommunicationOptions(implementation=implementation)
-    with _watch_start(cluster, config.start_timeout, complain), _logical_cpus_allowed(devices):
+    _meet(cluster, config.start_timeout, complain)
+    with _ended_at(config.start_timeout), _logical_cpus_allowed(devices):
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
@@ -111,46 +114,70 @@ def _logical_cpus_allowed(devices: Devices) -> Iterator[None]:
         extended._initialize_local_devices = original
 
 
-@contextmanager
-def _watch_start(
-    cluster: Cluster, timeout_seconds: float, complain: Callable[[str], None]
-) -> Iterator[None]:
-    """Names the workers that are missing while the body blocks, and ends it at the deadline."""
-    stands = threading.Event()
-    started = time.monotonic()
+def _meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], None]) -> None:
+    """Returns when every worker has been seen at its address, and says who is waited for.
 
-    def watch() -> None:
-        while not stands.wait(_PROGRESS_SECONDS):
-            waited = time.monotonic() - started
-            missing = _unreachable(cluster)
-            if stands.is_set():
-                return
-            who = ", ".join(missing) or "all workers answer, but not all have joined yet"
-            if waited >= timeout_seconds:
+    TensorFlow's constructor waits for the others in C++ without a limit and holds Python's lock
+    meanwhile, so that no thread of this process could name them or give up. Hence this before it:
+    until it has seen all others, a worker listens at its own address; after that, TensorFlow does.
+    """
+    port = cluster.addresses[cluster.index].rpartition(":")[2]
+    missing = {rank: "" for rank in range(cluster.num_workers) if rank != cluster.index}
+    started = said = time.monotonic()
+    try:
+        # As TensorFlow's server will: on every interface, for both families where there are both.
+        listener = (
+            socket.create_server(
+                ("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+            )
+            if socket.has_dualstack_ipv6()
+            else socket.create_server(("", int(port)), backlog=_BACKLOG)
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"Worker {cluster.index} can't listen on port {port} ({error.strerror}); expected a "
+            "free port in --hosts. End the process that has it, or use another port."
+        ) from error
+    with listener:
+        while missing := _unreachable(cluster, missing):
+            now = time.monotonic()
+            who = ", ".join(
+                f"worker {rank} at {cluster.addresses[rank]} ({why})"
+                for rank, why in missing.items()
+            )
+            if now - started >= timeout_seconds:
                 complain(
-                    f"Worker {cluster.index} gave up after {waited:.0f} s of waiting for: {who}. "
-                    "Check that each worker runs the same command with its own --index and that "
-                    "no firewall is between them; --start_timeout sets the limit."
+                    f"Worker {cluster.index} gave up after {now - started:.0f} s of waiting for: "
+                    f"{who}. Check that each worker runs the same command with its own --index and "
+                    "that no firewall is between them; --start_timeout sets the limit."
                 )
-                os._exit(START_TIMEOUT_CODE)
-            complain(f"Worker {cluster.index} has waited {waited:.0f} s for: {who}")
+                leave(START_TIMEOUT_CODE)
+            if now - said >= _PROGRESS_SECONDS:
+                said = now
+                complain(f"Worker {cluster.index} has waited {now - started:.0f} s for: {who}")
+            time.sleep(_POLL_SECONDS)
 
-    threading.Thread(target=watch, name="start-watch", daemon=True).start()
+
+@contextmanager
+def _ended_at(timeout_seconds: float) -> Iterator[None]:
+    """Ends the process if the body takes longer: a worker may have ended since it was seen.
+
+    This timer is a thread of C and needs no Python lock; it can only exit with 1 and a traceback.
+    """
+    faulthandler.dump_traceback_later(timeout_seconds, exit=True, file=2)
     try:
         yield
     finally:
-        stands.set()
+        faulthandler.cancel_dump_traceback_later()
 
 
-def _unreachable(cluster: Cluster) -> list[str]:
-    """The workers at whose address nobody listens, with the reason."""
-    missing = []
-    for rank, address in enumerate(cluster.addresses):
-        if rank == cluster.index:
-            continue
-        host, _, port = address.rpartition(":")
+def _unreachable(cluster: Cluster, asked: Iterable[int]) -> dict[int, str]:
+    """The workers, of those that are asked, at whose address nobody listens, with the reason."""
+    missing = {}
+    for rank in asked:
+        host, _, port = cluster.addresses[rank].rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
         except OSError as error:
-            missing.append(f"worker {rank} at {address} ({error.strerror or error})")
+            missing[rank] = error.strerror or str(error)
     return missing

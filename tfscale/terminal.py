@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tfscale.leaving import kept
+
 
 def _silence(text: str) -> None:
     """Says nothing: what a run from Python does unless it is told otherwise."""
@@ -70,6 +72,12 @@ class Terminal:
             os.dup2(self._stderr, 2)
             os.close(self._stderr)
             self._stderr = None
+
+    def kept_log(self) -> Path | None:
+        """The log file, in a place where it stays when this process has ended."""
+        if self.log_path is not None:
+            self.log_path = kept(self.log_path)
+        return self.log_path
 
     def file_log(self, path: Path) -> None:
         """Goes on with the log in `path`, after what is there; without one if it can't be had."""

@@ -45,7 +45,7 @@ def run(
 ) -> dict[str, Any]:
     """Does what `tfscale.train` promises."""
     started = time.perf_counter()
-    if not cluster.is_chief:
+    if not (cluster.is_chief or dry_run):
         terminal = terminal.silenced()
     devices = device_setup.prepare(config, cluster)
     reached = Cluster() if dry_run else cluster
@@ -56,6 +56,7 @@ def run(
         model_file = read_model_file(model, config.model_option)
         sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, devices.count)
         data = read_inputs(config, dataset, sharding, strategy)
+        _require_same_data(board, data)
         figures = HostFigures(devices.count if devices.kind == "GPU" else 0)
         network = build_model(model_file, data.file, data.training.spec, strategy)
         rate = None
@@ -106,7 +107,30 @@ def _require_same(
         "model": name_of(model),
         **_flags(config),
     }
-    everybody = [json.loads(text) for text in board.exchange("facts", json.dumps(facts))]
+    _require_equal(board, "facts", facts)
+
+
+def _require_same_data(board: Board, data: RunInputs) -> None:
+    """Refuses workers whose data differ: examples would be seen twice and never.
+
+    Raises:
+        ConfigError: they have other splits, records, examples or classes.
+    """
+    inputs = {"train": data.training, **data.evaluated}
+    facts: dict[str, object] = {
+        "splits": list(inputs),
+        "num_classes": data.file.num_classes,
+        "task": data.file.task,
+    }
+    for split, found in inputs.items():
+        facts[f"number of records of load({split!r})"] = found.num_examples
+        facts[f"checksum of the records of load({split!r}), or their order"] = found.checksum
+        facts[f"examples of {split!r}"] = str(found.spec)
+    _require_equal(board, "data", facts)
+
+
+def _require_equal(board: Board, topic: str, facts: dict[str, object]) -> None:
+    everybody = [json.loads(text) for text in board.exchange(topic, json.dumps(facts))]
     for name in facts:
         values = [theirs.get(name) for theirs in everybody]
         if any(value != values[0] for value in values):

@@ -146,6 +146,20 @@ def test_workers_with_different_numbers_of_records_are_refused(tmp_path):
     _contains(reason, "worker 0: 64, worker 1: 128", "expected the same")
 
 
+def test_workers_that_list_the_same_records_in_another_order_are_refused(tmp_path):
+    # As os.listdir may: some examples would be seen twice and others never.
+    other_order = """
+    def load(split):
+        names = [f"{number}.jpg" for number in range(64)]
+        return tf.data.Dataset.from_tensor_slices((names[:: 1 - 2 * rank()], [0] * 64))
+
+    def preprocess(record, training):
+        return tf.zeros([8, 8, 1]), record[1]
+    """
+    reason = _shared_reason(worker_commands(_flags(tmp_path, DIGITS, other_order)), tmp_path)
+    _contains(reason, "records of load('train'), or their order", "expected the same")
+
+
 # Batch and model.
 
 

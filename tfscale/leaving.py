@@ -1,0 +1,38 @@
+"""Ends this process at once, and takes its temporary files with it.
+
+TensorFlow's threads may wait for each other at a normal exit, and a worker that another one's
+failure ends is blocked in a collective: what Python does at an exit is never done.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+_own: list[Path] = []
+
+
+def use_own_temporary_folder() -> None:
+    """Makes everything that asks Python for a temporary file get it in a folder of this process."""
+    _own.append(Path(tempfile.mkdtemp(prefix="tfscale-")))
+    tempfile.tempdir = str(_own[-1])
+
+
+def kept(path: Path) -> Path:
+    """Where a file can be read when this process has ended; a temporary one is moved there."""
+    if not _own or _own[-1] not in path.parents:
+        return path
+    return Path(shutil.move(path, _own[-1].parent / f"{_own[-1].name}{path.suffix}"))
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process; with what is in its own temporary folder, but nothing else."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    for folder in _own:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(code)
