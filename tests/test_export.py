@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfscale.cluster import Cluster
+from tfscale.config import ConfigError
 from tfscale.export import model_bytes, save_model, weights_sha256
 from tfscale.run_directory import RunDirectory
 from tfscale.schedules import LARS
@@ -65,7 +66,7 @@ def test_a_model_that_cannot_be_saved_leaves_nothing_half_written(tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(model, "save", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ConfigError, match="model.keras can't be written .No space left"):
         save_model(model, _directory(tmp_path))
     assert _names(tmp_path) == []
 
