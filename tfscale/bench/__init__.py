@@ -1,0 +1,1 @@
+"""Measures how training scales, with accelerators that wait as long as a profile says."""

@@ -1,0 +1,5 @@
+"""What is compared: each file trains a profile with one system, as its users would write it.
+
+`prepare(profile, cluster, options)` makes everything ready and gives a function that trains a
+number of steps and returns when their result exists.
+"""
