@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+
+from tfscale.cluster import free_addresses
 
 GRACE_SECONDS = 15.0
 _POLL_SECONDS = 0.02
@@ -54,16 +55,6 @@ def worker_commands(
     if num_workers == 1:
         return [[*shared, *rest]]
     return [[*shared, f"--index={index}", *rest] for index in range(num_workers)]
-
-
-def free_addresses(count: int) -> list[str]:
-    """Give `count` different loopback addresses `127.0.0.1:PORT` on which nothing listens."""
-    with contextlib.ExitStack() as stack:
-        # All stay open until all are chosen: the system never gives one port twice that way.
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
 
 
 def run_dir_of(worker_flags: Sequence[str]) -> Path | None:

@@ -29,6 +29,7 @@ FLOORS = (
     ("model_file", "objectives", "metrics", "replicas", "keras_internals", "distributed"),
     ("callbacks", "plan", "reports", "run_directory", "export"),
     ("training", "__init__"),
+    ("bench",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MAY_READ_THE_ENVIRONMENT = {"cluster", "devices"}

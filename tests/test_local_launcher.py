@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from launch import processes
+from tfscale.cluster import free_addresses
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_SECONDS = 10
@@ -262,7 +263,7 @@ def test_the_run_folder_is_read_from_the_workers_flags(worker_flags, run_dir):
 
 
 def test_free_addresses_are_different_and_free():
-    addresses = processes.free_addresses(20)
+    addresses = free_addresses(20)
     assert len(set(addresses)) == 20
     for address in addresses:
         host, _, port = address.rpartition(":")
@@ -287,6 +288,7 @@ def test_a_worker_alone_gets_neither_addresses_nor_devices_that_were_not_asked_f
 @pytest.mark.parametrize("how", [["launch/local.py"], ["-m", "launch.local"]])
 def test_the_program_starts_the_worker_beside_it_without_the_shells_tf_config(tmp_path, how):
     (tmp_path / "launch").mkdir()
+    (tmp_path / "tfscale").symlink_to(ROOT / "tfscale")
     for name in ("__init__.py", "local.py", "processes.py"):
         shutil.copy(ROOT / "launch" / name, tmp_path / "launch" / name)
     show = "print(sys.argv[1:], os.environ.get('TF_CONFIG'))\n"

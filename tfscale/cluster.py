@@ -5,9 +5,11 @@ A `Cluster` is decided once, before TensorFlow is imported, from `TF_CONFIG` or 
 environment. Ranks are global: the chief is 0 and the workers follow in the order of the list.
 """
 
+import contextlib
 import ipaddress
 import json
 import re
+import socket
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -145,6 +147,16 @@ def resolve(
             "`unset TF_CONFIG` to use the flags, or leave out --hosts and --index",
         )
     return cluster
+
+
+def free_addresses(count: int) -> list[str]:
+    """Gives `count` different loopback addresses `127.0.0.1:PORT` on which nothing listens."""
+    with contextlib.ExitStack() as stack:
+        # All stay open until all are chosen: the system never gives one port twice that way.
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
 
 
 def write_tf_config(cluster: Cluster, environ: MutableMapping[str, str]) -> None:

@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from launch.processes import free_addresses
 from tests.cluster.workers import ROOT, start_all, worker_commands
+from tfscale.cluster import free_addresses
 
 DEADLINE_SECONDS = 90
 EPOCHS, BATCH = 2, 64

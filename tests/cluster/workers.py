@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.processes import free_addresses
+from tfscale.cluster import free_addresses
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLEAN = ("TF_CONFIG", "KERAS_BACKEND", "TF_USE_LEGACY_KERAS")

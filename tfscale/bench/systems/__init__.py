@@ -1,5 +1,5 @@
-"""What is compared: each file trains a profile with one system, as its users would write it.
+"""What is compared: each file trains a workload with one system, as its users would write it.
 
-`prepare(profile, cluster, options)` makes everything ready and gives a function that trains a
-number of steps and returns when their result exists.
+`prepare(task)` makes everything ready and gives a function that trains a number of steps and
+returns when their result exists.
 """

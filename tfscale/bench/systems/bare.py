@@ -2,46 +2,34 @@
 
 from collections.abc import Callable
 
-from tfscale.bench.options import Options
-from tfscale.bench.profile import Profile
-from tfscale.cluster import Cluster, write_tf_config
+from tfscale import devices as device_setup
+from tfscale.bench import workloads
+from tfscale.bench.task import Task
 
 
-def prepare(profile: Profile, cluster: Cluster, options: Options) -> Callable[[int], None]:
+def prepare(task: Task) -> Callable[[int], None]:
     """Makes variables and one function that loops over steps on the device."""
-    import os
-
-    write_tf_config(cluster, os.environ)
+    device_setup.set_environment(task.cluster)
     import tensorflow as tf
 
-    from tfscale.bench import emulation
-
-    if cluster.num_workers == 1:
+    if task.cluster.num_workers == 1:
         strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     else:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    x, y = emulation.examples(profile)
-    delays = [
-        (emulation.Delay(layer.forward_ms), emulation.Delay(layer.backward_ms))
-        for layer in profile.layers
-    ]
+    workload = workloads.load(task)
+    batch = tf.data.Dataset.from_tensors(workload.batch()).cache().repeat().prefetch(2)
     with strategy.scope():
-        weights = [[tf.Variable(tf.zeros(s)) for s in layer.shapes] for layer in profile.layers]
-        momenta = [tf.Variable(tf.zeros(v.shape)) for layer in weights for v in layer]
-    variables = [variable for layer in weights for variable in layer]
+        variables, loss_of = workload.plain()
+        momenta = [tf.Variable(tf.zeros(variable.shape)) for variable in variables]
     communication = tf.distribute.experimental.CommunicationOptions(
-        bytes_per_pack=int(options.bucket_mb * 2**20)
+        bytes_per_pack=int((task.options.bucket_mb or 8) * 2**20)
     )
 
-    def step() -> None:
-        with tf.GradientTape() as tape:
-            output = x
-            for (forward, backward), own in zip(delays, weights, strict=True):
-                read = [tf.convert_to_tensor(weight) for weight in own]
-                output = emulation.waiting(output, read, forward, backward)
-            loss = tf.reduce_mean((output - y) ** 2) / strategy.num_replicas_in_sync
-        gradients = tape.gradient(loss, variables)
+    def step(x: tf.Tensor, y: tf.Tensor) -> None:
         context = tf.distribute.get_replica_context()
+        with tf.GradientTape() as tape:
+            loss = loss_of(x, y) / strategy.num_replicas_in_sync
+        gradients = tape.gradient(loss, variables)
         if strategy.num_replicas_in_sync > 1:
             gradients = context.all_reduce(
                 tf.distribute.ReduceOp.SUM, gradients, options=communication
@@ -50,13 +38,16 @@ def prepare(profile: Profile, cluster: Cluster, options: Options) -> Callable[[i
 
     def update(strategy: tf.distribute.Strategy, gradients: list[tf.Tensor]) -> None:
         for variable, momentum, gradient in zip(variables, momenta, gradients, strict=True):
-            strategy.extended.update(momentum, lambda m, g: m.assign(0.9 * m - 0.01 * g), (gradient,))
+            strategy.extended.update(
+                momentum, lambda m, g: m.assign(0.9 * m - 0.01 * g), (gradient,)
+            )
             strategy.extended.update(variable, lambda v, m: v.assign_add(m), (momentum,))
 
     @tf.function
-    def loop(steps: tf.Tensor) -> tf.Tensor:
+    def loop(iterator: tf.data.Iterator, steps: tf.Tensor) -> tf.Tensor:
         for _ in tf.range(steps):
-            strategy.run(step)
+            strategy.run(step, args=next(iterator))
         return steps
 
-    return lambda steps: loop(tf.constant(steps)).numpy()
+    iterator = iter(batch)
+    return lambda steps: loop(iterator, tf.constant(steps)).numpy()

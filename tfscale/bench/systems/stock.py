@@ -2,30 +2,27 @@
 
 from collections.abc import Callable
 
-from tfscale.bench.options import Options
-from tfscale.bench.profile import Profile
-from tfscale.cluster import Cluster, write_tf_config
+from tfscale import devices as device_setup
+from tfscale.bench import workloads
+from tfscale.bench.task import Task
 
 
-def prepare(profile: Profile, cluster: Cluster, options: Options) -> Callable[[int], None]:
+def prepare(task: Task) -> Callable[[int], None]:
     """Makes model and data in the strategy's scope, and gives `fit`."""
-    import os
-
-    write_tf_config(cluster, os.environ)
+    device_setup.set_environment(task.cluster)
     import tensorflow as tf
     import tf_keras as keras
 
-    from tfscale.bench import emulation
-
-    if cluster.num_workers == 1:
+    if task.cluster.num_workers == 1:
         strategy = tf.distribute.get_strategy()
     else:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    workload = workloads.load(task)
     with strategy.scope():
-        model = emulation.build_model(profile, keras)
-        model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
-    global_batch = profile.examples_per_step * cluster.num_workers
-    dataset = tf.data.Dataset.from_tensors((tf.ones([1]), tf.zeros([1]))).repeat()
+        model = workload.keras_model(keras)
+        model.compile(keras.optimizers.SGD(0.01, momentum=0.9), workload.loss)
+    global_batch = workload.examples_per_step * task.cluster.num_workers
+    dataset = tf.data.Dataset.from_tensor_slices(workload.batch()).cache().repeat()
     dataset = dataset.batch(global_batch, drop_remainder=True)
 
     def run(steps: int) -> None:

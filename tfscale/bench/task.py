@@ -1,0 +1,110 @@
+"""What one worker of a benchmark is asked to do; travels to its process as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tfscale.cluster import Cluster
+from tfscale.config import ConfigError
+
+SYSTEMS = ("tfscale", "stock", "ddp", "bare")  # each is a file of systems/
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a system trains; each takes what it knows.
+
+    Args:
+        wire_dtype: of gradients while they travel.
+        bucket_mb: mebibytes of gradients in one all-reduce; 0 lets the system choose.
+        compress: "none", "int8" or "topk".
+        devices: logical CPU devices of a worker; 0 takes the real devices.
+    """
+
+    wire_dtype: str = "float32"
+    bucket_mb: float = 0.0
+    compress: str = "none"
+    devices: int = 0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A system with its options, as `SYSTEM[:OPTION=VALUE]...` names it."""
+
+    system: str
+    options: Options
+
+    @classmethod
+    def parse(cls, text: str) -> "Variant":
+        """Reads for example `tfscale:wire_dtype=float16`.
+
+        Raises:
+            ConfigError: an unknown system or option, or a value of the wrong type.
+        """
+        system, *parts = text.split(":")
+        given = dict(part.partition("=")[::2] for part in parts)
+        known = asdict(Options())
+        unknown = [name for name in given if name not in known]
+        if system not in SYSTEMS or unknown:
+            raise ConfigError(
+                f"--systems={text} is unknown; expected {', '.join(SYSTEMS)}, each with any of "
+                f"{', '.join(f':{name}=' for name in known)}. Use for example "
+                "--systems=tfscale,tfscale:wire_dtype=float16,stock."
+            )
+        try:
+            values = {name: type(known[name])(value) for name, value in given.items()}
+        except ValueError as error:
+            raise ConfigError(f"--systems={text}: {error}; expected a number.") from error
+        return cls(system, Options(**values))
+
+    def __str__(self) -> str:
+        """The name, with the options that differ from their defaults."""
+        default = asdict(Options())
+        parts = [f"{k}={v}" for k, v in asdict(self.options).items() if v != default[k]]
+        return ":".join([self.system, *parts])
+
+
+@dataclass(frozen=True)
+class Task:
+    """One worker's part.
+
+    Args:
+        variant: the system.
+        workload: name of a computing workload, or name or path of a profile.
+        time_scale: factor on the times of a profile.
+        hosts: `host:port` of every worker; empty for a worker alone.
+        index: of this worker.
+        dataset: path of a dataset file, where `workload` is the path of a model file.
+        batch_size: examples of one replica's step, where `workload` is a model file.
+    """
+
+    variant: Variant
+    workload: str
+    time_scale: float = 1.0
+    hosts: tuple[str, ...] = field(default=())
+    index: int = 0
+    dataset: str = ""
+    batch_size: int = 32
+
+    @property
+    def cluster(self) -> Cluster:
+        """Who the workers are."""
+        return Cluster.from_hosts(self.hosts, self.index) if self.hosts else Cluster()
+
+    @property
+    def options(self) -> Options:
+        """How the system trains."""
+        return self.variant.options
+
+    def to_json(self) -> str:
+        """The task as text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Task":
+        """The task that `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        variant = values.pop("variant")
+        options = Options(**variant["options"])
+        hosts = tuple(values.pop("hosts"))
+        return cls(variant=Variant(variant["system"], options), hosts=hosts, **values)

@@ -1,0 +1,52 @@
+"""What is trained: the same network for Keras 3, Keras 2, plain TensorFlow and PyTorch."""
+
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfscale.bench.task import Task
+
+COMPUTING = ("tiny-mlp", "small-resnet")
+
+
+class Workload(Protocol):
+    """One network and one batch, as every system needs them.
+
+    Attributes:
+        name: for the reader.
+        examples_per_step: of one replica.
+        loss: by its Keras name.
+    """
+
+    name: str
+    examples_per_step: int
+    loss: str
+
+    def batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels of one replica's step."""
+
+    def keras_model(self, keras: ModuleType) -> Any:  # noqa: ANN401
+        """The uncompiled model, for `keras` (3) or `tf_keras` (2)."""
+
+    def plain(self) -> tuple[list[Any], Any]:
+        """Variables, and a function of `(x, y)` that gives the mean loss, in plain TensorFlow."""
+
+    def torch_model(self) -> tuple[Any, Any]:
+        """A module, and a function of `(output, y)` that gives the mean loss, in PyTorch."""
+
+
+def load(task: Task) -> Workload:
+    """Makes the workload that a task names."""
+    if task.workload == "tiny-mlp":
+        from tfscale.bench.workloads.tiny_mlp import TinyMlp
+
+        return TinyMlp()
+    if task.workload == "small-resnet":
+        from tfscale.bench.workloads.small_resnet import SmallResNet
+
+        return SmallResNet()
+    from tfscale.bench.profile import load_profile
+    from tfscale.bench.workloads.waiting import Waiting
+
+    return Waiting(load_profile(task.workload).scaled(task.time_scale))
