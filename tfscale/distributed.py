@@ -16,10 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale import keras_internals
+from tfscale import keras_internals, wires
+from tfscale.communication import CommunicationTimes
 from tfscale.config import ConfigError
 from tfscale.failures import one_line
-from tfscale.gradients import Gradient, GradientReducer, mean_of
+from tfscale.gradients import Gradient, GradientReducer, Traffic, mean_of
 from tfscale.keras_internals import Call, ReducedUpdate, StepFunctions
 from tfscale.metrics import MetricTotals, Packing
 from tfscale.pipeline import Input
@@ -28,6 +29,7 @@ from tfscale.throughput import next_steps_per_call
 
 _EVALUATION_STEPS_PER_CALL = 64
 _MOST_STEPS_PER_CALL = 10_000
+_OWN_COLUMNS = 4  # of a worker's row at a boundary, before its figures
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Boundary:
         steps: of this loop.
         seconds: that the loop took on each worker, float64 (num_workers,).
         input_wait_seconds: of these, spent waiting for input, float64 (num_workers,).
+        exposed_seconds: of these, in which gradients travelled and backward was over, float64
+            (num_workers,).
+        travel_seconds: in which gradients travelled at all, float64 (num_workers,).
         figures: what `measure` gave on each worker, float64 (num_workers, n).
         is_warm: False for a loop that includes tracing.
     """
@@ -47,6 +52,8 @@ class Boundary:
     steps: int
     seconds: np.ndarray
     input_wait_seconds: np.ndarray
+    exposed_seconds: np.ndarray
+    travel_seconds: np.ndarray
     figures: np.ndarray
     is_warm: bool
 
@@ -62,6 +69,7 @@ class StepOptions:
     Args:
         bucket_bytes: gradients that travel in one all-reduce.
         wire_dtype: dtype of gradients while they travel.
+        compress: "none", "int8" or "topk", in place of the wire dtype.
         accumulate_steps: micro-batches a step.
         steps_per_execution: steps of an on-device loop, 0 to let it last about a second.
         jit: whether XLA compiles forward and backward.
@@ -70,6 +78,7 @@ class StepOptions:
 
     bucket_bytes: int = 8 * 2**20
     wire_dtype: str = "float32"
+    compress: str = "none"
     accumulate_steps: int = 1
     steps_per_execution: int = 0
     jit: bool = False
@@ -121,8 +130,9 @@ class DistributedModel:
         self._build(spec)
         self._totals = MetricTotals(model)
         self._statistics = ReplicaStatistics(model, strategy)
-        reducer = GradientReducer(bucket_bytes=options.bucket_bytes, wire_dtype=options.wire_dtype)
-        self._update = ReducedUpdate(model.optimizer, reducer)
+        self.communication = CommunicationTimes(strategy)
+        self._reducer = self._make_reducer()
+        self._update = ReducedUpdate(model.optimizer, self._reducer)
         separate_random_states(model, strategy, worker)
         # Keras's own "auto" means no XLA under a strategy, so True is the user's word.
         jit = options.jit or bool(model.jit_compile)
@@ -157,6 +167,40 @@ class DistributedModel:
                 f"{_shapes(spec)}; change the model's inputs and outputs, its loss, or preprocess."
             ) from error
 
+    def _make_reducer(self) -> GradientReducer:
+        """The way of the gradients; what a lossy wire keeps back is each replica's own."""
+        options, replicas = self._options, self._strategy.num_replicas_in_sync
+        wire = wires.wire(options.wire_dtype, options.compress, replicas)
+        residuals: list[tf.Variable] = []
+        if wire.is_lossy and replicas > 1:
+            if isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer):
+                raise ConfigError(
+                    f"--compress={options.compress} keeps gradients for the next step, whose loss "
+                    "scale may be another; expected no loss scaling. Use "
+                    "--precision=mixed_bfloat16, or leave --compress away."
+                )
+            with self._strategy.scope():
+                residuals = [
+                    tf.Variable(
+                        tf.zeros(variable.shape, variable.dtype),
+                        trainable=False,
+                        synchronization=tf.VariableSynchronization.ON_READ,
+                        aggregation=tf.VariableAggregation.SUM,
+                    )
+                    for variable in self.model.trainable_variables
+                ]
+        return GradientReducer(
+            bucket_bytes=options.bucket_bytes,
+            wire=wire,
+            residuals=residuals,
+            observe=self.communication.observe,
+        )
+
+    @property
+    def traffic(self) -> Traffic:
+        """What one replica sends in a step, once the step is traced."""
+        return self._reducer.traffic
+
     def _steps_of_next_call(self, name: str) -> int:
         """How many steps the next call takes, the same on every worker."""
         by_method = {"fit": self._steps_per_call, "evaluate": _EVALUATION_STEPS_PER_CALL}
@@ -172,7 +216,14 @@ class DistributedModel:
         matrix = rows.numpy()
         self.step += call.steps
         self.boundary = Boundary(
-            self.step, call.steps, matrix[:, 0], matrix[:, 1], matrix[:, 2:], self._is_warm
+            self.step,
+            call.steps,
+            seconds=matrix[:, 0],
+            input_wait_seconds=matrix[:, 1],
+            exposed_seconds=matrix[:, 2],
+            travel_seconds=matrix[:, 3],
+            figures=matrix[:, _OWN_COLUMNS:],
+            is_warm=self._is_warm,
         )
         fixed = self._options.steps_per_execution
         if fixed:
@@ -196,9 +247,10 @@ class DistributedModel:
         """Takes `steps` steps, then exchanges what a boundary exchanges.
 
         Returns:
-            Packed metric totals; float64 (num_workers, 2 + figures) with seconds, seconds of
-            waiting for input and each worker's figures; what a train_step of the user's own
-            returned, averaged over replicas, where it isn't the model's metrics.
+            Packed metric totals; float64 (num_workers, 4 + figures) with seconds, seconds of
+            waiting for input, of exposed and of all communication, and each worker's figures;
+            what a train_step of the user's own returned, averaged over replicas, where it
+            isn't the model's metrics.
         """
         started = tf.timestamp()
         custom_names = self._custom_names(iterator)
@@ -215,6 +267,7 @@ class DistributedModel:
 
         with tf.control_dependencies([started]):
             waited = tf.zeros([], tf.float64)
+            self._strategy.run(self.communication.reset)
         nothing = {name: tf.zeros([], tf.float64) for name in custom_names}
         _, waited, custom = tf.while_loop(
             lambda number, *_: number < steps,
@@ -285,7 +338,7 @@ class DistributedModel:
     ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
         """The boundary's one all-reduce."""
         names = sorted(custom)
-        width = 2 + int(figures.shape[0])
+        width = _OWN_COLUMNS + int(figures.shape[0])
         parts = Packing(
             [
                 [sum(self._totals.packing.sizes)],
@@ -302,7 +355,9 @@ class DistributedModel:
             # The totals are read after the loop has written them, so the clock is read after both.
             with tf.control_dependencies(local):
                 seconds = tf.timestamp() - started
-            row = tf.concat([tf.stack([seconds, waited]), figures], axis=0)
+            row = tf.concat(
+                [tf.stack([seconds, waited]), self.communication.local(), figures], axis=0
+            )
             is_first = context.replica_id_in_sync_group % (replicas // self._num_workers) == 0
             mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis]
             rows = tf.where(is_first, mine * row, tf.zeros_like(mine * row))
@@ -391,24 +446,6 @@ class DistributedModel:
             lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
         )
         return result
-
-
-def _gathered(rows: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
-    """The rows of all replicas in the order of their ids, on every replica.
-
-    A sum in which each replica fills its own part: TensorFlow's `all_gather` fails in a function
-    on a worker with one device ("destinations can not be empty").
-    """
-    replicas = context.num_replicas_in_sync
-    if replicas == 1:
-        return rows
-    is_small = not rows.dtype.is_floating and rows.dtype != tf.int64
-    sent = tf.cast(rows, tf.int32) if is_small else rows
-    shape = tf.concat([[replicas], tf.shape(sent)], axis=0)
-    placed = tf.scatter_nd([[context.replica_id_in_sync_group]], sent[tf.newaxis], shape)
-    summed = context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
-    gathered = tf.reshape(summed, tf.concat([[-1], tf.shape(sent)[1:]], axis=0))
-    return tf.cast(gathered, rows.dtype)
 
 
 def _refuse_collectives(model: keras.Model) -> None:

@@ -63,7 +63,11 @@ def prepare(task: Task) -> Callable[[int], None]:
         model,
         strategy,
         spec=data.training.spec,
-        options=StepOptions(bucket_bytes=config.bucket_bytes, wire_dtype=config.wire_dtype),
+        options=StepOptions(
+            bucket_bytes=config.bucket_bytes,
+            wire_dtype=config.wire_dtype,
+            compress=options.compress,
+        ),
         worker=cluster.index,
         num_workers=cluster.num_workers,
     )
