@@ -1,5 +1,8 @@
 """How long gradients travel, measured in every step on every replica."""
 
+import functools
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -54,3 +57,31 @@ class CommunicationTimes:
         Called outside of the replicas.
         """
         return tf.identity(self._strategy.experimental_local_results(self._last)[0])
+
+
+def time_of(tensor: tf.Tensor) -> tf.Tensor:
+    """When the tensor exists, float64 seconds since 1970.
+
+    A tensor of a GPU exists when its first element has arrived on the host.
+
+    TensorFlow orders all operations with side effects of a function one after the other, a look at
+    the clock too, so that each would show when all that were written down before it were done. A
+    call that claims to have no side effects is left where it belongs.
+    """
+    with tf.device("CPU:0"):
+        first = tf.reshape(tensor, [-1])[:1]
+        arguments = [tf.cast(first, tf.float32)]
+        (time,) = tf.raw_ops.PartitionedCall(args=arguments, Tout=[tf.float64], f=_clock())
+    return time
+
+
+@functools.cache
+def _clock() -> Any:  # noqa: ANN401
+    def now(waited_for: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([waited_for]):
+            return tf.timestamp()
+
+    with tf.init_scope():
+        return tf.function(now, autograph=False).get_concrete_function(
+            tf.TensorSpec([1], tf.float32)
+        )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from tfscale.cluster import Cluster, write_tf_config
 from tfscale.config import Config, ConfigError
 
+_SPARE_THREADS = 4
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -59,12 +61,11 @@ def set_environment(cluster: Cluster, environ: MutableMapping[str, str] = os.env
     environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
 
 
-def prepare(config: Config, cluster: Cluster) -> Devices:
+def prepare(config: Config) -> Devices:
     """Claims this worker's devices and sets threads, precision and seed.
 
     Args:
         config: `devices` asks for logical CPU devices instead of the real ones.
-        cluster: how many workers share this host's cores.
 
     Returns:
         The devices that the strategy is to use.
@@ -72,9 +73,10 @@ def prepare(config: Config, cluster: Cluster) -> Devices:
     import keras
     import tensorflow as tf
 
-    # Workers of one host share its cores; more threads than cores only get in each other's way.
-    cores = max(1, (os.cpu_count() or 1) // cluster.workers_on_this_host)
-    tf.config.threading.set_inter_op_parallelism_threads(max(2, cores))
+    # Short work that others wait for (a bucket to send, a kernel to launch) must not queue behind
+    # long work, and long work may use all cores: what is shared is left to the operating system.
+    cores = os.cpu_count() or 1
+    tf.config.threading.set_inter_op_parallelism_threads(cores + _SPARE_THREADS)
     tf.config.threading.set_intra_op_parallelism_threads(cores)
     devices = _logical_cpus(config.devices) if config.devices else _physical_devices()
     # Inputs and metrics follow floatx, layers the policy.

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfscale import buckets
 from tfscale.config import ConfigError
+from tfscale.communication import time_of
 from tfscale.wires import Wire
 
 # A tensor, IndexedSlices, or None for a variable that the loss doesn't depend on.
@@ -173,10 +174,10 @@ class _Reduction:
     def _send(self, bucket: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         wire = self._reducer._wire
         if self._reducer._observe:
-            self._ready.append(_time_of(bucket))
+            self._ready.append(time_of(bucket))
         total, own = wire.send(bucket, self._all_reduce)
         if self._reducer._observe:
-            self._done.append(_time_of(total))
+            self._done.append(time_of(total))
         size = int(bucket.shape[0])
         self._sent_bytes += wire.bytes_sent(size, bucket.dtype.size, self._replicas)
         return total, own
@@ -230,11 +231,3 @@ def _split(flat: tf.Tensor, sizes: Sequence[int]) -> list[tf.Tensor]:
 
 def _in_order(parts: dict[int, tf.Tensor]) -> tf.Tensor:
     return _joined([parts[start] for start in sorted(parts)])
-
-
-def _time_of(tensor: tf.Tensor) -> tf.Tensor:
-    """When the tensor exists: a GPU's when its first element has arrived on the host."""
-    with tf.device("CPU:0"):
-        first = tf.identity(tensor[:1])
-        with tf.control_dependencies([first]):
-            return tf.timestamp()

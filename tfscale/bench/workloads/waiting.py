@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.data.experimental.ops import testing
 
+from tfscale.communication import time_of
 from tfscale.bench.profile import LayerProfile, Profile
 
 
@@ -56,18 +57,26 @@ class Clock:
     """
 
     def __init__(self, layers: int) -> None:
-        """Makes the variables, outside of any strategy."""
-        with tf.init_scope():
-            self.forward = tf.Variable(tf.zeros([layers], tf.float64))
-            self.backward = tf.Variable(tf.zeros([layers], tf.float64))
+        """Makes the variables."""
+        self.forward = [_own_time() for _ in range(layers)]
+        self.backward = [_own_time() for _ in range(layers)]
 
     @staticmethod
-    def mark(times: tf.Variable, number: int, tensor: tf.Tensor) -> tf.Tensor:
+    def mark(time: tf.Variable, tensor: tf.Tensor) -> tf.Tensor:
         """The same tensor; writes down when it was there, as seconds since 1970."""
         with tf.control_dependencies([tensor]):
-            written = times[number].assign(tf.timestamp())
+            written = time.assign(time_of(tensor))
         with tf.control_dependencies([written]):
             return tf.identity(tensor)
+
+
+def _own_time() -> tf.Variable:
+    return tf.Variable(
+        tf.zeros([], tf.float64),
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
 
 
 class LayerTimes:
@@ -82,13 +91,13 @@ class LayerTimes:
         """The same tensor after the forward time."""
         later = self._delays[0].after(tensor)
         clock = self._clock
-        return clock.mark(clock.forward, self._number, later) if clock else later
+        return clock.mark(clock.forward[self._number], later) if clock else later
 
     def backward(self, tensor: tf.Tensor) -> tf.Tensor:
         """The same tensor after the backward time."""
         later = self._delays[1].after(tensor)
         clock = self._clock
-        return clock.mark(clock.backward, self._number, later) if clock else later
+        return clock.mark(clock.backward[self._number], later) if clock else later
 
 
 def waiting(x: tf.Tensor, weights: Sequence[tf.Tensor], times: LayerTimes) -> tf.Tensor:
@@ -117,27 +126,27 @@ class Waiting:
 
     Args:
         profile: names, shapes and times of the layers.
+        is_timed: whether the model writes down when its layers were done, in `clock`; for one
+            replica a process.
     """
 
     loss = "mse"
 
-    def __init__(self, profile: Profile) -> None:
-        """Holds the profile."""
+    def __init__(self, profile: Profile, *, is_timed: bool = False) -> None:
+        """Holds the profile; `clock` is there once the model is."""
         self.profile = profile
         self.name, self.examples_per_step = profile.name, profile.examples_per_step
         self.clock: Clock | None = None
+        self._is_timed = is_timed
 
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
         """Features and labels of one replica's step, float32 (examples, 1) each."""
         shape = (self.examples_per_step, 1)
         return np.ones(shape, np.float32), np.zeros(shape, np.float32)
 
-    def timed(self) -> Clock:
-        """Makes the models from now on write down times; for one replica a process only."""
-        self.clock = Clock(len(self.profile.layers))
-        return self.clock
-
     def _times(self) -> list[LayerTimes]:
+        if self._is_timed:
+            self.clock = Clock(len(self.profile.layers))
         return [LayerTimes(layer, n, self.clock) for n, layer in enumerate(self.profile.layers)]
 
     def keras_model(self, keras: ModuleType) -> Any:  # noqa: ANN401
