@@ -31,7 +31,6 @@ def test_nothing_given_is_this_machine_alone():
     alone = _resolve()
     assert (alone.addresses, alone.index, alone.num_workers) == ((), 0, 1)
     assert alone.is_chief
-    assert alone.workers_on_this_host == 1
     assert alone.tf_config() == {}
 
 
@@ -202,12 +201,6 @@ def test_an_index_that_is_no_rank_is_refused_with_the_ranks(index):
 def test_a_cluster_made_by_hand_checks_its_index_as_well():
     with pytest.raises(ConfigError, match="index is 1"):
         Cluster(("a:1",), 1)
-
-
-def test_workers_on_one_host_are_counted_by_its_name_alone():
-    hosts = ["a:1", "A:2", "b:1", "[::1]:1", "[::1]:2", "[::1]:3"]
-    counts = [Cluster(tuple(hosts), index).workers_on_this_host for index in range(6)]
-    assert counts == [2, 2, 1, 3, 3, 3]
 
 
 @pytest.mark.parametrize("has_chief", [True, False])

@@ -91,13 +91,6 @@ class Cluster:
         """Whether this worker writes the files of the run."""
         return self.index == 0
 
-    @property
-    def workers_on_this_host(self) -> int:
-        """How many workers share this worker's host (its cores and GPUs), at least 1."""
-        # Hosts are compared as they are written: a name and an IP are two hosts, not looked up.
-        hosts = [address.rpartition(":")[0].lower() for address in self.addresses]
-        return hosts.count(hosts[self.index]) if hosts else 1
-
     def tf_config(self) -> dict[str, object]:
         """What TensorFlow has to find in `TF_CONFIG`; empty for a single worker."""
         if self.num_workers == 1:

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 
 from tfscale import buckets
-from tfscale.config import ConfigError
 from tfscale.communication import time_of
+from tfscale.config import ConfigError
 from tfscale.wires import Wire
 
 # A tensor, IndexedSlices, or None for a variable that the loss doesn't depend on.

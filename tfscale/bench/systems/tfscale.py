@@ -44,7 +44,7 @@ def prepare(task: Task) -> Callable[[int], None]:
         bucket_mb=options.bucket_mb or 8.0,
         devices=options.devices,
     )
-    devices = device_setup.prepare(config, cluster)
+    devices = device_setup.prepare(config)
     strategy = strategies.create(config, cluster, devices, print)
     sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, devices.count)
     data = read_inputs(config, dataset, sharding, strategy)

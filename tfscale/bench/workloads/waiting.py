@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.data.experimental.ops import testing
 
-from tfscale.communication import time_of
 from tfscale.bench.profile import LayerProfile, Profile
+from tfscale.communication import time_of
 
 
 class Delay:
