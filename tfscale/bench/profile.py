@@ -82,7 +82,7 @@ def load_profile(name_or_path: str) -> Profile:
         )
     try:
         return _profile(json.loads(path.read_text()))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(
             f"--profile={name_or_path} is no profile ({type(error).__name__}: {error}); expected "
             '{"name", "examples_per_step", "layers": [{"name", "shape", "forward_ms", '
@@ -90,8 +90,47 @@ def load_profile(name_or_path: str) -> Profile:
         ) from error
 
 
+def require_writable(path: str) -> None:
+    """Refuses a file for a profile that couldn't be written or not be read again.
+
+    Args:
+        path: of the file; "" for none.
+
+    Raises:
+        ConfigError: it isn't named .json, or there is no such folder.
+    """
+    folder = Path(path).parent
+    if path and (Path(path).suffix != ".json" or Path(path).is_dir() or not folder.is_dir()):
+        raise ConfigError(
+            f"--out={path} can't be written; expected a file named .json in a folder that is "
+            f"there. Use for example --out={Path(path).stem or 'model'}.json, or mkdir -p {folder}"
+        )
+
+
+def profile_text(profile: Profile) -> str:
+    """The JSON that `load_profile` reads, with one layer a line."""
+    layers = ",\n  ".join(_layer_text(layer) for layer in profile.layers)
+    return (
+        f'{{\n "name": {json.dumps(profile.name)},\n'
+        f' "examples_per_step": {profile.examples_per_step},\n'
+        f' "source": {json.dumps(profile.source)},\n'
+        f' "layers": [\n  {layers}\n ]\n}}\n'
+    )
+
+
+def _layer_text(layer: LayerProfile) -> str:
+    shapes = [list(shape) for shape in layer.shapes]
+    weights = {"shape": shapes[0]} if len(shapes) == 1 else {"tensors": shapes}
+    # Nanoseconds: finer than any clock here.
+    times = {
+        "forward_ms": round(layer.forward_ms, 6),
+        "backward_ms": round(layer.backward_ms, 6),
+    }
+    return json.dumps({"name": layer.name, **weights, **times})
+
+
 def _profile(content: Mapping[str, Any]) -> Profile:
-    layers = []
+    layers: list[LayerProfile] = []
     for entry in content["layers"]:
         shapes = entry["tensors"] if "tensors" in entry else [entry["shape"]]
         layer = LayerProfile(
@@ -100,10 +139,17 @@ def _profile(content: Mapping[str, Any]) -> Profile:
             float(entry["forward_ms"]),
             float(entry["backward_ms"]),
         )
-        if min(layer.forward_ms, layer.backward_ms) < 0:
-            raise ValueError(f"layer {layer.name} takes less than no time")
+        for milliseconds in (layer.forward_ms, layer.backward_ms):
+            if not 0 <= milliseconds < math.inf:
+                raise ValueError(f"layer {layer.name} takes {milliseconds:g} ms")
+        if min((size for shape in layer.shapes for size in shape), default=1) < 1:
+            raise ValueError(f"layer {layer.name} has a weight of shape {layer.shapes}")
+        if layer.name in {other.name for other in layers}:
+            raise ValueError(f"two layers have the name {layer.name}")
         layers.append(layer)
     if not layers:
         raise ValueError("it has no layers")
     examples = int(content["examples_per_step"])
+    if examples < 1:
+        raise ValueError(f"a step of {examples} examples")
     return Profile(str(content["name"]), examples, tuple(layers), str(content.get("source", "")))
