@@ -72,7 +72,8 @@ with _group("How fast"):
     _number("steps_per_execution", "Steps of one on-device loop; 0 makes it last a second.")
     _number("accumulate_steps", "Micro-batches of a step, with one all-reduce for all.")
     _choice("wire_dtype", settings.WIRE_DTYPES, "Dtype of gradients while they travel.")
-    _real("bucket_mb", "MiB of gradients in one all-reduce.")
+    _choice("compress", settings.COMPRESSIONS, "For slow links, in place of --wire_dtype.")
+    _real("bucket_mb", "MiB of gradients in one all-reduce; 0 measures what is best.")
     flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
 
 with _group("What is shown"):

@@ -27,6 +27,7 @@ FLOORS = (
         "wires",
         "communication",
         "gradients",
+        "bucket_size",
         "schedules",
     ),
     ("model_file", "objectives", "metrics", "replicas", "keras_internals", "distributed"),

@@ -150,3 +150,11 @@ def test_the_result_never_leaves_1_to_the_limit():
 def test_a_decision_on_impossible_numbers_is_refused(current, step_seconds, target, limit):
     with pytest.raises(ValueError, match="cannot decide"):
         next_steps_per_call(current, step_seconds, target, limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "steps"),
+    [(0.01, 100), (0.2, 8), (0.7, 7), (2.0, 2), (30.0, 1)],
+)
+def test_long_steps_are_counted_rather_than_timed_within_patience(step_seconds, steps):
+    assert next_steps_per_call(100, step_seconds, limit=1000) == steps

@@ -6,6 +6,7 @@ OPTIMIZERS = ("sgd", "adamw", "lamb", "lars")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 WIRE_DTYPES = ("float32", "bfloat16", "float16")
+COMPRESSIONS = ("none", "int8", "topk")
 COLLECTIVES = ("auto", "nccl", "ring")
 
 _CHOICES = {
@@ -13,6 +14,7 @@ _CHOICES = {
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
     "wire_dtype": WIRE_DTYPES,
+    "compress": COMPRESSIONS,
     "collectives": COLLECTIVES,
 }
 _AT_LEAST = {
@@ -26,7 +28,7 @@ _AT_LEAST = {
     "seed": 0,
 }
 _LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
-_ABOVE_ZERO = ("bucket_mb", "start_timeout")
+_ABOVE_ZERO = ("start_timeout",)
 
 
 class ConfigError(ValueError):
@@ -56,7 +58,10 @@ class Config:
         precision: Keras dtype policy.
         seed: of weights, order of examples, augmentation and dropout.
         wire_dtype: dtype of gradients while they travel; float32 sends them as they are.
-        bucket_mb: mebibytes of gradients that travel in one all-reduce.
+        compress: "int8" or "topk" send less than a wire dtype can, and add what got lost to the
+            next step; or "none".
+        bucket_mb: mebibytes of gradients that travel in one all-reduce; 0 chooses by measuring
+            the links when the run starts.
         accumulate_steps: micro-batches a step, with one all-reduce for all of them.
         steps_per_execution: steps of one on-device loop; 0 lets it last about a second.
         jit: whether XLA compiles forward and backward; a model compiled with jit_compile=True
@@ -86,7 +91,8 @@ class Config:
     precision: str = "float32"
     seed: int = 0
     wire_dtype: str = "float32"
-    bucket_mb: float = 8.0
+    bucket_mb: float = 0.0
+    compress: str = "none"
     accumulate_steps: int = 1
     steps_per_execution: int = 0
     jit: bool = False
@@ -120,6 +126,15 @@ class Config:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
+        if not 0 <= self.bucket_mb < float("inf"):
+            raise ConfigError(
+                f"--bucket_mb={self.bucket_mb} is out of range; expected 0 to choose, or more."
+            )
+        if self.compress != "none" and self.wire_dtype != "float32":
+            raise ConfigError(
+                f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
+                "gradients travel; expected one of them. Leave --wire_dtype away."
+            )
         if self.seed > _LARGEST_SEED:
             raise ConfigError(
                 f"--seed={self.seed} is out of range; expected at most {_LARGEST_SEED}."
@@ -135,7 +150,7 @@ class Config:
 
     @property
     def bucket_bytes(self) -> int:
-        """Bytes of gradients that travel in one all-reduce."""
+        """Bytes of gradients that travel in one all-reduce; 0 to choose."""
         return int(self.bucket_mb * 2**20)
 
     def as_dict(self) -> dict[str, object]:

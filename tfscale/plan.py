@@ -1,10 +1,13 @@
 """What is going to happen, in words and as a file, before it does."""
 
+from dataclasses import asdict
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfscale import strategy as strategies
+from tfscale.bucket_size import Buckets
 from tfscale.cluster import Cluster
 from tfscale.config import Config
 from tfscale.devices import Devices
@@ -20,6 +23,7 @@ def plan_of(
     data: RunInputs,
     rate: LearningRate | None,
     model: keras.Model,
+    buckets: Buckets,
 ) -> dict[str, object]:
     """The rows of the table that a run starts with."""
     sharding, training = data.sharding, data.training
@@ -42,7 +46,8 @@ def plan_of(
         "steps": f"{training.steps} an epoch, {config.epochs} epochs{dropped}",
         "learning rate": str(rate or "the model's own"),
         "optimizer": type(model.optimizer).__name__,
-        "precision": f"{config.precision}, gradients travel as {config.wire_dtype}",
+        "precision": config.precision,
+        "gradients": _gradients(config, sharding.num_replicas, buckets),
         "model": f"{model.name}, {model.count_params():,} parameters",
         "train data": training.description,
     }
@@ -54,8 +59,22 @@ def plan_of(
     return rows
 
 
+def _gradients(config: Config, replicas: int, buckets: Buckets) -> str:
+    if replicas == 1:
+        return "stay on the one device"
+    sent = config.wire_dtype if config.compress == "none" else config.compress
+    if not buckets.size_bytes:
+        return f"travel as {sent}, in buckets {buckets.source}"
+    return f"travel as {sent}, {buckets.size_bytes / 2**20:.4g} MiB at a time ({buckets.source})"
+
+
 def settings_of(
-    config: Config, cluster: Cluster, dataset: object, model: object, plan: dict[str, object]
+    config: Config,
+    cluster: Cluster,
+    dataset: object,
+    model: object,
+    plan: dict[str, object],
+    buckets: Buckets,
 ) -> dict[str, object]:
     """The content of `config.json`."""
     return {
@@ -63,6 +82,7 @@ def settings_of(
         "dataset": name_of(dataset),
         "model": name_of(model),
         "workers": list(cluster.addresses),
+        "buckets": asdict(buckets),
         "plan": plan,
         "versions": versions(),
     }

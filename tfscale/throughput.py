@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _GROWTH_PER_DECISION = 8
+_FEWEST_STEPS = 8
+_PATIENCE = 5  # times the wanted time between two visits to Python
 
 
 def percentile(values: Sequence[float], q: float, counts: Sequence[int] | None = None) -> float:
@@ -138,7 +140,8 @@ def next_steps_per_call(
 ) -> int:
     """Decide how many steps the loop on the device takes before Python is entered again.
 
-    Often enough for a progress bar and for Ctrl-C, seldom enough to cost nothing. The steps hold
+    Often enough for a progress bar and for Ctrl-C, seldom enough to cost nothing: the wanted time,
+    or eight steps if these are within five times the wanted time. The steps hold
     collectives, so every worker must take the same number: the result depends on the arguments
     alone, and the caller gives every worker the same ones (the chief's time, not its own).
 
@@ -162,4 +165,6 @@ def next_steps_per_call(
         )
     most = min(limit, current * _GROWTH_PER_DECISION)
     fitting = target_seconds / step_seconds if step_seconds > 0 else math.inf
-    return max(1, int(min(most, fitting)))
+    # A visit costs some 10 ms: long steps are counted rather than timed, within patience.
+    patient = min(_FEWEST_STEPS, _PATIENCE * fitting)
+    return max(1, int(min(most, max(fitting, patient))))

@@ -1,6 +1,7 @@
 """A training run from start to end. Read `run` as a table of contents."""
 
 import json
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -10,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfscale import bucket_size, export, reports
 from tfscale import devices as device_setup
-from tfscale import export, reports
 from tfscale import strategy as strategies
+from tfscale.bucket_size import Buckets
 from tfscale.callbacks.pace import Pace
 from tfscale.callbacks.scalars import Scalars
 from tfscale.callbacks.scratch import write_to_scratch
@@ -63,14 +65,16 @@ def run(
         if not network.compiled:
             rate = learning_rate(config, steps_per_epoch=data.training.steps or 0)
             compile_model(network, data.file, config, rate, data.training.spec, strategy)
-        distributed = _distribute(config, cluster, data, network, strategy, figures)
+        buckets = _buckets(config, cluster, devices, board, network, strategy)
+        distributed = _distribute(config, cluster, data, network, strategy, figures, buckets)
         callbacks = own_callbacks(model_file)
-        plan = plan_of(config, cluster, devices, data, rate, network)
+        plan = plan_of(config, cluster, devices, data, rate, network, buckets)
         terminal.show(reports.table("tfscale", plan))
         if dry_run:
             return {}
         directory = _claim(config, reached, board, terminal, distributed)
-        directory.write_json("config.json", settings_of(config, cluster, dataset, model, plan))
+        settings = settings_of(config, cluster, dataset, model, plan, buckets)
+        directory.write_json("config.json", settings)
         pace = _fit(config, data, distributed, callbacks, directory, terminal, figures, plan)
         metrics = _evaluate(data, distributed, pace)
         report = _finish(
@@ -141,6 +145,34 @@ def _require_equal(board: Board, topic: str, facts: dict[str, object]) -> None:
             )
 
 
+def _buckets(
+    config: Config,
+    cluster: Cluster,
+    devices: Devices,
+    board: Board,
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+) -> Buckets:
+    """How large the buckets of gradients are, measured where nothing else is said."""
+    weights = model.trainable_variables
+    sizes = [math.prod(weight.shape) * weight.value.dtype.size for weight in weights]
+    conditions = {
+        "workers": cluster.num_workers,
+        "devices": [devices.kind, devices.count],
+        "collectives": config.collectives,
+        "wire_dtype": config.wire_dtype,
+        "compress": config.compress,
+        "bucket_mb": config.bucket_mb,
+    }
+    return bucket_size.choose(
+        config,
+        board,
+        strategy,
+        gradient_bytes=sum(sizes),
+        conditions=conditions,
+    )
+
+
 def _distribute(
     config: Config,
     cluster: Cluster,
@@ -148,6 +180,7 @@ def _distribute(
     model: keras.Model,
     strategy: tf.distribute.Strategy,
     figures: HostFigures,
+    buckets: Buckets,
 ) -> DistributedModel:
     """Makes the model's `fit`, `evaluate` and `predict` run on all replicas."""
 
@@ -159,8 +192,9 @@ def _distribute(
         strategy,
         spec=data.training.spec,
         options=StepOptions(
-            bucket_bytes=config.bucket_bytes,
+            bucket_bytes=buckets.size_bytes,
             wire_dtype=config.wire_dtype,
+            compress=config.compress,
             accumulate_steps=config.accumulate_steps,
             steps_per_execution=config.steps_per_execution,
             jit=config.jit,

@@ -41,7 +41,8 @@ def prepare(task: Task) -> Callable[[int], None]:
         run_dir="nothing is written",
         batch_size=examples_per_step * cluster.num_workers * max(options.devices, 1),
         wire_dtype=options.wire_dtype,
-        bucket_mb=options.bucket_mb or 8.0,
+        bucket_mb=options.bucket_mb,
+        compress=options.compress,
         devices=options.devices,
     )
     devices = device_setup.prepare(config)
@@ -64,7 +65,7 @@ def prepare(task: Task) -> Callable[[int], None]:
         strategy,
         spec=data.training.spec,
         options=StepOptions(
-            bucket_bytes=config.bucket_bytes,
+            bucket_bytes=_bucket_bytes(config, model, strategy),
             wire_dtype=config.wire_dtype,
             compress=options.compress,
         ),
@@ -76,3 +77,14 @@ def prepare(task: Task) -> Callable[[int], None]:
         distributed.model.fit(data.training, steps_per_epoch=steps, epochs=1, verbose=0)
 
     return run
+
+
+def _bucket_bytes(config: Config, model: Any, strategy: Any) -> int:  # noqa: ANN401
+    """The size that training chooses too; nothing is remembered between benchmarks."""
+    from tfscale import bucket_size
+
+    if config.bucket_bytes or strategy.num_replicas_in_sync == 1:
+        return config.bucket_bytes or 1
+    gradient_bytes = 4 * model.count_params()
+    share = 1.0 if config.wire_dtype == "float32" else 0.5
+    return bucket_size.best(bucket_size.measure(strategy), gradient_bytes, wire_share=share)
