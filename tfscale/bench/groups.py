@@ -36,12 +36,19 @@ class Cell:
         workers: how many.
         coupled: False for as many workers that train the same, each alone, at the same time.
         link_mbps: bandwidth of the link; 0 for the loopback.
+        gpus: of a worker alone, which then counts as so many workers; 0 takes what there is.
     """
 
     variant: Variant
     workers: int
     coupled: bool = True
     link_mbps: float = 0.0
+    gpus: int = 0
+
+    @property
+    def replicas(self) -> int:
+        """How many train together."""
+        return self.gpus or self.workers
 
 
 class Group:
@@ -63,7 +70,7 @@ class Group:
         self._workers = [
             _Worker(
                 replace(task, variant=cell.variant, hosts=hosts, index=index if hosts else 0),
-                link.command(index) if link.namespaces else [],
+                link.command(index) if link.namespaces else _visible(cell.gpus),
             )
             for index in range(cell.workers)
         ]
@@ -88,6 +95,15 @@ class Group:
             worker.order(steps)
         deadline = time.monotonic() + timeout_seconds
         return [worker.answer(deadline) for worker in self._workers]
+
+    def step_times(self) -> list[dict[str, Any]]:
+        """Trains one step and gives when its parts were done, of each worker.
+
+        Raises:
+            BenchmarkError: one ended, or took too long.
+        """
+        self.run(1)
+        return self.run(0)
 
     def __enter__(self) -> "Group":
         """Gives itself."""
@@ -151,3 +167,9 @@ class _Worker:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._log.close()
+
+
+def _visible(gpus: int) -> list[str]:
+    """What lets a worker see only the first GPUs."""
+    names = ",".join(str(number) for number in range(gpus))
+    return ["env", f"CUDA_VISIBLE_DEVICES={names}"] if gpus else []

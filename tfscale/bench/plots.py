@@ -73,8 +73,14 @@ def _efficiency(axis: Any, rows: Sequence[Row], colours: dict[str, str]) -> None
         own.sort(key=lambda row: row["workers"])
         if own:
             middle = [100 * row["efficiency"] for row in own]
-            low = [m - 100 * min(row["efficiency_low"], row["efficiency"]) for m, row in zip(middle, own, strict=True)]
-            high = [100 * max(row["efficiency_high"], row["efficiency"]) - m for m, row in zip(middle, own, strict=True)]
+            low = [
+                m - 100 * min(row["efficiency_low"], row["efficiency"])
+                for m, row in zip(middle, own, strict=True)
+            ]
+            high = [
+                100 * max(row["efficiency_high"], row["efficiency"]) - m
+                for m, row in zip(middle, own, strict=True)
+            ]
             xs = [row["workers"] for row in own]
             axis.errorbar(xs, middle, [low, high], fmt="o-", color=colour, capsize=3)
     _over_workers(axis, counts)
@@ -102,8 +108,14 @@ def draw_timeline(spans: Sequence[Span], title: str, path: Path) -> None:
             row = LANES.index(span.lane)
             left, width = 1000 * (span.start - start), 1000 * (span.end - span.start)
             axis.barh(
-                row, width, left=left, height=0.8, color=_LANE_COLOURS[span.lane], alpha=0.75,
-                edgecolor="white", linewidth=0.6,
+                row,
+                width,
+                left=left,
+                height=0.8,
+                color=_LANE_COLOURS[span.lane],
+                alpha=0.75,
+                edgecolor="white",
+                linewidth=0.6,
             )
             if width > 0.025 * 1000 * (max(s.end for s in own) - start):
                 axis.text(left + width / 2, row, span.name, ha="center", va="center", fontsize=7)

@@ -42,14 +42,14 @@ def _row(
     return {
         "system": str(cell.variant),
         "profile": profile,
-        "workers": cell.workers,
+        "workers": cell.replicas,
         "coupled": cell.coupled,
         "link_mbps": cell.link_mbps or None,
         **{k: v for k, v in asdict(cell.variant.options).items() if k != "devices"},
         "steps_per_block": result.steps,
         "step_seconds": result.step_seconds,
         "step_seconds_median": result.median,
-        "examples_per_second": examples_per_step * cell.workers / result.median,
+        "examples_per_second": examples_per_step * cell.replicas / result.median,
         "baseline": baseline,
         "efficiency": base.median / result.median if base else None,
         "efficiency_low": min(ratios, default=None),
@@ -63,7 +63,7 @@ def _base_of(cell: Cell, by_cell: Mapping[Cell, Measured]) -> tuple[Measured | N
     alone = Cell(cell.variant, cell.workers, False, cell.link_mbps)
     if cell.coupled and cell.workers > 1 and alone in by_cell:
         return by_cell[alone], "uncoupled"
-    first = Cell(cell.variant, 1, True, cell.link_mbps)
+    first = Cell(cell.variant, 1, True, cell.link_mbps, min(cell.gpus, 1))
     return (by_cell[first], "one worker") if cell.coupled and first in by_cell else (None, None)
 
 

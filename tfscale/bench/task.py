@@ -76,6 +76,7 @@ class Task:
         index: of this worker.
         dataset: path of a dataset file, where `workload` is the path of a model file.
         batch_size: examples of one replica's step, where `workload` is a model file.
+        is_timed: whether layers write down when they are done, for a timeline.
     """
 
     variant: Variant
@@ -85,6 +86,7 @@ class Task:
     index: int = 0
     dataset: str = ""
     batch_size: int = 32
+    is_timed: bool = False
 
     @property
     def cluster(self) -> Cluster:

@@ -101,7 +101,9 @@ def chrome_trace(spans: Sequence[Span]) -> dict[str, Any]:
             for row in range(len(rows)):
                 thread = 100 * LANES.index(lane) + row
                 events.append(_metadata("thread_name", worker, thread, {"name": lane}))
-                events.append(_metadata("thread_sort_index", worker, thread, {"sort_index": thread}))
+                events.append(
+                    _metadata("thread_sort_index", worker, thread, {"sort_index": thread})
+                )
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 

@@ -1,7 +1,8 @@
 """One worker of one system: `python -m tfscale.bench.worker TASK`, with the task as JSON.
 
-It gets ready and then trains as many steps as each line of its standard input says; each answer is
-a line of JSON on the standard output. It ends with its input, so that none outlives who asked.
+It gets ready and then trains as many steps as each line of its standard input says; 0 asks when the
+parts of the last step were done. Each answer is a line of JSON on the standard output. It ends with
+its input, so that none outlives who asked.
 """
 
 import importlib
@@ -39,6 +40,9 @@ def main(text: str) -> None:
     answer(seconds=time.perf_counter() - started)
     while True:
         steps = orders.get()
+        if not steps:
+            answer(**run.step_times())
+            continue
         started = time.perf_counter()
         run(steps)
         seconds = time.perf_counter() - started

@@ -14,14 +14,15 @@ def prepare(task: Task) -> Callable[[int], None]:
     import tf_keras as keras
 
     if task.cluster.num_workers == 1:
-        strategy = tf.distribute.get_strategy()
+        gpus = tf.config.list_physical_devices("GPU")
+        strategy = tf.distribute.MirroredStrategy() if gpus else tf.distribute.get_strategy()
     else:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     workload = workloads.load(task)
     with strategy.scope():
         model = workload.keras_model(keras)
         model.compile(keras.optimizers.SGD(0.01, momentum=0.9), workload.loss)
-    global_batch = workload.examples_per_step * task.cluster.num_workers
+    global_batch = workload.examples_per_step * strategy.num_replicas_in_sync
     dataset = tf.data.Dataset.from_tensor_slices(workload.batch()).cache().repeat()
     dataset = dataset.batch(global_batch, drop_remainder=True)
 

@@ -1,6 +1,6 @@
 """This project: Keras 3's `fit` on all workers."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,35 @@ from tfscale.bench.task import Task
 from tfscale.config import Config
 
 
-def prepare(task: Task) -> Callable[[int], None]:
+class Run:
+    """Trains with `fit`, and tells when the parts of the last step were done.
+
+    Args:
+        distributed: the model, ready.
+        data: what it is trained on.
+        clock: of a workload whose layers write down their times, or None.
+        worker: global rank.
+    """
+
+    def __init__(self, distributed: Any, data: Any, clock: Any, worker: int) -> None:  # noqa: ANN401
+        """Holds them."""
+        self._distributed, self._data = distributed, data
+        self._clock, self._worker = clock, worker
+
+    def __call__(self, steps: int) -> None:
+        """Trains."""
+        self._distributed.model.fit(self._data, steps_per_epoch=steps, epochs=1, verbose=0)
+
+    def step_times(self) -> dict[str, Any]:
+        """When the parts of the last step were done, after a run of one step, in seconds."""
+        boundary = self._distributed.boundary
+        ready, done = self._distributed.communication.last_step().numpy().tolist()
+        times: dict[str, Any] = self._clock.times()
+        spent = boundary.seconds[self._worker] - boundary.input_wait_seconds[self._worker]
+        return {**times, "ready": ready, "done": done, "end": times["start"] + float(spent)}
+
+
+def prepare(task: Task) -> Run:
     """Makes strategy, input and model as `tfscale.train` does, and gives `fit`."""
     cluster, options = task.cluster, task.options
     device_setup.set_environment(cluster)
@@ -25,21 +53,8 @@ def prepare(task: Task) -> Callable[[int], None]:
     from tfscale.schedules import learning_rate
     from tfscale.sharding import Sharding
 
-    dataset: Any
-    if task.dataset:
-        dataset, examples_per_step = task.dataset, task.batch_size
-    else:
-        workload = workloads.load(task)
-        examples_per_step = workload.examples_per_step
-
-        def load(split: str) -> tf.data.Dataset | None:
-            slices = tf.data.Dataset.from_tensor_slices(workload.batch())
-            return slices.repeat(cluster.num_workers) if split == "train" else None
-
-        dataset = SimpleNamespace(load=load, task="regression")
     config = Config(
         run_dir="nothing is written",
-        batch_size=examples_per_step * cluster.num_workers * max(options.devices, 1),
         wire_dtype=options.wire_dtype,
         bucket_mb=options.bucket_mb,
         compress=options.compress,
@@ -47,19 +62,30 @@ def prepare(task: Task) -> Callable[[int], None]:
     )
     devices = device_setup.prepare(config)
     strategy = strategies.create(config, cluster, devices, print)
+    replicas = strategy.num_replicas_in_sync
+    workload = None if task.dataset else workloads.load(task)
+    examples = workload.examples_per_step if workload else task.batch_size
+    config = replace(config, batch_size=examples * replicas)
+
+    def load(split: str) -> tf.data.Dataset | None:
+        slices = tf.data.Dataset.from_tensor_slices(workload.batch())
+        return slices.repeat(replicas) if split == "train" else None
+
+    dataset = SimpleNamespace(load=load, task="regression") if workload else task.dataset
     sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, devices.count)
     data = read_inputs(config, dataset, sharding, strategy)
-    if task.dataset:
-        model = build_model(
-            read_model_file(task.workload, ()), data.file, data.training.spec, strategy
-        )
+    if workload:
+        with strategy.scope():
+            model = workload.keras_model(keras)
+            model.compile(
+                keras.optimizers.SGD(0.01, momentum=0.9), workload.loss, jit_compile=False
+            )
+    else:
+        file = read_model_file(task.workload, ())
+        model = build_model(file, data.file, data.training.spec, strategy)
         if not model.compiled:
             rate = learning_rate(config, steps_per_epoch=data.training.steps or 0)
             compile_model(model, data.file, config, rate, data.training.spec, strategy)
-    else:
-        with strategy.scope():
-            model = workload.keras_model(keras)
-            model.compile(keras.optimizers.SGD(0.01, momentum=0.9), workload.loss)
     distributed = DistributedModel(
         model,
         strategy,
@@ -72,11 +98,7 @@ def prepare(task: Task) -> Callable[[int], None]:
         worker=cluster.index,
         num_workers=cluster.num_workers,
     )
-
-    def run(steps: int) -> None:
-        distributed.model.fit(data.training, steps_per_epoch=steps, epochs=1, verbose=0)
-
-    return run
+    return Run(distributed, data.training, getattr(workload, "clock", None), cluster.index)
 
 
 def _bucket_bytes(config: Config, model: Any, strategy: Any) -> int:  # noqa: ANN401

@@ -49,4 +49,5 @@ def load(task: Task) -> Workload:
     from tfscale.bench.profile import load_profile
     from tfscale.bench.workloads.waiting import Waiting
 
-    return Waiting(load_profile(task.workload).scaled(task.time_scale))
+    profile = load_profile(task.workload).scaled(task.time_scale)
+    return Waiting(profile, is_timed=task.is_timed)

@@ -58,6 +58,7 @@ class Clock:
 
     def __init__(self, layers: int) -> None:
         """Makes the variables."""
+        self.start = _own_time()
         self.forward = [_own_time() for _ in range(layers)]
         self.backward = [_own_time() for _ in range(layers)]
 
@@ -68,6 +69,14 @@ class Clock:
             written = time.assign(time_of(tensor))
         with tf.control_dependencies([written]):
             return tf.identity(tensor)
+
+    def times(self) -> dict[str, Any]:
+        """What was written down: `start`, and lists `forward` and `backward` by layer."""
+        return {
+            "start": float(self.start.numpy()),
+            "forward": [float(time.numpy()) for time in self.forward],
+            "backward": [float(time.numpy()) for time in self.backward],
+        }
 
 
 def _own_time() -> tf.Variable:
@@ -89,6 +98,8 @@ class LayerTimes:
 
     def forward(self, tensor: tf.Tensor) -> tf.Tensor:
         """The same tensor after the forward time."""
+        if self._clock and self._number == 0:
+            tensor = self._clock.mark(self._clock.start, tensor)
         later = self._delays[0].after(tensor)
         clock = self._clock
         return clock.mark(clock.forward[self._number], later) if clock else later
