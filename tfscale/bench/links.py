@@ -95,10 +95,6 @@ def _join(switch: str, name: str, index: int, mbps: float) -> None:
     _ip("-n", name, "address", "add", f"{_address(index)}/16", "dev", "eth0")
     _ip("-n", name, "link", "set", "lo", "up")
     _ip("-n", name, "link", "set", "eth0", "up")
-    import os as _os
-    cc = _os.environ.get("CC")
-    if cc:
-        _run("ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv4.tcp_congestion_control={cc}")
     for namespace, device in ((switch, port), (name, "eth0")):
         limit = ["rate", f"{mbps:g}mbit", "burst", str(_BURST_BYTES), "latency", "50ms"]
         _run("tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", *limit)

@@ -74,7 +74,7 @@ def markdown(rows: Sequence[Row]) -> str:
         lines = [
             f"### {title}",
             "",
-            "| system | workers | step (range), ms | examples/s | efficiency (range) | peak memory |",
+            "| system | workers | step, ms | examples/s | efficiency | peak memory |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
         parts.append("\n".join([*lines, *(_line(row) for row in group)]))
