@@ -21,7 +21,8 @@ from tfscale.sharding import Sharding, pass_order, shuffled
 
 _SHUFFLE_BUFFER = 10_000
 _FILES_AT_ONCE = 4
-_PREFETCHED_STEPS = 2
+_LEAST_PREFETCHED, _MOST_PREFETCHED = 2, 16  # steps
+_PREFETCHED_BYTES = 2**24
 _RECORDS_AT_ONCE = 256
 
 
@@ -119,11 +120,13 @@ def training_input(
         )
     else:
         examples = _streamed_examples(dataset, records, sharding, seed=seed, one=one)
+    batch = _batched_spec(spec, sharding.replica_batch)
+    ahead = _prefetched_steps(batch)
     return Input(
-        lambda: without_autotune(examples().prefetch(_PREFETCHED_STEPS * sharding.local_replicas)),
+        lambda: without_autotune(examples().prefetch(ahead * sharding.local_replicas)),
         strategy,
         steps=steps,
-        spec=_batched_spec(spec, sharding.replica_batch),
+        spec=batch,
         description=_describe(dataset, records, sharding),
         num_examples=None if dataset.read else records.num_records,
         checksum=records.checksum(),
@@ -188,7 +191,7 @@ def evaluation_input(
         lambda: without_autotune(
             rows()
             .batch(sharding.replica_batch, drop_remainder=True)
-            .prefetch(_PREFETCHED_STEPS * sharding.local_replicas)
+            .prefetch(_LEAST_PREFETCHED * sharding.local_replicas)
         ),
         strategy,
         steps=steps,
@@ -330,6 +333,15 @@ def _own_records(
 
 def _batched_spec(spec: Any, batch: int) -> Any:  # noqa: ANN401
     return tf.nest.map_structure(lambda leaf: tf.TensorSpec([batch, *leaf.shape], leaf.dtype), spec)
+
+
+def _prefetched_steps(batch: Any) -> int:  # noqa: ANN401
+    """As many steps as a little memory holds: a short step must not wake a thread each time."""
+    sizes = [
+        (leaf.shape.num_elements() or _PREFETCHED_BYTES) * max(leaf.dtype.size, 1)
+        for leaf in tf.nest.flatten(batch)
+    ]
+    return int(min(max(_PREFETCHED_BYTES // sum(sizes), _LEAST_PREFETCHED), _MOST_PREFETCHED))
 
 
 def _has_one_cpu(strategy: tf.distribute.Strategy) -> bool:
