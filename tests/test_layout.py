@@ -105,7 +105,7 @@ def _violations(path):
 def _touches_environment(node):
     names = {"environ", "environb", "getenv", "putenv", "unsetenv"}
     if isinstance(node, ast.Attribute):
-        return getattr(node.value, "id", "") == "os" and node.attr in names
+        return node.attr in names  # whatever name os was imported by
     if isinstance(node, ast.ImportFrom):
         return node.module == "os" and any(alias.name in names for alias in node.names)
     return False
@@ -189,6 +189,7 @@ def test_every_way_to_write_an_import_is_seen(source, package, rooms):
         "os.environ.setdefault('A', '1')",
         "from os import environ",
         "from os import getenv as g",
+        "import os as o\no.environ['A']",
     ],
 )
 def test_every_way_to_touch_the_environment_is_seen(source):

@@ -53,7 +53,7 @@ def shaped(workers: int, mbps: float) -> Iterator[Link]:
         mbps: megabits a second, each way.
 
     Raises:
-        ConfigError: not root, or `ip` and `tc` aren't there.
+        ConfigError: not root, `ip` and `tc` aren't there, or one of them failed.
     """
     if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")):
         raise ConfigError(
@@ -73,8 +73,7 @@ def shaped(workers: int, mbps: float) -> Iterator[Link]:
         yield Link(names)
     finally:
         for name in (*names, switch):
-            with contextlib.suppress(subprocess.CalledProcessError):
-                _ip("netns", "delete", name)  # what is in it goes with it
+            _delete(name)
 
 
 def remove_left_over() -> None:
@@ -83,7 +82,13 @@ def remove_left_over() -> None:
         name = line.partition(" ")[0]
         found = re.fullmatch(rf"{_NAME}-(\d+)-\d+-\w+", name)
         if found and not os.path.exists(f"/proc/{found[1]}"):
-            _ip("netns", "delete", name)
+            _delete(name)
+
+
+def _delete(name: str) -> None:
+    """Removes a namespace and what is in it; one that isn't there, or no longer, is no error."""
+    with contextlib.suppress(ConfigError):
+        _ip("netns", "delete", name)
 
 
 def _join(switch: str, name: str, index: int, mbps: float) -> None:
@@ -109,5 +114,12 @@ def _ip(*words: str) -> str:
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        raise ConfigError(
+            f"`{' '.join(command)}` failed: {done.stderr.partition(chr(10))[0]} Links of a chosen "
+            "bandwidth need the right to make network namespaces (in a container: privileged) and "
+            "the kernel's veth, bridge and sch_tbf. Leave --link_mbps away to measure on the "
+            "loopback."
+        )
     return done.stdout

@@ -1,10 +1,9 @@
 """What was measured, as `scaling.json` and as a table to read."""
 
+import contextlib
 import json
 import os
-import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,22 @@ from tfscale.bench.sweep import Measured, efficiencies
 Row = dict[str, Any]
 
 _METHOD = (
-    "Systems took turns, block by block, in one run; figures are medians of the blocks with their "
-    "range. Efficiency compares with the same system on one worker{uncoupled}, with the same batch "
-    "on each worker."
+    "Systems and numbers of workers took turns, block by block, in one run; each worker had the "
+    "same batch, however many there were. Step times are medians of {blocks}, with the fastest and "
+    "the slowest in brackets. Efficiency is the speed as a share of the speed of {base}, with the "
+    "range of blocks that were measured next to each other."
 )
-_UNCOUPLED = ", or where it says so with as many workers that train alone at the same time"
+_BASES = {
+    "one worker": "the same system with one worker",
+    "uncoupled": "as many workers of the same system that train alone at the same time",
+}
 
 
 def rows_of(measured: Sequence[Measured], profile: str, examples_per_step: int) -> list[Row]:
     """The rows of `scaling.json`.
 
     Args:
-        measured: of one link or several.
+        measured: together, in turns; a cell is compared with another of its own link only.
         profile: what was trained.
         examples_per_step: of one replica.
     """
@@ -36,7 +39,7 @@ def rows_of(measured: Sequence[Measured], profile: str, examples_per_step: int) 
 def _row(
     result: Measured, by_cell: Mapping[Cell, Measured], profile: str, examples_per_step: int
 ) -> Row:
-    cell = result.cell
+    cell, options = result.cell, result.cell.variant.options
     base, baseline = _base_of(cell, by_cell)
     ratios = efficiencies(result, base) if base else []
     return {
@@ -45,7 +48,9 @@ def _row(
         "workers": cell.replicas,
         "coupled": cell.coupled,
         "link_mbps": cell.link_mbps or None,
-        **{k: v for k, v in asdict(cell.variant.options).items() if k != "devices"},
+        "wire_dtype": options.wire_dtype,
+        "bucket_mb": options.bucket_mb or None,
+        "compress": options.compress,
         "steps_per_block": result.steps,
         "step_seconds": result.step_seconds,
         "step_seconds_median": result.median,
@@ -68,37 +73,28 @@ def _base_of(cell: Cell, by_cell: Mapping[Cell, Measured]) -> tuple[Measured | N
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table for each workload and link: a line for each system and number of workers."""
+    """Two tables for each workload and link: a line for each system, a column for each size."""
     parts = []
-    for title, group in _grouped(rows, lambda row: f"{row['profile']}, {link_name(row)}"):
-        lines = [
+    for title in titles(rows):
+        own = [row for row in rows if title_of(row) == title]
+        parts += [
             f"### {title}",
-            "",
-            "| system | workers | step, ms | examples/s | efficiency | peak memory |",
-            "| --- | --- | --- | --- | --- | --- |",
+            "Milliseconds of a step and scaling efficiency:",
+            _table(own, _step),
+            "Examples/s of all workers together, and memory of the largest worker:",
+            _table(own, _rate),
         ]
-        parts.append("\n".join([*lines, *(_line(row) for row in group)]))
-    is_uncoupled = any(row["baseline"] == "uncoupled" for row in rows)
-    method = _METHOD.format(uncoupled=_UNCOUPLED if is_uncoupled else "")
-    return "\n\n".join([*parts, method]) + "\n"
+    return "\n\n".join([*parts, _method(rows)]) + "\n"
 
 
-def _line(row: Row) -> str:
-    milliseconds = [1000 * seconds for seconds in row["step_seconds"]]
-    step = (
-        f"{statistics.median(milliseconds):.4g} ({min(milliseconds):.4g} to "
-        f"{max(milliseconds):.4g})"
-    )
-    efficiency = "-"
-    if row["efficiency"] is not None and row["workers"] > 1:
-        low, high = 100 * row["efficiency_low"], 100 * row["efficiency_high"]
-        efficiency = f"{100 * row['efficiency']:.1f} % ({low:.1f} to {high:.1f})"
-        efficiency += ", against uncoupled" if row["baseline"] == "uncoupled" else ""
-    workers = str(row["workers"]) + ("" if row["coupled"] else " uncoupled")
-    return (
-        f"| {row['system']} | {workers} | {step} | {row['examples_per_second']:.4g} | "
-        f"{efficiency} | {row['peak_bytes'] / 2**20:.0f} MiB |"
-    )
+def titles(rows: Sequence[Row]) -> list[str]:
+    """Each workload and link that was measured, in order."""
+    return list(dict.fromkeys(title_of(row) for row in rows))
+
+
+def title_of(row: Mapping[str, Any]) -> str:
+    """Workload and link of a row, for the reader."""
+    return f"{row['profile']}, {link_name(row)}"
 
 
 def link_name(row: Mapping[str, Any]) -> str:
@@ -106,11 +102,58 @@ def link_name(row: Mapping[str, Any]) -> str:
     return f"{row['link_mbps']:g} Mbit/s" if row["link_mbps"] else "loopback"
 
 
+def _method(rows: Sequence[Row]) -> str:
+    blocks = sorted({len(row["step_seconds"]) for row in rows})
+    count = " or ".join(map(str, blocks)) + (" block" if blocks == [1] else " blocks")
+    used = [text for name, text in _BASES.items() if any(row["baseline"] == name for row in rows)]
+    return _METHOD.format(blocks=count, base=", or ".join(used) or "nothing: it was not measured")
+
+
+def _step(row: Row) -> str:
+    times = [1000 * seconds for seconds in row["step_seconds"]]
+    text = f"{1000 * row['step_seconds_median']:.4g} ({min(times):.4g} to {max(times):.4g})"
+    if row["efficiency"] is None or row["workers"] == 1:
+        return text
+    low, high = 100 * row["efficiency_low"], 100 * row["efficiency_high"]
+    against = " of uncoupled" if row["baseline"] == "uncoupled" else ""
+    return f"{text}, {100 * row['efficiency']:.1f} %{against} ({low:.1f} to {high:.1f})"
+
+
+def _rate(row: Row) -> str:
+    return f"{row['examples_per_second']:.4g}, {row['peak_bytes'] / 2**20:.0f} MiB"
+
+
+def _table(rows: Sequence[Row], cell: Callable[[Row], str]) -> str:
+    """One line a system, one column a number of workers; padded, to be readable as it is."""
+    sizes = sorted({row["workers"] for row in rows})
+    texts: dict[str, dict[int, str]] = {}
+    for row in rows:
+        name = row["system"] + ("" if row["coupled"] else ", each alone")
+        texts.setdefault(name, {})[row["workers"]] = cell(row)
+    heads = ["1 worker" if size == 1 else f"{size} workers" for size in sizes]
+    lines = [["system", *heads]]
+    lines += [[name, *(of.get(size, "-") for size in sizes)] for name, of in texts.items()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    padded = [[text.ljust(n) for text, n in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives another name to write to; the file gets its own when it is whole, or is not there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write(rows: Sequence[Row], folder: Path) -> None:
@@ -118,10 +161,3 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "scaling.json", json.dumps(list(rows), indent=1) + "\n")
     write_text(folder / "scaling.md", markdown(rows))
-
-
-def _grouped(rows: Sequence[Row], key: Callable[[Row], str]) -> list[tuple[str, list[Row]]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return list(groups.items())

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfscale.cluster import Cluster
-from tfscale.config import ConfigError
+from tfscale.config import Config, ConfigError
 
 SYSTEMS = ("tfscale", "stock", "ddp", "bare")  # each is a file of systems/
 
@@ -39,7 +39,7 @@ class Variant:
         """Reads for example `tfscale:wire_dtype=float16`.
 
         Raises:
-            ConfigError: an unknown system or option, or a value of the wrong type.
+            ConfigError: an unknown system or option, or a value that none can mean.
         """
         system, *parts = text.split(":")
         given = dict(part.partition("=")[::2] for part in parts)
@@ -55,12 +55,15 @@ class Variant:
             values = {name: type(known[name])(value) for name, value in given.items()}
         except ValueError as error:
             raise ConfigError(f"--systems={text}: {error}; expected a number.") from error
+        Config(run_dir="nothing is written", **values)  # refuses what training would refuse
         return cls(system, Options(**values))
 
     def __str__(self) -> str:
         """The name, with the options that differ from their defaults."""
         default = asdict(Options())
-        parts = [f"{k}={v}" for k, v in asdict(self.options).items() if v != default[k]]
+        changed = {k: v for k, v in asdict(self.options).items() if v != default[k]}
+        # 8 rather than 8.0, as it is written on the command line.
+        parts = [f"{name}={value}".removesuffix(".0") for name, value in changed.items()]
         return ":".join([self.system, *parts])
 
 
