@@ -12,16 +12,26 @@ from tfscale.callbacks.pace import Pace
 from tfscale.callbacks.scalars import Scalars
 from tfscale.callbacks.scratch import write_to_scratch
 from tfscale.distributed import Boundary
+from tfscale.gradients import Traffic
 
 
 def _boundary(step=10, steps=10, seconds=(2.0, 4.0), waited=(0.5, 2.0), is_warm=True):
     """Two workers, each with a figure for the load and one for the memory."""
     figures = np.array([[50.0, 100.0], [60.0, 200.0]])
-    return Boundary(step, steps, np.array(seconds), np.array(waited), figures, is_warm)
+    return Boundary(
+        step,
+        steps,
+        seconds=np.array(seconds),
+        input_wait_seconds=np.array(waited),
+        exposed_seconds=np.array([0.5, 0.5]),
+        travel_seconds=np.array([1.0, 3.0]),
+        figures=figures,
+        is_warm=is_warm,
+    )
 
 
 def _distributed(boundary=None, step=0):
-    return SimpleNamespace(boundary=boundary, step=step)
+    return SimpleNamespace(boundary=boundary, step=step, traffic=Traffic(sent_bytes=3e8))
 
 
 # The pace.
@@ -45,6 +55,8 @@ def test_a_step_takes_as_long_as_on_the_slowest_worker(clock):
     assert pace.times.step_seconds_median == pytest.approx(0.4)
     # Half a second on one worker and two on the other, of the four that all waited for.
     assert pace.times.input_wait_share == pytest.approx(1.25 / 4)
+    assert pace.times.exposed_share == pytest.approx(0.5 / 4)
+    assert pace.times.travel_seconds == pytest.approx(2.0 / 10)
 
 
 def test_the_first_step_is_timed_once(clock):
@@ -76,9 +88,14 @@ def test_without_a_boundary_there_is_no_block(clock):
 # The curves.
 
 
-def _scalars(distributed, folder):
+def _scalars(distributed, folder, **settings):
     scalars = Scalars(
-        distributed, folder, global_batch=32, figure_names=["load", "memory"], text="| setting |"
+        distributed,
+        folder,
+        global_batch=32,
+        figure_names=["load", "memory"],
+        text="| setting |",
+        **settings,
     )
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.25), "mse")
@@ -99,9 +116,9 @@ def _curves(folder):
     return curves, texts
 
 
-def _written(folder, *boundaries, logs=None, epoch_logs=None):
+def _written(folder, *boundaries, logs=None, epoch_logs=None, **settings):
     distributed = _distributed()
-    scalars = _scalars(distributed, folder)
+    scalars = _scalars(distributed, folder, **settings)
     scalars.on_train_begin()
     for boundary in boundaries:
         distributed.boundary, distributed.step = boundary, boundary.step
@@ -124,6 +141,14 @@ def test_rates_are_those_of_the_slowest_worker(tmp_path):
     assert curves["step_seconds"][11] == pytest.approx(0.4)
     assert curves["examples_per_second"][11] == pytest.approx(32 / 0.4)
     assert curves["input_wait_share"][11] == pytest.approx((0.25 + 0.5) / 2)
+    assert curves["exposed_communication_share"][11] == pytest.approx((0.25 + 0.125) / 2)
+    assert curves["bus_bandwidth_gb_per_second"][11] == pytest.approx(0.3 / 0.2)
+    assert "scaling_efficiency" not in curves
+
+
+def test_efficiency_is_against_a_replica_alone(tmp_path):
+    _written(tmp_path, _boundary(step=11), alone_seconds=0.3)
+    assert _curves(tmp_path / "train")[0]["scaling_efficiency"][11] == pytest.approx(0.75)
 
 
 def test_a_loop_that_includes_tracing_has_no_rate(tmp_path):

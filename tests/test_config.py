@@ -64,7 +64,7 @@ def test_the_count_that_an_error_proposes_works(name):
     Config(run_dir="runs/first", **{name: int(value)})
 
 
-@pytest.mark.parametrize("name", ["bucket_mb", "start_timeout", "learning_rate"])
+@pytest.mark.parametrize("name", ["start_timeout", "learning_rate"])
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])
 def test_a_size_or_a_rate_is_above_zero(name, value):
     assert f"--{name}={value} is out of range; expected more than 0" in _message(**{name: value})
@@ -88,8 +88,19 @@ def test_a_seed_that_the_random_generators_do_not_take_is_refused():
     assert "--seed=2147483648" in _message(seed=2**31)
 
 
-def test_a_bucket_without_an_end_is_refused():
-    assert "--bucket_mb=inf" in _message(bucket_mb=float("inf"))
+@pytest.mark.parametrize("size", [float("inf"), float("nan"), -1.0])
+def test_a_bucket_without_a_size_is_refused(size):
+    assert f"--bucket_mb={size} is out of range; expected 0 to choose" in _message(bucket_mb=size)
+
+
+def test_a_bucket_of_0_is_chosen_when_the_run_starts():
+    assert Config(run_dir="runs/first").bucket_bytes == 0
+
+
+def test_gradients_are_compressed_or_cast_and_not_both():
+    Config(run_dir="runs/first", compress="int8")
+    message = _message(compress="topk", wire_dtype="bfloat16")
+    assert "--compress=topk and --wire_dtype=bfloat16 both say how" in message
 
 
 def test_mebibytes_of_a_bucket_are_2_to_the_20_bytes():

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from tfscale import reports
+from tfscale.gradients import Traffic
 from tfscale.throughput import StepTimes
 
+TRAFFIC = Traffic(3, 8 * 2**20, 4 * 2**20, 1, 2)
 SECONDS = {"startup": 1.0, "train": 8.0, "total": 10.0}
 
 
@@ -31,6 +33,8 @@ def _report(replicas=1, **changes):
         "metrics": {"loss": 0.5, "accuracy": 0.875},
         "weights_sha256": "abc",
         "versions": {"keras": "3"},
+        "traffic": TRAFFIC,
+        "alone_seconds": None,
     }
     return reports.summary(**{**given, **changes})
 
@@ -47,6 +51,8 @@ def test_the_report_has_the_keys_that_its_readers_rely_on():
         "examples_per_second",
         "step_seconds",
         "share_of_step",
+        "communication",
+        "scaling_efficiency",
         "seconds",
         "metrics",
         "weights_sha256",
@@ -68,11 +74,35 @@ def test_one_replica_communicates_nothing_and_computes_while_it_does_not_wait():
     )
 
 
+def test_what_backward_does_not_hide_is_neither_computing_nor_waiting():
+    times = _times((1, 60.0, 50.0, 9.0, 9.0), (10, 1.0, 0.25, 0.5, 0.8))
+    report = _report(replicas=2, times=times, alone_seconds=0.09)
+    assert report["share_of_step"] == pytest.approx(
+        {"input_wait": 0.25, "compute": 0.25, "exposed_communication": 0.5}
+    )
+    assert report["communication"] == {
+        "buckets": 3,
+        "gradient_bytes": 8 * 2**20,
+        "sent_bytes_per_step": 4 * 2**20,
+        "bus_bandwidth": pytest.approx(4 * 2**20 / 0.08),
+        "sparse_gradients": 1,
+        "densified_gradients": 2,
+    }
+    assert report["scaling_efficiency"] == pytest.approx(0.9)
+    rows = reports.closing_rows(report, "runs/first")
+    assert rows["communication"] == (
+        "50 % of a step exposed; 4.00 MiB a step in 3 buckets, 0.0524 GB/s; 1 gradients of rows "
+        "travel as rows, 2 as full ones"
+    )
+    assert rows["scaling efficiency"] == "90.0 % of one replica's"
+
+
 def test_what_was_not_measured_is_null_and_not_a_guess():
-    share = _report(replicas=2)["share_of_step"]
-    assert share["input_wait"] == pytest.approx(0.25)
-    assert share["compute"] is None
-    assert share["exposed_communication"] is None
+    report = _report(replicas=1)
+    assert report["scaling_efficiency"] is None
+    assert report["communication"]["bus_bandwidth"] is None
+    rows = reports.closing_rows(report, "runs/first")
+    assert not {"communication", "scaling efficiency"} & set(rows)
 
 
 def test_the_report_is_json_and_reads_back_the_same():
