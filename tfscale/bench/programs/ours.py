@@ -1,0 +1,55 @@
+"""This project with a small ResNet: `tfscale.train`, with all that it does besides training."""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from types import SimpleNamespace
+
+import tfscale
+from tfscale.bench.programs.task import BATCH, WholeTask
+
+
+def main(text: str) -> None:
+    """Trains, evaluates, saves, and tells how long it took."""
+    task = WholeTask.from_json(text)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        config = tfscale.Config(
+            run_dir=f"{folder}/run",
+            batch_size=BATCH * task.cluster.num_workers,
+            epochs=task.epochs,
+            learning_rate=0.05,
+        )
+        dataset = SimpleNamespace(load=lambda split: _load(task, split), num_classes=10)
+        model = SimpleNamespace(build=_build)
+        started = time.time()
+        report = tfscale.train(config, task.cluster, dataset, model)
+    seconds = report["seconds"]
+    first_step = started + seconds["to_first_step"]
+    fit_seconds = seconds["train"] + seconds["evaluate"]
+    answers.write(json.dumps({"first_step": first_step, "fit_seconds": fit_seconds}) + "\n")
+    answers.flush()
+    tfscale.leave(0)
+
+
+def _load(task: WholeTask, split: str) -> object:
+    import tensorflow as tf
+
+    if split not in ("train", "validation"):
+        return None
+    return tf.data.Dataset.from_tensor_slices(task.images(split))
+
+
+def _build() -> object:
+    import keras
+
+    from tfscale.bench.workloads.small_resnet import SmallResNet
+
+    return SmallResNet().keras_model(keras)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

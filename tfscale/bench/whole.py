@@ -1,0 +1,138 @@
+"""Whole programs against each other: from the start of their processes to their end."""
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfscale.bench import results
+from tfscale.bench.groups import BenchmarkError, started, stop
+from tfscale.bench.programs.task import BATCH, WholeTask
+from tfscale.cluster import free_addresses
+
+_DEADLINE_SECONDS = 300.0
+_WORKERS = 2
+
+# Name: (program, whether its workers train together).
+KINDS = {
+    "tfscale": ("ours", True),
+    "tfscale, each alone": ("ours", False),
+    "stock": ("stock", True),
+}
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One program run once, on two workers.
+
+    Args:
+        process_seconds: from the start of the first process to the end of the last.
+        first_step_seconds: from the start to the end of the first step.
+        images_per_second: of all workers, over the whole of `fit` with its evaluations.
+    """
+
+    process_seconds: float
+    first_step_seconds: float
+    images_per_second: float
+
+
+def measure(
+    *, blocks: int, epochs: int, steps: int, say: Callable[[str], None]
+) -> dict[str, list[Whole]]:
+    """Runs every kind once a block, in turns that change their order.
+
+    Args:
+        blocks: how often.
+        epochs: of each run.
+        steps: of an epoch.
+        say: gets a line a block.
+
+    Raises:
+        BenchmarkError: a program failed or took too long.
+    """
+    measured: dict[str, list[Whole]] = {name: [] for name in KINDS}
+    for block in range(blocks):
+        names = list(KINDS)
+        for name in names if block % 2 == 0 else reversed(names):
+            measured[name].append(_run(name, epochs, steps))
+        say(f"whole programs, block {block + 1} of {blocks}")
+    return measured
+
+
+def _run(name: str, epochs: int, steps: int) -> Whole:
+    program, is_coupled = KINDS[name]
+    hosts = tuple(free_addresses(_WORKERS)) if is_coupled else ()
+    start, processes = time.time(), []
+    try:
+        for index in range(_WORKERS):
+            task = WholeTask(hosts, index if hosts else 0, epochs, steps)
+            processes.append(started(f"tfscale.bench.programs.{program}", task.to_json()))
+        answers = [_answer(name, process, start + _DEADLINE_SECONDS) for process in processes]
+        end = time.time()
+    finally:
+        for process in processes:
+            stop(process)
+    images = _WORKERS * BATCH * steps * epochs
+    return Whole(
+        process_seconds=end - start,
+        first_step_seconds=max(answer["first_step"] for answer in answers) - start,
+        images_per_second=images / max(answer["fit_seconds"] for answer in answers),
+    )
+
+
+def _answer(name: str, process: "subprocess.Popen[str]", deadline: float) -> dict[str, float]:
+    try:
+        output, _ = process.communicate(timeout=max(0.0, deadline - time.time()))
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"{name} did not end in time") from None
+    if process.returncode or not output:
+        raise BenchmarkError(f"{name} ended with code {process.returncode}; run it by itself to see")
+    values: dict[str, float] = json.loads(output)
+    return values
+
+
+def markdown(measured: Mapping[str, Sequence[Whole]]) -> str:
+    """The figures and what they say about each other."""
+    lines = [
+        "| program, 2 workers | process, s | to the end of the first step, s | images/s in fit |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, runs in measured.items():
+        columns = (
+            [run.process_seconds for run in runs],
+            [run.first_step_seconds for run in runs],
+            [run.images_per_second for run in runs],
+        )
+        lines.append(f"| {name} | {' | '.join(map(_range, columns))} |")
+    ours, alone, stock = (measured[name] for name in KINDS)
+    coupled = _ratio(ours, alone, lambda run: run.images_per_second)
+    process = _ratio(ours, stock, lambda run: run.process_seconds)
+    first = _ratio(ours, stock, lambda run: run.first_step_seconds)
+    sentences = [
+        f"Trained together, the workers are {coupled} times as fast as each alone at the same time.",
+        f"Against stock the process takes {process} of the time, the first step {first}.",
+        "Ratios are those of medians; brackets hold the range of the runs.",
+    ]
+    return "\n".join(["### Whole programs, small-resnet", "", *lines, "", *sentences]) + "\n"
+
+
+def write(measured: Mapping[str, Sequence[Whole]], folder: Path) -> None:
+    """Writes `whole.json` and `whole.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {name: [vars(run) for run in runs] for name, runs in measured.items()}
+    results.write_text(folder / "whole.json", json.dumps(content, indent=1) + "\n")
+    results.write_text(folder / "whole.md", markdown(measured))
+
+
+def _ratio(first: Sequence[Whole], second: Sequence[Whole], of: Callable[[Whole], float]) -> str:
+    ours, theirs = [of(run) for run in first], [of(run) for run in second]
+    pairs = [a / b for a, b in zip(ours, theirs, strict=True)]
+    middle = statistics.median(ours) / statistics.median(theirs)
+    return f"{middle:.3f} ({min(pairs):.3f} to {max(pairs):.3f})"
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
