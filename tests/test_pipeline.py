@@ -607,6 +607,7 @@ def test_autotune_is_off_in_the_part_of_an_iterator_that_belongs_to_a_device(mon
     monkeypatch.setattr(
         tf.data.Dataset, "__iter__", lambda self: started.append(self) or original(self)
     )
+    monkeypatch.setattr(pipeline, "_has_one_cpu", lambda strategy: False)  # as for a GPU
     given = _training(_file(), strategy=ONE_DEVICE)
     assert len(_take(given, 3)) == 3
     on_device = [dataset for dataset in started if "PerDevice" in _chain(dataset)]
@@ -631,7 +632,9 @@ def test_the_function_of_tensorflow_comes_back_after_an_error_too():
     assert multi_device_iterator_ops._create_device_dataset is before
 
 
-def test_a_strategy_gets_the_same_batches_as_a_plain_iterator():
+@pytest.mark.parametrize("has_one_cpu", [True, False])
+def test_a_strategy_gets_the_same_batches_as_a_plain_iterator(monkeypatch, has_one_cpu):
+    monkeypatch.setattr(pipeline, "_has_one_cpu", lambda strategy: has_one_cpu)
     plain = _take(_training(_file()), 4)
     distributed = _take(_training(_file(), strategy=ONE_DEVICE), 4)
     assert [_ids(batch) for batch in plain] == [_ids(batch) for batch in distributed]

@@ -63,6 +63,9 @@ class Config:
         bucket_mb: mebibytes of gradients that travel in one all-reduce; 0 chooses by measuring
             the links when the run starts.
         accumulate_steps: micro-batches a step, with one all-reduce for all of them.
+        measure_efficiency: whether a step of one replica alone is timed before training, to
+            compare with.
+        baseline_report: `report.json` of a run on one replica to compare with instead.
         steps_per_execution: steps of one on-device loop; 0 lets it last about a second.
         jit: whether XLA compiles forward and backward; a model compiled with jit_compile=True
             is too.
@@ -96,6 +99,8 @@ class Config:
     accumulate_steps: int = 1
     steps_per_execution: int = 0
     jit: bool = False
+    measure_efficiency: bool = False
+    baseline_report: str = ""
     collectives: str = "auto"
     devices: int = 0
     start_timeout: float = 120.0

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale import keras_internals, wires
+from tfscale import efficiency, keras_internals, wires
 from tfscale.communication import CommunicationTimes
 from tfscale.config import ConfigError
 from tfscale.failures import one_line
@@ -195,6 +195,20 @@ class DistributedModel:
             residuals=residuals,
             observe=self.communication.observe,
         )
+
+    def alone_seconds(self, spec: Any) -> float:  # noqa: ANN401
+        """Seconds of a step of one replica that has nobody to wait for; changes no state.
+
+        Args:
+            spec: of one replica's batch.
+        """
+        self._reducer.is_bypassed = True
+        try:
+            return efficiency.measured_seconds(
+                self.model, self._strategy, self._replica_train_step, spec
+            )
+        finally:
+            self._reducer.is_bypassed = False
 
     @property
     def traffic(self) -> Traffic:

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tfscale.gradients import Traffic
 from tfscale.throughput import StepTimes
 
 SCHEMA_VERSION = 1
@@ -47,15 +48,18 @@ def summary(
     metrics: Mapping[str, float],
     weights_sha256: str,
     versions: Mapping[str, str],
+    traffic: Traffic,
+    alone_seconds: float | None,
 ) -> dict[str, Any]:
     """The content of `report.json`.
 
-    The share of a step that is exposed communication can't be told from compute by looking at the
-    whole step: it is 0 with one replica and null (not measured) with several.
+    Exposed communication is the time between the last gradient and the last sum; bus bandwidth is
+    what a replica sends in a step, through the time from the first bucket to the last sum.
     """
     waited = times.input_wait_share if times.num_steps else None
-    exposed = 0.0 if replicas == 1 else None
-    compute = None if waited is None or exposed is None else 1.0 - waited
+    exposed = times.exposed_share if times.num_steps else None
+    compute = None if waited is None or exposed is None else max(0.0, 1.0 - waited - exposed)
+    travelled = times.travel_seconds if times.num_steps else 0.0
     return {
         "schema_version": SCHEMA_VERSION,
         "workers": workers,
@@ -74,11 +78,26 @@ def summary(
             "compute": compute,
             "exposed_communication": exposed,
         },
+        "communication": {
+            "buckets": traffic.buckets,
+            "gradient_bytes": traffic.gradient_bytes,
+            "sent_bytes_per_step": traffic.sent_bytes,
+            "bus_bandwidth": traffic.sent_bytes / travelled if travelled else None,
+            "sparse_gradients": traffic.sparse,
+            "densified_gradients": traffic.densified,
+        },
+        "scaling_efficiency": _efficiency(times, alone_seconds),
         "seconds": dict(seconds),
         "metrics": dict(metrics),
         "weights_sha256": weights_sha256,
         "versions": dict(versions),
     }
+
+
+def _efficiency(times: StepTimes, alone_seconds: float | None) -> float | None:
+    if alone_seconds is None or not times.num_steps:
+        return None
+    return alone_seconds / times.step_seconds_median
 
 
 def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object]:
@@ -96,9 +115,30 @@ def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object
             f"{1000 * step['median']:.1f} ms a step"
         ),
         "waiting for input": f"{100 * waited:.0f} % of a step",
+        **_communication_rows(report),
         "time": ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items()),
         "files": f"{run_dir}/report.json, config.json, model.keras, tensorboard/, logs/",
     }
+    return rows
+
+
+def _communication_rows(report: Mapping[str, Any]) -> dict[str, object]:
+    sent = report["communication"]
+    rows: dict[str, object] = {}
+    if sent["bus_bandwidth"]:
+        kinds = ""
+        if sent["sparse_gradients"] or sent["densified_gradients"]:
+            kinds = (
+                f"; {sent['sparse_gradients']} gradients of rows travel as rows, "
+                f"{sent['densified_gradients']} as full ones"
+            )
+        rows["communication"] = (
+            f"{100 * report['share_of_step']['exposed_communication']:.0f} % of a step exposed; "
+            f"{sent['sent_bytes_per_step'] / 2**20:.2f} MiB a step in {sent['buckets']} buckets, "
+            f"{sent['bus_bandwidth'] / 1e9:.3g} GB/s{kinds}"
+        )
+    if report["scaling_efficiency"] is not None:
+        rows["scaling efficiency"] = f"{100 * report['scaling_efficiency']:.1f} % of one replica's"
     return rows
 
 

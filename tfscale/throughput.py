@@ -47,6 +47,8 @@ class _Block:
     steps: int
     seconds: float
     input_wait_seconds: float
+    exposed_seconds: float
+    travel_seconds: float
 
     @property
     def step_seconds(self) -> float:
@@ -64,7 +66,14 @@ class StepTimes:
         """Start without a step."""
         self._blocks: list[_Block] = []
 
-    def add(self, steps: int, seconds: float, input_wait_seconds: float) -> None:
+    def add(
+        self,
+        steps: int,
+        seconds: float,
+        input_wait_seconds: float,
+        exposed_seconds: float = 0.0,
+        travel_seconds: float = 0.0,
+    ) -> None:
         """Count a block of steps.
 
         Args:
@@ -72,6 +81,8 @@ class StepTimes:
             seconds: time from the start of its first step to the end of its last one, above 0.
             input_wait_seconds: how much of it the steps waited for input, at least 0. Whatever
                 exceeds `seconds` (input fetched ahead of the block) is not counted.
+            exposed_seconds: how much of it gradients travelled when backward was over.
+            travel_seconds: how much of it gradients travelled at all.
 
         Raises:
             ValueError: a number out of its range.
@@ -82,7 +93,8 @@ class StepTimes:
                 "expected steps >= 1, seconds > 0 and input_wait_seconds >= 0. "
                 "Time it with time.perf_counter()."
             )
-        self._blocks.append(_Block(steps, seconds, min(input_wait_seconds, seconds)))
+        waited = min(input_wait_seconds, seconds)
+        self._blocks.append(_Block(steps, seconds, waited, exposed_seconds, travel_seconds))
 
     @property
     def num_steps(self) -> int:
@@ -106,6 +118,19 @@ class StepTimes:
         return sum(block.input_wait_seconds for block in blocks) / sum(
             block.seconds for block in blocks
         )
+
+    @property
+    def exposed_share(self) -> float:
+        """Share of the time that gradients travelled when backward was over, 0 to 1."""
+        blocks = self._measured()
+        total = sum(block.seconds for block in blocks)
+        return min(1.0, sum(block.exposed_seconds for block in blocks) / total)
+
+    @property
+    def travel_seconds(self) -> float:
+        """Seconds of a step in which gradients travelled, the mean."""
+        blocks = self._measured()
+        return sum(b.travel_seconds for b in blocks) / sum(b.steps for b in blocks)
 
     def examples_per_second(self, global_batch: int) -> dict[str, float]:
         """Give the rate of all workers together: `median`, and its range `p10` to `p90`.

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale import bucket_size, export, reports
+from tfscale import bucket_size, efficiency, export, reports
 from tfscale import devices as device_setup
 from tfscale import strategy as strategies
 from tfscale.bucket_size import Buckets
@@ -75,10 +75,11 @@ def run(
         directory = _claim(config, reached, board, terminal, distributed)
         settings = settings_of(config, cluster, dataset, model, plan, buckets)
         directory.write_json("config.json", settings)
-        pace = _fit(config, data, distributed, callbacks, directory, terminal, figures, plan)
+        alone = _alone_seconds(config, data, distributed)
+        pace = _fit(config, data, distributed, callbacks, directory, terminal, figures, plan, alone)
         metrics = _evaluate(data, distributed, pace)
         report = _finish(
-            config, cluster, devices, data, distributed, directory, pace, metrics, started
+            config, cluster, devices, data, distributed, directory, pace, metrics, alone, started
         )
         board.leave()
         terminal.show(reports.table("done", reports.closing_rows(report, directory.path)))
@@ -226,6 +227,13 @@ def _claim(
     return directory
 
 
+def _alone_seconds(config: Config, data: RunInputs, distributed: DistributedModel) -> float | None:
+    """What scaling efficiency is measured against, if that is asked for."""
+    if config.measure_efficiency:
+        return distributed.alone_seconds(data.training.spec)
+    return efficiency.baseline_seconds(config, replica_batch=data.sharding.replica_batch)
+
+
 def _fit(
     config: Config,
     data: RunInputs,
@@ -235,6 +243,7 @@ def _fit(
     terminal: Terminal,
     figures: HostFigures,
     plan: dict[str, object],
+    alone_seconds: float | None,
 ) -> Pace:
     """Trains, with Keras's own `fit`."""
     pace = Pace(distributed)
@@ -244,6 +253,7 @@ def _fit(
         global_batch=config.batch_size,
         figure_names=figures.names,
         text=reports.markdown({**plan, **_flags(config)}),
+        alone_seconds=alone_seconds,
     )
     with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
         write_to_scratch(own, None if directory.is_chief else Path(scratch))
@@ -279,6 +289,7 @@ def _finish(
     directory: RunDirectory,
     pace: Pace,
     metrics: dict[str, Any],
+    alone_seconds: float | None,
     started: float,
 ) -> dict[str, Any]:
     """Saves the model and writes the report."""
@@ -305,6 +316,8 @@ def _finish(
         metrics={name: _plain(value) for name, value in metrics.items()},
         weights_sha256=export.weights_sha256(distributed.model),
         versions=versions(),
+        traffic=distributed.traffic,
+        alone_seconds=alone_seconds,
     )
     directory.write_json("report.json", report)
     return report

@@ -73,16 +73,13 @@ def _efficiency(axis: Any, rows: Sequence[Row], colours: dict[str, str]) -> None
         own.sort(key=lambda row: row["workers"])
         if own:
             middle = [100 * row["efficiency"] for row in own]
-            low = [
-                m - 100 * min(row["efficiency_low"], row["efficiency"])
-                for m, row in zip(middle, own, strict=True)
-            ]
-            high = [
-                100 * max(row["efficiency_high"], row["efficiency"]) - m
-                for m, row in zip(middle, own, strict=True)
+            # The ratio of medians may lie outside of the blocks' ratios.
+            lows = [max(m - 100 * r["efficiency_low"], 0) for m, r in zip(middle, own, strict=True)]
+            highs = [
+                max(100 * r["efficiency_high"] - m, 0) for m, r in zip(middle, own, strict=True)
             ]
             xs = [row["workers"] for row in own]
-            axis.errorbar(xs, middle, [low, high], fmt="o-", color=colour, capsize=3)
+            axis.errorbar(xs, middle, [lows, highs], fmt="o-", color=colour, capsize=3)
     _over_workers(axis, counts)
     axis.set_ylim(0, 110)
     axis.set_xlabel("workers")
@@ -104,20 +101,20 @@ def draw_timeline(spans: Sequence[Span], title: str, path: Path) -> None:
     start = min(span.start for span in spans)
     for axis, worker in zip(axes, workers, strict=True):
         own = [span for span in spans if span.worker == worker]
-        for span in own:
-            row = LANES.index(span.lane)
+        for span, row, height in _rows_of(own):
             left, width = 1000 * (span.start - start), 1000 * (span.end - span.start)
             axis.barh(
                 row,
                 width,
                 left=left,
-                height=0.8,
+                height=height,
                 color=_LANE_COLOURS[span.lane],
                 alpha=0.75,
                 edgecolor="white",
                 linewidth=0.6,
             )
-            if width > 0.025 * 1000 * (max(s.end for s in own) - start):
+            total = 1000 * (max(s.end for s in own) - start)
+            if span.lane != "all-reduce" and width > 0.03 * total:
                 axis.text(left + width / 2, row, span.name, ha="center", va="center", fontsize=7)
         begin, end = exposed_of(own)
         axis.axvspan(1000 * (begin - start), 1000 * (end - start), color="#D55E00", alpha=0.18)
@@ -129,3 +126,14 @@ def draw_timeline(spans: Sequence[Span], title: str, path: Path) -> None:
     axes[-1].set_xlabel("milliseconds")
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=120)
+
+
+def _rows_of(spans: Sequence[Span]) -> list[tuple[Span, float, float]]:
+    """Where to draw each span: (span, middle, height); buckets that overlap share their lane."""
+    buckets = sorted((s for s in spans if s.lane == "all-reduce"), key=lambda s: s.start)
+    depth = max((sum(b.start <= a.start < b.end for b in buckets) for a in buckets), default=1)
+    placed = [(s, float(LANES.index(s.lane)), 0.8) for s in spans if s.lane != "all-reduce"]
+    lane, height = LANES.index("all-reduce"), 0.8 / max(depth, 1)
+    for number, bucket in enumerate(buckets):
+        placed.append((bucket, lane - 0.4 + height * (number % max(depth, 1) + 0.5), height))
+    return placed

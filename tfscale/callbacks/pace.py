@@ -36,6 +36,8 @@ class Pace(keras.callbacks.Callback):
                 boundary.steps,
                 float(boundary.seconds.max()),
                 float(boundary.input_wait_seconds.mean()),
+                float(boundary.exposed_seconds.mean()),
+                float(boundary.travel_seconds.mean()),
             )
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -21,6 +21,7 @@ class Scalars(keras.callbacks.Callback):
         folder: TensorBoard's, or None.
         global_batch: examples per step.
         figure_names: what each worker's figures are.
+        alone_seconds: of a step of one replica alone, None if that isn't known.
         text: of the run's configuration, in Markdown.
     """
 
@@ -32,6 +33,7 @@ class Scalars(keras.callbacks.Callback):
         global_batch: int,
         figure_names: Sequence[str],
         text: str,
+        alone_seconds: float | None = None,
     ) -> None:
         """Makes no file yet."""
         super().__init__()
@@ -40,6 +42,7 @@ class Scalars(keras.callbacks.Callback):
         self._global_batch = global_batch
         self._figure_names = figure_names
         self._text = text
+        self._alone_seconds = alone_seconds
         self._writers: dict[str, Any] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -84,11 +87,20 @@ class Scalars(keras.callbacks.Callback):
     def _rates(self, boundary: Boundary) -> dict[str, float]:
         seconds = float(boundary.seconds.max()) / boundary.steps
         waited = boundary.input_wait_seconds / boundary.seconds
-        return {
+        rates = {
             "examples_per_second": self._global_batch / seconds,
             "step_seconds": seconds,
             "input_wait_share": float(waited.mean()),
         }
+        travelled = float(boundary.travel_seconds.mean()) / boundary.steps
+        if travelled > 0:
+            exposed = boundary.exposed_seconds / boundary.seconds
+            rates["exposed_communication_share"] = float(exposed.mean())
+            sent = self._distributed.traffic.sent_bytes
+            rates["bus_bandwidth_gb_per_second"] = sent / travelled / 1e9
+        if self._alone_seconds:
+            rates["scaling_efficiency"] = self._alone_seconds / seconds
+        return rates
 
     def _write(self, run: str, points: dict[str, float], step: int) -> None:
         if not points:

@@ -43,7 +43,6 @@ def prepare(task: Task) -> Run:
     cluster, options = task.cluster, task.options
     device_setup.set_environment(cluster)
     import keras
-    import tensorflow as tf
 
     from tfscale import strategy as strategies
     from tfscale.distributed import DistributedModel, StepOptions
@@ -67,11 +66,7 @@ def prepare(task: Task) -> Run:
     examples = workload.examples_per_step if workload else task.batch_size
     config = replace(config, batch_size=examples * replicas)
 
-    def load(split: str) -> tf.data.Dataset | None:
-        slices = tf.data.Dataset.from_tensor_slices(workload.batch())
-        return slices.repeat(replicas) if split == "train" else None
-
-    dataset = SimpleNamespace(load=load, task="regression") if workload else task.dataset
+    dataset = _dataset(workload, replicas) if workload else task.dataset
     sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, devices.count)
     data = read_inputs(config, dataset, sharding, strategy)
     if workload:
@@ -110,3 +105,14 @@ def _bucket_bytes(config: Config, model: Any, strategy: Any) -> int:  # noqa: AN
     gradient_bytes = 4 * model.count_params()
     share = 1.0 if config.wire_dtype == "float32" else 0.5
     return bucket_size.best(bucket_size.measure(strategy), gradient_bytes, wire_share=share)
+
+
+def _dataset(workload: workloads.Workload, replicas: int) -> SimpleNamespace:
+    """The workload's batch as a dataset file would give it, once for every replica."""
+    import tensorflow as tf
+
+    def load(split: str) -> Any:  # noqa: ANN401
+        slices = tf.data.Dataset.from_tensor_slices(workload.batch())
+        return slices.repeat(replicas) if split == "train" else None
+
+    return SimpleNamespace(load=load, task="regression")

@@ -1,0 +1,63 @@
+r"""Measures how training scales on this machine, with real or emulated accelerators and links.
+
+    python launch/bench.py --profile=resnet-50 --workers=1,2,4 --link_mbps=0,1000 \
+        --systems=tfscale,tfscale:wire_dtype=float16,stock --out=runs/bench
+    python launch/bench.py --model=models/resnet.py --dataset=datasets/synthetic.py --gpus=1,2,4,8
+
+Writes scaling.json, scaling.md and scaling.png, and for a profile a timeline of one step.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from absl import app, flags  # noqa: E402  # after the path is set
+
+import tfscale  # noqa: E402
+from tfscale.bench import study  # noqa: E402
+from tfscale.bench.task import Variant  # noqa: E402
+
+_PROFILE = flags.DEFINE_list("profile", [], "Shipped profiles or JSON files; the device waits.")
+_MODEL = flags.DEFINE_string("model", "", "tiny-mlp, small-resnet, or a model file.")
+_DATASET = flags.DEFINE_string("dataset", "", "Dataset file, where --model is a file.")
+_BATCH = flags.DEFINE_integer("batch_size", 32, "Examples of each worker's step of a model file.")
+_SCALE = flags.DEFINE_float("time_scale", 1.0, "Factor on the times of a profile.")
+_WORKERS = flags.DEFINE_list("workers", ["1", "2"], "How many workers to compare.")
+_GPUS = flags.DEFINE_list("gpus", [], "Real GPUs of one worker, in place of --workers: 1,2,4,8.")
+_LINKS = flags.DEFINE_list("link_mbps", ["0"], "Megabit/s of each link; needs root. 0: loopback.")
+_SYSTEMS = flags.DEFINE_list("systems", ["tfscale", "stock"], "Of tfscale, stock, ddp, bare.")
+_BLOCKS = flags.DEFINE_integer("blocks", 5, "Measured blocks of each system.", lower_bound=1)
+_SECONDS = flags.DEFINE_float("block_seconds", 6.0, "How long a block lasts at least.")
+_OUT = flags.DEFINE_string("out", "runs/bench", "The folder that is written to.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Translates the flags, measures, and says where the results are."""
+    try:
+        asked = study.Study(
+            profiles=tuple(_PROFILE.value),
+            model=_MODEL.value,
+            dataset=_DATASET.value,
+            batch_size=_BATCH.value,
+            time_scale=_SCALE.value,
+            workers=study.counts("workers", _WORKERS.value),
+            gpus=study.counts("gpus", _GPUS.value),
+            links=study.rates("link_mbps", _LINKS.value),
+            variants=tuple(Variant.parse(text) for text in _SYSTEMS.value),
+            blocks=_BLOCKS.value,
+            block_seconds=_SECONDS.value,
+        )
+        print(study.run(asked, Path(_OUT.value), print))
+        return 0
+    except Exception as error:
+        reason, code = tfscale.describe_failure(error)
+        print(error if isinstance(error, study.BenchmarkError) else reason, file=sys.stderr)
+        return code
+
+
+if __name__ == "__main__":
+    app.run(main)
