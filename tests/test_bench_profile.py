@@ -19,6 +19,7 @@ FACTS = {
     "vgg-16": (16, 138_357_544, 16, 71.7, "block1_conv1", "predictions"),
     "bert-base": (26, 109_482_240, 32, 32_000 / 103.58, "embeddings", "pooler"),
     "wait-12": (12, 25_165_824, 32, 720, "layer_0", "layer_11"),
+    "wait-12-small": (12, 6_291_456, 32, 720, "layer_0", "layer_11"),
 }
 MINIMAL = {
     "name": "one",

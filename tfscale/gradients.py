@@ -95,6 +95,7 @@ class _Reduction:
         self._ready: list[tf.Tensor] = []
         self._done: list[tf.Tensor] = []
         self._sent_bytes = 0.0
+        self._buckets = 0
         self._densified = 0
 
     def run(self) -> list[Gradient]:
@@ -111,7 +112,7 @@ class _Reduction:
         if self._reducer._observe and self._ready:
             self._reducer._observe(tf.stack(self._ready), tf.stack(self._done))
         self._reducer.traffic = Traffic(
-            buckets=len(self._ready),
+            buckets=self._buckets,
             gradient_bytes=sum(_full_bytes(g) for g in self._gradients if g is not None),
             sent_bytes=self._sent_bytes,
             sparse=len(rows),
@@ -174,6 +175,7 @@ class _Reduction:
 
     def _send(self, bucket: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         wire = self._reducer._wire
+        self._buckets += 1
         if self._reducer._observe:
             self._ready.append(time_of(bucket))
         total, own = wire.send(bucket, self._all_reduce)

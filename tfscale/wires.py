@@ -17,7 +17,7 @@ Reduce = Callable[[Any], Any]
 
 _FLOAT16_BITS = 15  # sums stay below 2 ** 15, half of what a float16 holds
 _MOST_INT8_REPLICAS = 64
-_TOPK_SHARE = 0.1
+_TOPK_SHARE = 0.05
 
 
 class Wire(Protocol):
