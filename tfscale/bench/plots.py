@@ -179,8 +179,11 @@ def _strip(axis: Any, spans: Sequence[Span], origin: float) -> None:  # noqa: AN
     top, ticks = 0, {}
     for lane, count in _rows_of(spans).items():
         ticks[lane] = top + (count - 1) / 2
-        for row, span in side_by_side([span for span in spans if span.lane == lane]):
-            _bar(axis, span, top + row, origin)
+        own = [span for span in spans if span.lane == lane]
+        # The one name among many that happens to fit would look as if it meant something.
+        is_named = 2 * sum(_fits(axis, span) for span in own) >= len(own)
+        for row, span in side_by_side(own):
+            _bar(axis, span, top + row, origin, is_named=is_named)
         top += count
     _bracket(axis, spans, top, origin)
     axis.set_ylim(top + 0.75, -0.6)
@@ -190,19 +193,21 @@ def _strip(axis: Any, spans: Sequence[Span], origin: float) -> None:  # noqa: AN
     axis.spines["left"].set_visible(False)
 
 
-def _bar(axis: Any, span: Span, row: int, origin: float) -> None:  # noqa: ANN401
+def _fits(axis: Any, span: Span) -> bool:  # noqa: ANN401
+    """Whether the name has room; some 130 letters fit across the picture."""
+    return len(span.name) + 0.5 <= 130 * 1000 * (span.end - span.start) / axis.get_xlim()[1]
+
+
+def _bar(axis: Any, span: Span, row: int, origin: float, *, is_named: bool) -> None:  # noqa: ANN401
     left, width = 1000 * (span.start - origin), 1000 * (span.end - span.start)
     colour = _LANE_COLOURS[span.lane]
     # Between many layers there is no room for gaps: they would hide the layers.
     gap = 0.7 if width > 0.004 * axis.get_xlim()[1] else 0.0
     axis.barh(row, width, 0.82, left, color=colour, edgecolor="white", linewidth=gap)
-    # A name that doesn't fit would run into the next; some 130 letters fit across the picture.
-    letters = 130 * width / axis.get_xlim()[1]
-    if len(span.name) + 0.5 <= letters:
+    if is_named and _fits(axis, span):
         ink = "white" if span.lane == "backward" else "black"
-        axis.text(
-            left + width / 2, row, span.name, ha="center", va="center", fontsize=7.5, color=ink
-        )
+        style = {"ha": "center", "va": "center", "fontsize": 7.5, "color": ink}
+        axis.text(left + width / 2, row, span.name, **style)
 
 
 def _bracket(axis: Any, spans: Sequence[Span], bottom: float, origin: float) -> None:  # noqa: ANN401
