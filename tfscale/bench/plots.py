@@ -195,7 +195,8 @@ def _strip(axis: Any, spans: Sequence[Span], origin: float) -> None:  # noqa: AN
 
 def _fits(axis: Any, span: Span) -> bool:  # noqa: ANN401
     """Whether the name has room; some 130 letters fit across the picture."""
-    return len(span.name) + 0.5 <= 130 * 1000 * (span.end - span.start) / axis.get_xlim()[1]
+    letters = 130 * 1000 * (span.end - span.start) / axis.get_xlim()[1]
+    return bool(len(span.name) + 0.5 <= letters)
 
 
 def _bar(axis: Any, span: Span, row: int, origin: float, *, is_named: bool) -> None:  # noqa: ANN401
