@@ -126,21 +126,29 @@ def test_each_link_has_its_own_tables_and_the_method_follows():
 
 
 @pytest.mark.parametrize(
-    ("measured", "base"),
+    ("sizes", "text"),
     [
-        ([(Cell(STOCK, 2), 1.0)], "the speed of nothing: it was not measured,"),
+        ([(1, True), (2, True)], "of the speed of the same system with one worker, with the range"),
         (
-            [(Cell(STOCK, 1), 1.0), (Cell(STOCK, 2), 1.0)],
-            "the speed of the same system with one worker,",
+            [(1, True), (2, True), (2, False)],
+            "of the speed of as many workers of the same system that train alone at the same time,",
         ),
         (
-            [(Cell(STOCK, 2), 1.0), (Cell(STOCK, 2, False), 1.0)],
-            "the speed of as many workers of the same system that train alone at the same time,",
+            [(1, True), (2, True), (2, False), (4, True)],
+            "with one worker, or as many workers of the same system that train alone",
         ),
     ],
 )
-def test_the_method_says_what_efficiency_is_against(measured, base):
-    assert base in results.markdown(_rows(*(_measured(*each) for each in measured)))
+def test_the_method_says_what_efficiency_is_against(sizes, text):
+    assert text in results.markdown(_rows(*(_measured(Cell(STOCK, *s), 1.0) for s in sizes)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_method_is_silent_on_an_efficiency_that_is_not_shown(workers):
+    text = results.markdown(_rows(_measured(Cell(STOCK, workers), 1.0)))
+    assert text.endswith(
+        "Step times are medians of 1 block, with the fastest and the slowest in brackets.\n"
+    )
 
 
 def test_uncoupled_workers_have_a_line_of_their_own_and_are_named_as_the_base():

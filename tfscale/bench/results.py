@@ -15,8 +15,11 @@ Row = dict[str, Any]
 _METHOD = (
     "Systems and numbers of workers took turns, block by block, in one run; each worker had the "
     "same batch, however many there were. Step times are medians of {blocks}, with the fastest and "
-    "the slowest in brackets. Efficiency is the speed as a share of the speed of {base}, with the "
-    "range of blocks that were measured next to each other."
+    "the slowest in brackets."
+)
+_EFFICIENCY = (
+    " Efficiency is the speed as a share of the speed of {base}, with the range of blocks that "
+    "were measured next to each other."
 )
 _BASES = {
     "one worker": "the same system with one worker",
@@ -105,8 +108,9 @@ def link_name(row: Mapping[str, Any]) -> str:
 def _method(rows: Sequence[Row]) -> str:
     blocks = sorted({len(row["step_seconds"]) for row in rows})
     count = " or ".join(map(str, blocks)) + (" block" if blocks == [1] else " blocks")
-    used = [text for name, text in _BASES.items() if any(row["baseline"] == name for row in rows)]
-    return _METHOD.format(blocks=count, base=", or ".join(used) or "nothing: it was not measured")
+    shown = {row["baseline"] for row in rows if row["workers"] > 1}
+    bases = ", or ".join(text for name, text in _BASES.items() if name in shown)
+    return _METHOD.format(blocks=count) + (_EFFICIENCY.format(base=bases) if bases else "")
 
 
 def _step(row: Row) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LANES = ("forward", "backward", "all-reduce", "update")
+_MOST_ROWS = 1000  # of a lane in a trace
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Span:
         worker: global rank.
         lane: one of `LANES`.
         name: of the layer or the bucket.
-        start: seconds since 1970.
+        start: in seconds, on a clock that all workers share.
         end: likewise.
     """
 
@@ -36,76 +37,101 @@ def spans_of_step(
     ready: Sequence[float],
     done: Sequence[float],
     end: float,
+    buckets: Sequence[str] = (),
 ) -> list[Span]:
     """The spans of a step, from the times at which its parts were done.
+
+    A layer starts when the one before it was done: an accelerator computes one after the other.
 
     Args:
         worker: global rank.
         names: of the layers, in forward order.
         start: of the step.
-        forward: when each layer's forward was done.
-        backward: when each layer's gradients were there; the last layer's are first.
+        forward: when each layer's forward was done, in the order of `names`.
+        backward: when each layer's gradients were there, in the order of `names` too, so that
+            the last one is the earliest.
         ready: when each bucket could leave.
         done: when each bucket was summed.
         end: of the step: what follows the last sum is the update.
+        buckets: names of the buckets; numbers from 0 if there are none.
     """
-    forward_starts = [start, *forward[:-1]]
-    spans = [
-        Span(worker, "forward", name, begin, stop)
-        for name, begin, stop in zip(names, forward_starts, forward, strict=True)
+    labels = buckets or [str(number) for number in range(len(ready))]
+    forwards = _one_after_the_other(worker, "forward", names, forward, start)
+    turn = forwards[-1].end if forwards else start
+    backwards = _one_after_the_other(worker, "backward", names, backward, turn)
+    travels = [
+        Span(worker, "all-reduce", name, begin, max(begin, stop))
+        for name, begin, stop in zip(labels, ready, done, strict=True)
     ]
-    backward_starts = [*backward[1:], forward[-1]]
-    spans += [
-        Span(worker, "backward", name, begin, stop)
-        for name, begin, stop in reversed(list(zip(names, backward_starts, backward, strict=True)))
-    ]
-    spans += [
-        Span(worker, "all-reduce", f"bucket {number}", begin, stop)
-        for number, (begin, stop) in enumerate(zip(ready, done, strict=True))
-    ]
-    last = max([*done, backward[0]])
-    return [*spans, Span(worker, "update", "update", last, max(end, last))]
+    last = max([turn, *(span.end for span in [*backwards, *travels])])
+    return [*forwards, *backwards, *travels, Span(worker, "update", "", last, max(end, last))]
+
+
+def _one_after_the_other(
+    worker: int, lane: str, names: Sequence[str], ends: Sequence[float], start: float
+) -> list[Span]:
+    spans = []
+    for end, name in sorted(zip(ends, names, strict=True), key=lambda pair: pair[0]):
+        spans.append(Span(worker, lane, name, start, max(start, end)))
+        start = spans[-1].end
+    return spans
 
 
 def exposed_of(spans: Sequence[Span]) -> tuple[float, float]:
-    """From the end of backward to the end of the last all-reduce."""
+    """From the end of backward to the end of the last all-reduce, of one worker's step."""
     backward = max(span.end for span in spans if span.lane == "backward")
     reduced = [span.end for span in spans if span.lane == "all-reduce"]
     return backward, max([backward, *reduced])
 
 
+def side_by_side(spans: Sequence[Span]) -> list[tuple[int, Span]]:
+    """Gives each span the first row on which nothing else runs at that time, by their starts."""
+    until: list[float] = []
+    placed = []
+    for span in sorted(spans, key=lambda span: (span.start, span.end)):
+        row = next((row for row, end in enumerate(until) if end <= span.start), len(until))
+        until[row : row + 1] = [span.end]
+        placed.append((row, span))
+    return placed
+
+
 def chrome_trace(spans: Sequence[Span]) -> dict[str, Any]:
-    """The spans in the Trace Event Format, which Chrome's tracing page and Perfetto open."""
-    origin = min(span.start for span in spans)
+    """The spans in the Trace Event Format, which Perfetto and Chrome's tracing page open.
+
+    A worker is a process, a lane a thread; what overlaps in a lane gets further threads. Times are
+    microseconds from the first start.
+    """
+    origin = min((span.start for span in spans), default=0.0)
     events: list[dict[str, Any]] = []
     for worker in sorted({span.worker for span in spans}):
-        events.append(_metadata("process_name", worker, 0, {"name": f"worker {worker}"}))
-        free: dict[str, list[float]] = {}
-        for span in sorted((s for s in spans if s.worker == worker), key=lambda s: s.start):
-            rows = free.setdefault(span.lane, [])
-            row = next((n for n, until in enumerate(rows) if until <= span.start), len(rows))
-            rows[row : row + 1] = [span.end]
-            thread = 100 * LANES.index(span.lane) + row
-            events.append(
-                {
-                    "name": span.name,
-                    "cat": span.lane,
-                    "ph": "X",
-                    "ts": 1e6 * (span.start - origin),
-                    "dur": 1e6 * (span.end - span.start),
-                    "pid": worker,
-                    "tid": thread,
-                }
-            )
-        for lane, rows in free.items():
-            for row in range(len(rows)):
-                thread = 100 * LANES.index(lane) + row
-                events.append(_metadata("thread_name", worker, thread, {"name": lane}))
-                events.append(
-                    _metadata("thread_sort_index", worker, thread, {"sort_index": thread})
-                )
+        events.append(_about(worker, None, "process_name", name=f"worker {worker}"))
+        events.append(_about(worker, None, "process_sort_index", sort_index=worker))
+        for lane_number, lane in enumerate(LANES):
+            own = [span for span in spans if (span.worker, span.lane) == (worker, lane)]
+            placed = side_by_side(own)
+            for row in sorted({row for row, _ in placed}):
+                thread = _MOST_ROWS * lane_number + row
+                name = f"{lane} {row + 1}" if row else lane
+                events.append(_about(worker, thread, "thread_name", name=name))
+                events.append(_about(worker, thread, "thread_sort_index", sort_index=thread))
+            events += [_event(span, _MOST_ROWS * lane_number + row, origin) for row, span in placed]
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
-def _metadata(name: str, worker: int, thread: int, args: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "ph": "M", "pid": worker, "tid": thread, "args": args}
+def _event(span: Span, thread: int, origin: float) -> dict[str, Any]:
+    # A clock since 1970 has no finer ticks than a quarter of a microsecond in a float64.
+    start, end = (round(1e6 * (time - origin), 3) for time in (span.start, span.end))
+    return {
+        "ph": "X",
+        "name": span.name or span.lane,
+        "cat": span.lane,
+        "pid": span.worker,
+        "tid": thread,
+        "ts": start,
+        "dur": round(end - start, 3),
+    }
+
+
+def _about(worker: int, thread: int | None, what: str, **args: str | int) -> dict[str, Any]:
+    place = {"pid": worker} if thread is None else {"pid": worker, "tid": thread}
+    return {"ph": "M", "name": what, **place, "args": args}
