@@ -1,7 +1,7 @@
 # Each target sets up .venv by itself when it is missing, broken or out of date.
 # Choose the interpreter with: make PYTHON=/path/to/python3.11 test
 
-.PHONY: help demo test lint clean run-env dev-env
+.PHONY: help demo test lint bench clean run-env dev-env bench-env
 .DEFAULT_GOAL := help
 
 export PYTHON
@@ -10,6 +10,7 @@ help:
 	@echo 'make demo    train a small network on the digits with two workers on this machine'
 	@echo 'make test    run the tests'
 	@echo 'make lint    check the format, the style and the types'
+	@echo 'make bench   measure how training scales, against others (about 30 minutes; root)'
 	@echo 'make clean   remove .venv, runs and caches'
 
 demo: run-env
@@ -25,9 +26,29 @@ lint: dev-env
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m mypy
 
+# Everything that the README's results say; the links of 1 Gbit/s need root.
+BENCH = .venv/bin/python launch/bench.py --blocks=5 --out=runs/bench
+OURS = tfscale,tfscale:wire_dtype=bfloat16
+
+bench: bench-env
+	$(BENCH)/wait-12 --profile=wait-12 --workers=1,2 --link_mbps=0,1000 --block_seconds=4 \
+	    --systems=$(OURS),stock,ddp:wire_dtype=float16
+	$(BENCH)/four --profile=wait-12 --workers=1,4 --block_seconds=4 \
+	    --systems=tfscale:wire_dtype=bfloat16,ddp:wire_dtype=float16
+	$(BENCH)/eight --profile=wait-12-small --workers=1,8 --block_seconds=4 \
+	    --systems=tfscale:wire_dtype=bfloat16
+	$(BENCH)/vgg-16 --profile=vgg-16 --time_scale=33 --workers=1,2 --link_mbps=1000 \
+	    --block_seconds=5 --systems=tfscale:wire_dtype=bfloat16,stock
+	$(BENCH)/tiny-mlp --model=tiny-mlp --workers=1,2 --block_seconds=2 \
+	    --systems=tfscale,bare,stock,ddp
+	.venv/bin/python launch/compare.py --blocks=5 --out=runs/bench/whole
+
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+bench-env:
+	@sh -c "$$SETUP" setup run requirements.txt bench requirements-bench.txt
 
 run-env:
 	@sh -c "$$SETUP" setup run requirements.txt

@@ -1,18 +1,24 @@
 """Whole programs against each other: from the start of their processes to their end."""
 
+import contextlib
 import json
+import os
+import signal
 import statistics
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfscale.bench import results
-from tfscale.bench.groups import BenchmarkError, started, stop
+from tfscale.bench.groups import BenchmarkError
 from tfscale.bench.programs.task import BATCH, WholeTask
 from tfscale.cluster import free_addresses
 
+_ROOT = Path(__file__).resolve().parents[2]
 _DEADLINE_SECONDS = 300.0
 _WORKERS = 2
 
@@ -66,15 +72,17 @@ def _run(name: str, epochs: int, steps: int) -> Whole:
     program, is_coupled = KINDS[name]
     hosts = tuple(free_addresses(_WORKERS)) if is_coupled else ()
     start, processes = time.time(), []
-    try:
-        for index in range(_WORKERS):
-            task = WholeTask(hosts, index if hosts else 0, epochs, steps)
-            processes.append(started(f"tfscale.bench.programs.{program}", task.to_json()))
-        answers = [_answer(name, process, start + _DEADLINE_SECONDS) for process in processes]
-        end = time.time()
-    finally:
-        for process in processes:
-            stop(process)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for index in range(_WORKERS):
+                own = folder if hosts else f"{folder}/{index}"
+                task = WholeTask(hosts, index if hosts else 0, epochs, steps, own)
+                processes.append(_start(program, task))
+            answers = [_answer(name, process, start + _DEADLINE_SECONDS) for process in processes]
+            end = time.time()
+        finally:
+            for process in processes:
+                _stop(process)
     images = _WORKERS * BATCH * steps * epochs
     return Whole(
         process_seconds=end - start,
@@ -83,13 +91,30 @@ def _run(name: str, epochs: int, steps: int) -> Whole:
     )
 
 
+def _start(program: str, task: WholeTask) -> "subprocess.Popen[str]":
+    return subprocess.Popen(  # noqa: S603 - this project's own module
+        [sys.executable, "-m", f"tfscale.bench.programs.{program}", task.to_json()],
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def _answer(name: str, process: "subprocess.Popen[str]", deadline: float) -> dict[str, float]:
     try:
         output, _ = process.communicate(timeout=max(0.0, deadline - time.time()))
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"{name} did not end in time") from None
     if process.returncode or not output:
-        raise BenchmarkError(f"{name} ended with code {process.returncode}; run it by itself to see")
+        raise BenchmarkError(f"{name} ended with code {process.returncode}: run it alone")
     values: dict[str, float] = json.loads(output)
     return values
 
@@ -112,7 +137,7 @@ def markdown(measured: Mapping[str, Sequence[Whole]]) -> str:
     process = _ratio(ours, stock, lambda run: run.process_seconds)
     first = _ratio(ours, stock, lambda run: run.first_step_seconds)
     sentences = [
-        f"Trained together, the workers are {coupled} times as fast as each alone at the same time.",
+        f"Together, the workers are {coupled} times as fast as each alone at the same time.",
         f"Against stock the process takes {process} of the time, the first step {first}.",
         "Ratios are those of medians; brackets hold the range of the runs.",
     ]

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import tempfile
 import time
 from types import SimpleNamespace
 
@@ -16,17 +15,16 @@ def main(text: str) -> None:
     task = WholeTask.from_json(text)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    with tempfile.TemporaryDirectory() as folder:
-        config = tfscale.Config(
-            run_dir=f"{folder}/run",
-            batch_size=BATCH * task.cluster.num_workers,
-            epochs=task.epochs,
-            learning_rate=0.05,
-        )
-        dataset = SimpleNamespace(load=lambda split: _load(task, split), num_classes=10)
-        model = SimpleNamespace(build=_build)
-        started = time.time()
-        report = tfscale.train(config, task.cluster, dataset, model)
+    config = tfscale.Config(
+        run_dir=f"{task.folder}/run",
+        batch_size=BATCH * task.cluster.num_workers,
+        epochs=task.epochs,
+        learning_rate=0.05,
+    )
+    dataset = SimpleNamespace(load=lambda split: _load(task, split), num_classes=10)
+    model = SimpleNamespace(build=_build)
+    started = time.time()
+    report = tfscale.train(config, task.cluster, dataset, model)
     seconds = report["seconds"]
     first_step = started + seconds["to_first_step"]
     fit_seconds = seconds["train"] + seconds["evaluate"]

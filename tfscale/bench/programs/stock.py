@@ -5,8 +5,8 @@ import os
 import sys
 import time
 
+from tfscale import devices
 from tfscale.bench.programs.task import BATCH, WholeTask
-from tfscale.cluster import write_tf_config
 
 
 def main(text: str) -> None:
@@ -14,6 +14,7 @@ def main(text: str) -> None:
     task = WholeTask.from_json(text)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    devices.set_environment(task.cluster)  # TF_CONFIG, before TensorFlow is imported
     import tensorflow as tf
     import tf_keras as keras
 
@@ -57,6 +58,4 @@ def main(text: str) -> None:
 
 
 if __name__ == "__main__":
-    # TensorFlow reads it when it is imported.
-    write_tf_config(WholeTask.from_json(sys.argv[1]).cluster, os.environ)
     main(sys.argv[1])

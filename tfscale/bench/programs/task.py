@@ -19,12 +19,14 @@ class WholeTask:
         index: of this worker.
         epochs: passes over the images.
         steps: of an epoch.
+        folder: that a program may write to, the same for all its workers.
     """
 
     hosts: tuple[str, ...] = ()
     index: int = 0
     epochs: int = 2
     steps: int = 30
+    folder: str = ""
 
     @property
     def cluster(self) -> Cluster:
