@@ -100,7 +100,11 @@ def _let_overlap(collectives: str) -> None:
     if collectives == "ring":
         # Both order: the token, and functions that put all that has side effects in a row.
         cross_device_utils.CollectiveReplicaLauncher._prefer_ordering_token = False
-        auto_control_deps.ASYNC_STATEFUL_OPS |= {"CollectiveReduceV2", "CollectiveGatherV2"}
+        # They must still run: a replica that has no use for a sum has its part in it all the same.
+        auto_control_deps.MUST_RUN_ORDER_INSENSITIVE_STATEFUL_OPS |= {
+            "CollectiveReduceV2",
+            "CollectiveGatherV2",
+        }
 
 
 @contextmanager
