@@ -127,6 +127,84 @@ def parity_float64(stage):
     )
 
 
+def gradient_path(stage):
+    """Buckets smaller than tensors, gradients of rows, and every wire."""
+    images, few = _image_data(), {"steps_per_epoch": 10, "bucket_mb": 0.001}
+    found = {
+        "pieces": _train(stage, images, _convolutions(), **few),
+        "halves": _train(stage, images, _dense(), accumulate_steps=2, **few),
+        "rows": _train(stage, _word_data(5000), _words(5000), **few),
+        "densified": _train(stage, _word_data(6), _words(6), **few),
+    }
+    for wire in ("bfloat16", "float16"):
+        found[wire] = _train(stage, images, _convolutions(), wire_dtype=wire, **few)
+    for compress in ("int8", "topk"):
+        found[compress] = _train(stage, images, _convolutions(), compress=compress, **few)
+    return found
+
+
+def compressed(stage):
+    """A digits classifier and a small ResNet reach with --compress what they reach without."""
+    import keras
+
+    from tests.cluster.digits import digits
+    from tfscale.bench.workloads.small_resnet import SmallResNet
+
+    def network(spec):
+        return SmallResNet().keras_model(keras)
+
+    def invented(split):
+        if split == "test":
+            return None
+        import tensorflow as tf
+
+        random = np.random.default_rng(len(split))
+        labels = random.integers(0, 10, 640 if split == "train" else 200).astype("int64")
+        images = random.normal(size=(len(labels), 32, 32, 3)) * 0.3 + labels[:, None, None, None]
+        return tf.data.Dataset.from_tensor_slices((images.astype("float32") / 5, labels))
+
+    pictures = SimpleNamespace(load=invented, num_classes=10)
+    found = {}
+    for compress in ("none", "int8", "topk"):
+        settings = {"compress": compress, "batch_size": 64, "steps_per_execution": 0}
+        found[compress] = {
+            "digits": _train(stage, digits(), _dense(), epochs=10, learning_rate=0.4, **settings),
+            "resnet": _train(stage, pictures, network, epochs=6, learning_rate=0.2, **settings),
+        }
+    return found
+
+
+def _word_data(count):
+    import tensorflow as tf
+
+    def load(split):
+        if split != "train":
+            return None
+        random = np.random.default_rng(5)
+        words = random.integers(0, count, (NUM_EXAMPLES, 3)).astype("int64")
+        return tf.data.Dataset.from_tensor_slices((words, (words.sum(1) % 4).astype("int64")))
+
+    return SimpleNamespace(load=load, num_classes=4)
+
+
+def _words(count):
+    def build(spec, num_classes):
+        import keras
+
+        layers = [
+            keras.Input(spec.shape, dtype="int64"),
+            keras.layers.Embedding(count, 8),
+            keras.layers.Flatten(),
+            keras.layers.Dense(num_classes),
+        ]
+        model = keras.Sequential(layers)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.5), loss)
+        return model
+
+    return build
+
+
 def clipping(stage):
     """K3: gradients are clipped after they have been summed."""
 

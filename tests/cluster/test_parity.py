@@ -13,7 +13,10 @@ import pytest
 from tests.cluster import scenes
 from tests.cluster.workers import stage_commands, start_all
 
-EVERYWHERE = ("parity_float32", "parity_float64", "clipping", "statistics", "overflow")
+EVERYWHERE = (
+    *("parity_float32", "parity_float64", "gradient_path", "clipping", "statistics"),
+    "overflow",
+)
 ON_TWO_WORKERS = (
     *EVERYWHERE,
     *("accumulation", "compiled", "several_inputs", "decisions", "mixed_bfloat16"),
@@ -22,7 +25,7 @@ ON_TWO_WORKERS = (
 # (workers, devices of each): the first is what all others are compared with.
 SHAPES = {
     (1, 1): (*ON_TWO_WORKERS, "not_compilable"),
-    (2, 1): ON_TWO_WORKERS,
+    (2, 1): (*ON_TWO_WORKERS, "compressed"),
     (1, 4): EVERYWHERE,
     (2, 2): (*EVERYWHERE, "dropout"),
 }
@@ -103,6 +106,47 @@ def test_weights_losses_metrics_and_predictions_are_those_of_one_worker(played, 
     result = played(shape, scene)[0]
     assert len(result["batches"]) == 50
     assert result["batches"][-1]["loss"] < result["batches"][0]["loss"]
+
+
+@pytest.mark.parametrize("shape", SEVERAL)
+def test_gradients_arrive_whatever_way_they_take(played, shape):
+    expected = played((1, 1), "gradient_path")[0]
+    for result in played(shape, "gradient_path"):
+        for name, epsilon in [
+            *(("pieces", 1e-6), ("halves", 1e-6), ("rows", 1e-6), ("densified", 1e-6)),
+            *(("bfloat16", 3e-3), ("float16", 3e-4), ("int8", 3e-2), ("topk", 0.3)),
+        ]:
+            for found, alone in zip(
+                result[name]["weights"], expected[name]["weights"], strict=True
+            ):
+                np.testing.assert_allclose(found, alone, rtol=0, atol=epsilon, err_msg=name)
+        sent = {name: run["report"]["communication"] for name, run in result.items()}
+        # The largest kernel, 128 x 4 x 4 bytes, is in several buckets of 1 kB.
+        assert sent["pieces"]["buckets"] > 2
+        assert sent["rows"]["sparse_gradients"] == 1
+        assert sent["densified"]["densified_gradients"] == 1
+        assert sent["pieces"]["sent_bytes_per_step"] == pytest.approx(
+            2 * sent["bfloat16"]["sent_bytes_per_step"]
+        )
+        share = result["pieces"]["report"]["share_of_step"]
+        assert 0 < share["exposed_communication"] < 1
+        assert sent["pieces"]["bus_bandwidth"] > 0
+
+
+@pytest.mark.parametrize("network", ["digits", "resnet"])
+@pytest.mark.parametrize("compress", ["int8", "topk"])
+def test_compressed_gradients_reach_the_accuracy_of_whole_ones(played, compress, network):
+    found = played((2, 1), "compressed")[0]
+
+    def accuracy(way):
+        return found[way][network]["report"]["metrics"]["val_accuracy"]
+
+    def sent(way):
+        return found[way][network]["report"]["communication"]["sent_bytes_per_step"]
+
+    assert accuracy("none") > 0.9
+    assert accuracy(compress) > accuracy("none") - 0.03
+    assert sent(compress) < sent("none") / 3.5
 
 
 @pytest.mark.parametrize("scene", ["parity_float32", "parity_float64"])
