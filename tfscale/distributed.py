@@ -127,6 +127,7 @@ class DistributedModel:
                 "The model is compiled with run_eagerly=True, which can't run on several replicas; "
                 "expected False. Leave it out of compile()."
             )
+        self._spec = spec
         self._build(spec)
         self._totals = MetricTotals(model)
         self._statistics = ReplicaStatistics(model, strategy)
@@ -293,6 +294,8 @@ class DistributedModel:
 
     def _replica_train_step(self, batch: Any) -> Any:  # noqa: ANN401
         """One step of one replica: forward and backward of each micro-batch, then one update."""
+        # A distributed iterator may forget the size of a batch, which XLA and slices need.
+        batch = tf.nest.map_structure(_with_shape, batch, self._spec)
         if not self._holds_gradients:
             return self.model.train_step(batch)
         count = self._options.accumulate_steps
@@ -470,6 +473,10 @@ def _refuse_collectives(model: keras.Model) -> None:
                 f"Layer {layer.name} is synchronized between replicas, which XLA can't compile; "
                 "expected synchronized=False with --jit or jit_compile=True. Leave one away."
             )
+
+
+def _with_shape(leaf: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    return leaf if leaf.shape.is_fully_defined() else tf.ensure_shape(leaf, spec.shape)
 
 
 def _shapes(spec: Any) -> str:  # noqa: ANN401
