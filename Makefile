@@ -34,14 +34,14 @@ bench: bench-env
 	$(BENCH)/wait-12 --profile=wait-12 --workers=1,2 --link_mbps=0,1000 --block_seconds=4 \
 	    --systems=$(OURS),stock,ddp:wire_dtype=float16
 	$(BENCH)/four --profile=wait-12 --workers=1,4 --block_seconds=4 \
-	    --systems=tfscale:wire_dtype=bfloat16,ddp:wire_dtype=float16
+	    --systems=tfscale:wire_dtype=bfloat16
+	.venv/bin/python launch/compare.py --blocks=5 --out=runs/bench/whole
+	$(BENCH)/tiny-mlp --model=tiny-mlp --workers=1,2 --block_seconds=2 \
+	    --systems=tfscale,bare,stock,ddp
 	$(BENCH)/eight --profile=wait-12-small --workers=1,8 --block_seconds=4 \
 	    --systems=tfscale:wire_dtype=bfloat16
 	$(BENCH)/vgg-16 --profile=vgg-16 --time_scale=33 --workers=1,2 --link_mbps=1000 \
 	    --block_seconds=5 --systems=tfscale:wire_dtype=bfloat16,stock
-	$(BENCH)/tiny-mlp --model=tiny-mlp --workers=1,2 --block_seconds=2 \
-	    --systems=tfscale,bare,stock,ddp
-	.venv/bin/python launch/compare.py --blocks=5 --out=runs/bench/whole
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

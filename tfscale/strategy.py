@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import tensorflow as tf
-from tensorflow.python.distribute import collective_all_reduce_strategy, cross_device_utils
+from tensorflow.python.distribute import collective_all_reduce_strategy
 from tensorflow.python.framework import auto_control_deps
 
 from tfscale.cluster import Cluster
@@ -98,8 +98,6 @@ def _let_overlap(collectives: str) -> None:
     With float16 on 1 Gbit/s that is 84 % efficiency instead of 95.
     """
     if collectives == "ring":
-        # Both order: the token, and functions that put all that has side effects in a row.
-        cross_device_utils.CollectiveReplicaLauncher._prefer_ordering_token = False
         # They must still run: a replica that has no use for a sum has its part in it all the same.
         auto_control_deps.MUST_RUN_ORDER_INSENSITIVE_STATEFUL_OPS |= {
             "CollectiveReduceV2",
