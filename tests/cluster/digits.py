@@ -7,6 +7,4 @@ def digits():
     """1,797 images of 8 x 8, as `datasets/digits.py` gives them."""
     from datasets import digits as file
 
-    return SimpleNamespace(
-        load=file.load, preprocess=getattr(file, "preprocess", None), num_classes=10
-    )
+    return SimpleNamespace(load=file.load, preprocess=file.preprocess, num_classes=10)

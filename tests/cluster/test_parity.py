@@ -30,7 +30,8 @@ SHAPES = {
     (2, 2): (*EVERYWHERE, "dropout"),
 }
 SEVERAL = [shape for shape in SHAPES if shape != (1, 1)]
-EPSILON = {"parity_float64": 1e-12}  # float32 wherever nothing else is said
+# float32 wherever nothing else is said; the gradients of "overflow" are float16.
+EPSILON = {"parity_float64": 1e-12, "overflow": 1e-5}
 EPSILON_FLOAT32 = 1e-6
 PREDICTION_EPSILON_FLOAT32 = 1e-5  # logits, sums of many terms, are larger than weights
 
@@ -114,7 +115,7 @@ def test_gradients_arrive_whatever_way_they_take(played, shape):
     for result in played(shape, "gradient_path"):
         for name, epsilon in [
             *(("pieces", 1e-6), ("halves", 1e-6), ("rows", 1e-6), ("densified", 1e-6)),
-            *(("bfloat16", 3e-3), ("float16", 3e-4), ("int8", 3e-2), ("topk", 0.3)),
+            *(("bfloat16", 1e-2), ("float16", 3e-4), ("int8", 3e-2), ("topk", 0.3)),
         ]:
             for found, alone in zip(
                 result[name]["weights"], expected[name]["weights"], strict=True

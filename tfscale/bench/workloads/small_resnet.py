@@ -36,7 +36,7 @@ class SmallResNet:
 
         def convolved(x: Any, filters: int, stride: int = 1, size: int = 3) -> Any:  # noqa: ANN401
             x = layers.Conv2D(filters, size, stride, padding="same", use_bias=False)(x)
-            return layers.BatchNormalization()(x)
+            return layers.BatchNormalization(momentum=0.9)(x)  # PyTorch's default, too
 
         inputs = keras.Input((32, 32, 3))
         x = layers.ReLU()(convolved(inputs, _STAGES[0]))
