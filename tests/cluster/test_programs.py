@@ -32,6 +32,11 @@ REPORT = {
     "examples_per_second": {"median", "p10", "p90"},
     "step_seconds": {"median", "p95"},
     "share_of_step": {"input_wait", "compute", "exposed_communication"},
+    "communication": {
+        *("buckets", "gradient_bytes", "sent_bytes_per_step", "bus_bandwidth"),
+        *("sparse_gradients", "densified_gradients"),
+    },
+    "scaling_efficiency": None,
     "seconds": {"startup", "to_first_step", "train", "evaluate", "checkpoint", "total"},
     "metrics": {
         *("accuracy", "loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"),
@@ -240,6 +245,7 @@ def test_tensorboard_shows_training_validation_and_every_workers_host(trained):
     assert set(tags["train"]) == {
         *("loss", "accuracy", "learning_rate"),
         *("examples_per_second", "step_seconds", "input_wait_share"),
+        *("exposed_communication_share", "bus_bandwidth_gb_per_second"),
     }
     assert set(tags["validation"]) == {"loss", "accuracy"}
     for worker in workers:

@@ -1,25 +1,16 @@
 """Whole programs against each other: from the start of their processes to their end."""
 
-import contextlib
 import json
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfscale.bench import results
-from tfscale.bench.groups import BenchmarkError
+from tfscale.bench import results, runs
 from tfscale.bench.programs.task import BATCH, WholeTask
 from tfscale.cluster import free_addresses
 
-_ROOT = Path(__file__).resolve().parents[2]
-_DEADLINE_SECONDS = 300.0
 _WORKERS = 2
 
 # Name: (program, whether its workers train together).
@@ -71,52 +62,20 @@ def measure(
 def _run(name: str, epochs: int, steps: int) -> Whole:
     program, is_coupled = KINDS[name]
     hosts = tuple(free_addresses(_WORKERS)) if is_coupled else ()
-    start, processes = time.time(), []
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            for index in range(_WORKERS):
-                own = folder if hosts else f"{folder}/{index}"
-                task = WholeTask(hosts, index if hosts else 0, epochs, steps, own)
-                processes.append(_start(program, task))
-            answers = [_answer(name, process, start + _DEADLINE_SECONDS) for process in processes]
-            end = time.time()
-        finally:
-            for process in processes:
-                _stop(process)
+        tasks = [
+            WholeTask(hosts, index, epochs, steps, folder)
+            if is_coupled
+            else WholeTask((), 0, epochs, steps, f"{folder}/{index}")
+            for index in range(_WORKERS)
+        ]
+        run = runs.run(program, tasks)
     images = _WORKERS * BATCH * steps * epochs
     return Whole(
-        process_seconds=end - start,
-        first_step_seconds=max(answer["first_step"] for answer in answers) - start,
-        images_per_second=images / max(answer["fit_seconds"] for answer in answers),
+        process_seconds=run.end - run.start,
+        first_step_seconds=max(answer["first_step"] for answer in run.answers) - run.start,
+        images_per_second=images / max(answer["fit_seconds"] for answer in run.answers),
     )
-
-
-def _start(program: str, task: WholeTask) -> "subprocess.Popen[str]":
-    return subprocess.Popen(  # noqa: S603 - this project's own module
-        [sys.executable, "-m", f"tfscale.bench.programs.{program}", task.to_json()],
-        cwd=_ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def _stop(process: "subprocess.Popen[str]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _answer(name: str, process: "subprocess.Popen[str]", deadline: float) -> dict[str, float]:
-    try:
-        output, _ = process.communicate(timeout=max(0.0, deadline - time.time()))
-    except subprocess.TimeoutExpired:
-        raise BenchmarkError(f"{name} did not end in time") from None
-    if process.returncode or not output:
-        raise BenchmarkError(f"{name} ended with code {process.returncode}: run it alone")
-    values: dict[str, float] = json.loads(output)
-    return values
 
 
 def markdown(measured: Mapping[str, Sequence[Whole]]) -> str:
@@ -125,11 +84,11 @@ def markdown(measured: Mapping[str, Sequence[Whole]]) -> str:
         "| program, 2 workers | process, s | to the end of the first step, s | images/s in fit |",
         "| --- | --- | --- | --- |",
     ]
-    for name, runs in measured.items():
+    for name, found in measured.items():
         columns = (
-            [run.process_seconds for run in runs],
-            [run.first_step_seconds for run in runs],
-            [run.images_per_second for run in runs],
+            [run.process_seconds for run in found],
+            [run.first_step_seconds for run in found],
+            [run.images_per_second for run in found],
         )
         lines.append(f"| {name} | {' | '.join(map(_range, columns))} |")
     ours, alone, stock = (measured[name] for name in KINDS)
@@ -147,7 +106,7 @@ def markdown(measured: Mapping[str, Sequence[Whole]]) -> str:
 def write(measured: Mapping[str, Sequence[Whole]], folder: Path) -> None:
     """Writes `whole.json` and `whole.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {name: [vars(run) for run in runs] for name, runs in measured.items()}
+    content = {name: [vars(run) for run in found] for name, found in measured.items()}
     results.write_text(folder / "whole.json", json.dumps(content, indent=1) + "\n")
     results.write_text(folder / "whole.md", markdown(measured))
 
