@@ -29,19 +29,22 @@ lint: dev-env
 # What the README's results say; links of 1 Gbit/s need root. VGG-16 takes 4 GB a worker, which is
 # too much for two systems at once.
 BENCH = .venv/bin/python launch/bench.py --blocks=5 --out=runs/bench
-OURS = tfscale,tfscale:wire_dtype=bfloat16
+BF16 = tfscale:wire_dtype=bfloat16
 
 bench: bench-env
 	$(BENCH)/wait-12 --profile=wait-12 --workers=1,2 --link_mbps=0,1000 --block_seconds=4 \
-	    --systems=$(OURS),stock,ddp:wire_dtype=float16
+	    --systems=tfscale,$(BF16),stock,ddp:wire_dtype=float16
 	$(BENCH)/four --profile=wait-12 --workers=1,4 --block_seconds=4 \
-	    --systems=tfscale:wire_dtype=bfloat16
+	    --systems=$(BF16)
 	.venv/bin/python launch/compare.py --blocks=5 --out=runs/bench/whole
+	.venv/bin/python launch/compare.py --what=wires --blocks=5 --out=runs/bench/wires
+	$(BENCH)/buckets --profile=wait-12 --workers=2 --link_mbps=0,1000 --block_seconds=4 \
+	    --systems=$(BF16),$(BF16):bucket_mb=2,$(BF16):bucket_mb=4,$(BF16):bucket_mb=8,$(BF16):bucket_mb=16
 	$(BENCH)/tiny-mlp --model=tiny-mlp --workers=1,2 --block_seconds=2 \
 	    --systems=tfscale,bare,stock,ddp
 	$(BENCH)/eight --profile=wait-12-small --workers=1,8 --block_seconds=4 \
-	    --systems=tfscale:wire_dtype=bfloat16
-	for system in tfscale:wire_dtype=bfloat16 stock; do \
+	    --systems=$(BF16)
+	for system in $(BF16) stock; do \
 	    $(BENCH)/vgg-16/$$system --profile=vgg-16 --time_scale=65 --workers=1,2 \
 	        --link_mbps=1000 --block_seconds=5 --systems=$$system || exit 1; done
 
