@@ -53,9 +53,9 @@ def strategy(monkeypatch):
     return SimpleNamespace(num_replicas_in_sync=2)
 
 
-def _choose(run_dir, board, strategy, conditions=CONDITIONS, **settings):
+def _choose(run_dir, board, strategy, gradient_bytes=100_000_000, **settings):
     config = Config(run_dir=str(run_dir), **settings)
-    return choose(config, board, strategy, gradient_bytes=100_000_000, conditions=conditions)
+    return choose(config, board, strategy, gradient_bytes=gradient_bytes, conditions=CONDITIONS)
 
 
 def test_the_flag_decides(tmp_path, board, strategy):
@@ -65,6 +65,14 @@ def test_the_flag_decides(tmp_path, board, strategy):
 def test_one_replica_measures_nothing(tmp_path, board):
     alone = SimpleNamespace(num_replicas_in_sync=1)
     assert _choose(tmp_path, board, alone).size_bytes == 0
+
+
+def test_gradients_of_one_bucket_need_no_measurement(tmp_path, board, strategy, monkeypatch):
+    monkeypatch.setattr(bucket_size, "measure", None)
+    most = MEBIBYTE // 2
+    assert _choose(tmp_path, board, strategy, most) == Buckets(most, "they all fit")
+    with pytest.raises(TypeError):
+        _choose(tmp_path, board, strategy, most + 1)
 
 
 def test_without_an_earlier_run_the_links_are_measured(tmp_path, board, strategy):

@@ -47,7 +47,7 @@ class Buckets:
 
     Args:
         size_bytes: of gradients, before a wire dtype makes them smaller; 0 if it isn't known.
-        source: "given", "measured", "remembered", or when it will be known.
+        source: "given", "they all fit", "measured", "remembered", or when it will be known.
         conditions: under which it is right.
     """
 
@@ -66,6 +66,8 @@ def choose(
 ) -> Buckets:
     """What `--bucket_mb` says, else what an earlier run there used, else what measures best.
 
+    Gradients that fit the smallest bucket need neither: they travel in one.
+
     Sums depend in their last digits on which gradients travel together; so a run that goes on
     where another one stopped takes its buckets.
 
@@ -80,6 +82,8 @@ def choose(
         return Buckets(config.bucket_bytes, "given")
     if strategy.num_replicas_in_sync == 1:
         return Buckets(0, "measured when the run starts")
+    if gradient_bytes <= _SMALLEST:
+        return Buckets(_SMALLEST, "they all fit")  # whatever the links are: nothing to measure
     found = int(board.say("bucket", str(_remembered(Path(config.run_dir), conditions))))
     if found:
         return Buckets(found, "remembered", conditions)

@@ -24,13 +24,12 @@ def main(text: str) -> None:
         wire_dtype=task.wire_dtype,
     )
     dataset = SimpleNamespace(load=lambda split: _load(task, split), num_classes=10)
-    model = SimpleNamespace(build=_build)
-    started = time.time()
+    times: list[float] = []
+    model = SimpleNamespace(build=_build, callbacks=lambda: [_first_step(times)])
     report = tfscale.train(config, task.cluster, dataset, model)
     seconds = report["seconds"]
-    first_step = started + seconds["to_first_step"]
     fit_seconds = seconds["train"] + seconds["evaluate"]
-    answer = {"first_step": first_step, "fit_seconds": fit_seconds}
+    answer = {"first_step": times[0], "fit_seconds": fit_seconds}
     answers.write(json.dumps(answer | {"loss": report["metrics"]["loss"]}) + "\n")
     answers.flush()
     tfscale.leave(0)
@@ -50,6 +49,14 @@ def _build() -> object:
     from tfscale.bench.workloads.small_resnet import SmallResNet
 
     return SmallResNet().keras_model(keras)
+
+
+def _first_step(times: list[float]) -> object:
+    import keras
+
+    return keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: times.append(time.time())
+    )
 
 
 if __name__ == "__main__":
