@@ -38,7 +38,7 @@ bench: bench-env
 	    --systems=$(BF16)
 	.venv/bin/python launch/compare.py --blocks=5 --out=runs/bench/whole
 	.venv/bin/python launch/compare.py --what=wires --blocks=5 --out=runs/bench/wires
-	$(BENCH)/buckets --profile=wait-12 --workers=2 --link_mbps=0,1000 --block_seconds=4 \
+	$(BENCH)/buckets --profile=wait-12 --workers=2 --link_mbps=0,1000 --block_seconds=2 \
 	    --systems=$(BF16),$(BF16):bucket_mb=2,$(BF16):bucket_mb=4,$(BF16):bucket_mb=8,$(BF16):bucket_mb=16
 	$(BENCH)/tiny-mlp --model=tiny-mlp --workers=1,2 --block_seconds=2 \
 	    --systems=tfscale,bare,stock,ddp
