@@ -168,3 +168,26 @@ def test_single_records_are_taken_even_if_they_were_once_in_batches(records):
 def test_an_empty_split_is_refused():
     message = _refusal(_load, lambda split: _records().take(0))
     assert "load('train') is empty; expected at least one record" in message
+
+
+def test_preprocess_and_read_may_branch_on_tensors():
+    def preprocess(record, training):
+        if record > 1:
+            return record * 10
+        return record
+
+    def read(name):
+        if tf.strings.length(name) > 1:
+            count = 2
+        else:
+            count = 1
+        return tf.data.Dataset.from_tensors(name).repeat(count)
+
+    file = read_dataset_file(
+        SimpleNamespace(load=lambda split: None, preprocess=preprocess, read=read)
+    )
+    unconverted = tf.autograph.experimental.do_not_convert
+    examples = tf.data.Dataset.range(4).map(unconverted(lambda n: file.preprocess(n, True)))
+    assert [int(example) for example in examples] == [0, 1, 20, 30]
+    names = tf.data.Dataset.from_tensor_slices(["a", "bb"])
+    assert len(list(names.flat_map(unconverted(lambda name: file.read(name))))) == 3

@@ -35,6 +35,7 @@ FLOORS = (
         "objectives",
         "metrics",
         "replicas",
+        "batch_normalization",
         "keras_internals",
         "efficiency",
         "distributed",

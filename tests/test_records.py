@@ -181,3 +181,24 @@ def test_records_carry_the_name_of_their_split():
 
 
 # Examples.
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "int64", "float16", "bfloat16", "float32", "complex64"]
+)
+def test_every_dtype_has_a_checksum_that_a_changed_record_changes(dtype):
+    def checksum(numbers):
+        records = tf.data.Dataset.from_tensor_slices(tf.cast(tf.constant(numbers), dtype))
+        return enumerate_records("mine", records).checksum()
+
+    assert checksum([0, 1, 0, 1]) == checksum([0, 1, 0, 1])
+    assert checksum([0, 1, 0, 1]) != checksum([0, 1, 1, 0])
+
+
+def test_slices_are_taken_as_they_were_given_and_not_read():
+    records = tf.data.Dataset.from_tensor_slices((np.arange(6).reshape(3, 2), list("abc")))
+    read = records.map(lambda numbers, letter: (numbers, letter))
+    taken, as_read = enumerate_records("mine", records), enumerate_records("mine", read)
+    assert taken.checksum() == as_read.checksum()
+    for ours, theirs in zip(taken.leaves, as_read.leaves, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

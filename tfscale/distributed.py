@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfscale import efficiency, keras_internals, wires
+from tfscale.batch_normalization import fuse_batch_normalization
 from tfscale.communication import CommunicationTimes
 from tfscale.config import ConfigError
 from tfscale.failures import one_line
@@ -129,6 +130,7 @@ class DistributedModel:
             )
         self._spec = spec
         self._build(spec)
+        fuse_batch_normalization(model)
         self._totals = MetricTotals(model)
         self._statistics = ReplicaStatistics(model, strategy)
         self.communication = CommunicationTimes(strategy)

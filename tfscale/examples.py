@@ -63,6 +63,7 @@ def _weight_of(label: tf.Tensor, table: Any) -> tf.Tensor:  # noqa: ANN401
     return tf.where(classes < size, tf.gather(weights, tf.minimum(classes, size - 1)), 1.0)
 
 
+@tf.autograph.experimental.do_not_convert  # the user's functions come converted
 def example_spec(
     dataset: DatasetFile,
     records: Records,

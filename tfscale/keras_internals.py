@@ -116,13 +116,17 @@ def calls_recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[list[LayerC
 
         return call
 
+    replaced = [vars(layer).get("call") for layer in layers]
     for layer in layers:
         layer.call = recording(layer, layer.call)
     try:
         yield calls
     finally:
-        for layer in layers:
-            del layer.call
+        for layer, call in zip(layers, replaced, strict=True):
+            if call is None:
+                del layer.call
+            else:
+                layer.call = call
 
 
 def has_own_train_step(model: keras.Model) -> bool:

@@ -67,6 +67,7 @@ class Input:
         self.checksum = checksum
         self.iterator: Any = None
 
+    @tf.autograph.experimental.do_not_convert  # the user's functions come converted
     def start(self) -> None:
         """Makes the live iterator, if there is none or the last one was stopped half-way."""
         if self.iterator is None:

@@ -6,10 +6,10 @@ or can't be counted, they stay a stream, of which each worker reads its own part
 """
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfscale.config import ConfigError
@@ -63,9 +63,7 @@ class Records:
             return None
         total = 0
         for leaf in self.leaves:
-            array = leaf.numpy()
-            texts = array.ravel() if array.dtype == object else [array.tobytes()]
-            for text in texts:
+            for text in _bytes_of(leaf):
                 total = zlib.crc32(text, total)
         return total
 
@@ -124,6 +122,25 @@ def _materialize(
     records: tf.data.Dataset, count: int, budget_bytes: float
 ) -> tuple[tf.Tensor, ...] | None:
     """All records as stacked tensors, or None as soon as they turn out to be too large."""
+    held = _held_slices(records)
+    if held is None:
+        read: tuple[tf.Tensor, ...] | None = _read_all(records, count, budget_bytes)
+        return read
+    return held if sum(_size_bytes(leaf) for leaf in held) <= budget_bytes else None
+
+
+def _held_slices(records: tf.data.Dataset) -> tuple[tf.Tensor, ...] | None:
+    """What `from_tensor_slices` was given, so that a million records needn't be read one by one."""
+    if type(records).__name__ != "_TensorSliceDataset":
+        return None
+    with tf.device("CPU:0"):  # never a copy on a GPU
+        return tuple(tf.identity(leaf) for leaf in records._tensors)
+
+
+@tf.autograph.experimental.do_not_convert  # nothing of the user's is called in it
+def _read_all(
+    records: tf.data.Dataset, count: int, budget_bytes: float
+) -> tuple[tf.Tensor, ...] | None:
     specs = tf.nest.flatten(records.element_spec)
 
     def stackable(*record: Any) -> tuple[tf.Tensor, ...]:  # noqa: ANN401
@@ -136,19 +153,29 @@ def _materialize(
     options = tf.data.Options()
     options.autotune.enabled = False
     batches = records.map(stackable).batch(_READ_AHEAD).with_options(options)
-    parts: list[tuple[np.ndarray, ...]] = []
+    parts: list[tuple[tf.Tensor, ...]] = []
     seen_bytes = 0
     for batch in batches:
-        parts.append(tuple(leaf.numpy() for leaf in batch))
+        parts.append(batch)
         seen_bytes += sum(_size_bytes(leaf) for leaf in parts[-1])
         # The first records tell how large all of them will be: no need to read on to find out.
         if seen_bytes / min(count, len(parts) * _READ_AHEAD) * count > budget_bytes:
             return None
     with tf.device("CPU:0"):  # never a copy on a GPU
-        return tuple(tf.constant(np.concatenate(leaf)) for leaf in zip(*parts, strict=True))
+        return tuple(tf.concat(leaf, axis=0) for leaf in zip(*parts, strict=True))
 
 
-def _size_bytes(array: np.ndarray) -> int:
-    if array.dtype == object:
-        return sum(len(text) for text in array.ravel())
-    return int(array.nbytes)
+def _bytes_of(leaf: tf.Tensor) -> Iterable[Any]:
+    """All texts, or a view of all numbers: the records may be a gigabyte."""
+    if leaf.dtype == tf.string:
+        texts: Iterable[Any] = leaf.numpy().ravel()
+        return texts
+    with tf.device("CPU:0"):
+        # Python knows no buffer of bfloat16, TensorFlow no bytes of bool.
+        return [memoryview(leaf if leaf.dtype == tf.bool else tf.bitcast(leaf, tf.uint8))]
+
+
+def _size_bytes(leaf: tf.Tensor) -> int:
+    if leaf.dtype == tf.string:
+        return int(tf.reduce_sum(tf.cast(tf.strings.length(leaf), tf.int64)))
+    return int(leaf.shape.num_elements() * leaf.dtype.size)
