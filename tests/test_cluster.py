@@ -228,3 +228,18 @@ def test_writing_a_single_worker_removes_what_was_there():
     environ = {"TF_CONFIG": _tf_config({"worker": ["a:1"]})}
     cluster.write_tf_config(Cluster(("a:1",)), environ)
     assert environ == {}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "here"),
+    [
+        ((), [1]),
+        (("a:1",), [1]),
+        (("a:1", "b:1"), [1, 1]),
+        (("a:1", "b:1", "a:2"), [2, 1, 2]),
+        (("[::1]:1", "[::1]:2"), [2, 2]),
+    ],
+)
+def test_workers_of_the_same_host_are_counted(addresses, here):
+    found = [Cluster(addresses, index).workers_here for index in range(len(here))]
+    assert found == here

@@ -181,7 +181,7 @@ def test_preprocess_and_read_may_branch_on_tensors():
             count = 2
         else:
             count = 1
-        return tf.data.Dataset.from_tensors(name).repeat(count)
+        return tf.data.Dataset.from_tensors(name).repeat(tf.cast(count, tf.int64))
 
     file = read_dataset_file(
         SimpleNamespace(load=lambda split: None, preprocess=preprocess, read=read)

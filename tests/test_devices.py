@@ -6,7 +6,7 @@ import pytest
 
 from tfscale.cluster import Cluster
 from tfscale.config import ConfigError
-from tfscale.devices import check_environment, set_environment
+from tfscale.devices import check_environment, intra_op_threads, set_environment
 
 TWO = Cluster(("node0:1111", "node1:1111"), 1)
 
@@ -92,3 +92,17 @@ def test_what_the_user_has_set_stays():
     set_environment(Cluster(), environ)
     assert environ["TF_GPU_THREAD_MODE"] == "global"
     assert environ["PATH"] == "/bin"
+
+
+@pytest.mark.parametrize(
+    ("cores", "of_machine", "workers", "threads"),
+    [
+        (2, 2, 1, 2),
+        (2, 2, 2, 1),
+        (2, 2, 8, 1),
+        (96, 96, 8, 12),
+        (10, 96, 8, 10),  # bound by a scheduler, which has divided them already
+    ],
+)
+def test_workers_of_one_machine_share_its_cores(cores, of_machine, workers, threads):
+    assert intra_op_threads(range(cores), of_machine, workers) == threads

@@ -87,6 +87,12 @@ class Cluster:
         return max(1, len(self.addresses))
 
     @property
+    def workers_here(self) -> int:
+        """Number of workers at this worker's address, which share its processors; at least 1."""
+        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        return hosts.count(hosts[self.index]) if hosts else 1
+
+    @property
     def is_chief(self) -> bool:
         """Whether this worker writes the files of the run."""
         return self.index == 0

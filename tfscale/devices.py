@@ -6,12 +6,13 @@ and Keras fixes its backend when it is imported. So this module imports neither 
 
 import os
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 
 from tfscale.cluster import Cluster, write_tf_config
 from tfscale.config import Config, ConfigError
 
+INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
 _SPARE_THREADS = 4
 
 
@@ -61,11 +62,12 @@ def set_environment(cluster: Cluster, environ: MutableMapping[str, str] = os.env
     environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
 
 
-def prepare(config: Config) -> Devices:
+def prepare(config: Config, cluster: Cluster) -> Devices:
     """Claims this worker's devices and sets threads, precision and seed.
 
     Args:
         config: `devices` asks for logical CPU devices instead of the real ones.
+        cluster: whose workers may share the processors of this machine.
 
     Returns:
         The devices that the strategy is to use.
@@ -74,16 +76,38 @@ def prepare(config: Config) -> Devices:
     import tensorflow as tf
 
     # Short work that others wait for (a bucket to send, a kernel to launch) must not queue behind
-    # long work, and long work may use all cores: what is shared is left to the operating system.
-    cores = os.cpu_count() or 1
-    tf.config.threading.set_inter_op_parallelism_threads(cores + _SPARE_THREADS)
-    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    # long work, so there are more threads for operations than cores.
+    tf.config.threading.set_inter_op_parallelism_threads(len(_cores()) + _SPARE_THREADS)
+    if not os.environ.get(INTRA_OP_THREADS):  # which TensorFlow reads by itself
+        threads = intra_op_threads(_cores(), os.cpu_count() or 1, cluster.workers_here)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
     devices = _logical_cpus(config.devices) if config.devices else _physical_devices()
     # Inputs and metrics follow floatx, layers the policy.
     keras.config.set_floatx("float64" if config.precision == "float64" else "float32")
     keras.config.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
     return devices
+
+
+def intra_op_threads(cores: Collection[int], of_machine: int, workers: int) -> int:
+    """How many threads one operation may use.
+
+    Workers that share cores wait for each other in every step. If each takes all cores, each
+    interrupts the other: a small ResNet's step on two cores then takes 60 ms instead of 53.
+
+    Args:
+        cores: that this process may run on.
+        of_machine: number of cores of the machine.
+        workers: on this machine.
+    """
+    is_bound = len(cores) < of_machine  # then a scheduler has dealt out the cores already
+    return len(cores) if is_bound else max(1, len(cores) // workers)
+
+
+def _cores() -> Collection[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return range(os.cpu_count() or 1)
 
 
 def _physical_devices() -> Devices:

@@ -1,10 +1,10 @@
 """From the cluster to TensorFlow's strategy: one worker or many, and never a silent wait."""
 
+import contextlib
 import faulthandler
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
 import tensorflow as tf
 from tensorflow.python.distribute import collective_all_reduce_strategy
@@ -18,6 +18,7 @@ from tfscale.leaving import leave
 
 _PROGRESS_SECONDS = 5.0
 _POLL_SECONDS = 0.1
+_SERVER_POLL_SECONDS = 0.01
 _BACKLOG = 1024
 # A process has one strategy: the collectives of a second one would take the numbers of the first.
 _made: dict[tuple[Cluster, Devices, str], tf.distribute.Strategy] = {}
@@ -105,7 +106,7 @@ def _let_overlap(collectives: str) -> None:
         }
 
 
-@contextmanager
+@contextlib.contextmanager
 def _logical_cpus_allowed(devices: Devices) -> Iterator[None]:
     """Lets a worker of several use all its logical CPU devices.
 
@@ -173,9 +174,29 @@ def _meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], No
                 said = now
                 complain(f"Worker {cluster.index} has waited {now - started:.0f} s for: {who}")
             time.sleep(_POLL_SECONDS)
+        if not cluster.is_chief:
+            # Still listening: the chief may not have seen this worker yet.
+            _await_server(cluster.addresses[0], started + timeout_seconds)
 
 
-@contextmanager
+def _await_server(address: str, deadline: float) -> None:
+    """Returns when TensorFlow's server is at the chief's address, or when the time is over.
+
+    Who asks it a moment too early is refused, and asks again only a second later: every second
+    start took that second longer. A gRPC server sends its settings to whoever connects, before
+    it is asked anything; the socket that listens while the workers meet sends nothing.
+    """
+    host, _, port = address.rpartition(":")
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            where = (host.strip("[]"), int(port))
+            with socket.create_connection(where, timeout=1.0) as connection:
+                if connection.recv(1):
+                    return
+        time.sleep(_SERVER_POLL_SECONDS)
+
+
+@contextlib.contextmanager
 def _ended_at(timeout_seconds: float) -> Iterator[None]:
     """Ends the process if the body takes longer: a worker may have ended since it was seen.
 

@@ -49,7 +49,7 @@ def run(
     started = time.perf_counter()
     if not (cluster.is_chief or dry_run):
         terminal = terminal.silenced()
-    devices = device_setup.prepare(config)
+    devices = device_setup.prepare(config, cluster)
     reached = Cluster() if dry_run else cluster
     strategy = _strategy(config, cluster, devices, terminal, dry_run=dry_run)
     board = Board(reached, terminal.complain)

@@ -23,6 +23,7 @@ import tensorflow as tf
 from tfscale import devices as device_setup
 from tfscale.bench.layer_shares import Part, Times, shared_out
 from tfscale.bench.profile import Profile
+from tfscale.cluster import Cluster
 from tfscale.config import Config, ConfigError
 from tfscale.dataset_file import read_dataset_file
 from tfscale.failures import one_line
@@ -55,7 +56,7 @@ def profile_files(config: Config, dataset: object, model: object, repetitions: i
             )
     if repetitions < 1:
         raise ConfigError(f"--steps={repetitions} measures nothing; expected at least 1.")
-    devices = device_setup.prepare(config)
+    devices = device_setup.prepare(config, Cluster())
     model_file = read_model_file(model, config.model_option)
     file = read_dataset_file(dataset, config.dataset_option)
     records = read_records(file, "train")

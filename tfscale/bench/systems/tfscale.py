@@ -59,7 +59,7 @@ def prepare(task: Task) -> Run:
         compress=options.compress,
         devices=options.devices,
     )
-    devices = device_setup.prepare(config)
+    devices = device_setup.prepare(config, cluster)
     strategy = strategies.create(config, cluster, devices, print)
     replicas = strategy.num_replicas_in_sync
     workload = None if task.dataset else workloads.load(task)
