@@ -19,6 +19,7 @@ from absl import app, flags  # noqa: E402  # after the path is set
 
 import tfscale  # noqa: E402
 from tfscale.bench import study  # noqa: E402
+from tfscale.bench.processes import BenchmarkError  # noqa: E402
 from tfscale.bench.task import Variant  # noqa: E402
 
 _PROFILE = flags.DEFINE_list("profile", [], "Shipped profiles or JSON files; the device waits.")
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     except Exception as error:
         reason, code = tfscale.describe_failure(error)
-        print(error if isinstance(error, study.BenchmarkError) else reason, file=sys.stderr)
+        print(error if isinstance(error, BenchmarkError) else reason, file=sys.stderr)
         return code
 
 

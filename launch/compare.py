@@ -17,7 +17,7 @@ if str(ROOT) not in sys.path:
 from absl import app, flags  # noqa: E402  # after the path is set
 
 from tfscale.bench import whole, wire_losses  # noqa: E402
-from tfscale.bench.groups import BenchmarkError  # noqa: E402
+from tfscale.bench.processes import BenchmarkError  # noqa: E402
 
 _WHAT = flags.DEFINE_enum(
     "what", "programs", ["programs", "wires"], "Programs by their time, or wires by their loss."

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from tfscale.bench import groups
-from tfscale.bench.groups import BenchmarkError, Cell, Group
+from tfscale.bench import groups, processes
+from tfscale.bench.groups import Cell, Group
 from tfscale.bench.links import Link
+from tfscale.bench.processes import BenchmarkError
 from tfscale.bench.task import Task, Variant
 
 DEADLINE_SECONDS = 20
@@ -49,7 +50,7 @@ def workers_are(tmp_path, monkeypatch):
         program = tmp_path / "worker"
         program.write_text(BEGINNING + source)
         program.chmod(0o755)
-        monkeypatch.setattr(groups.sys, "executable", str(program))
+        monkeypatch.setattr(processes.sys, "executable", str(program))
 
     yield put
     alive = [pid for pid in _started(tmp_path) if _is_alive(pid)]

@@ -1,9 +1,11 @@
 import json
+import sys
 
 import pytest
 
-from tfscale.bench import whole
-from tfscale.bench.groups import BenchmarkError
+from tfscale.bench import processes, runs, whole
+from tfscale.bench.processes import BenchmarkError
+from tfscale.bench.programs.task import WholeTask
 from tfscale.bench.runs import Run
 from tfscale.bench.whole import KINDS, Whole
 
@@ -24,8 +26,10 @@ def test_ratios_are_those_of_medians_with_the_range_of_neighbours():
 def test_every_kind_runs_once_a_block_in_turns_that_change(monkeypatch):
     ran = []
 
-    def run(program, tasks):
+    def run(program, tasks, environ):
         together = tasks[0].hosts != ()
+        # Workers together share the cores by themselves.
+        assert ("TF_NUM_INTRAOP_THREADS" in environ) is not together
         ran.append((program, together))
         assert len(tasks) == 2
         assert len({task.folder for task in tasks}) == (1 if together else 2)
@@ -41,7 +45,7 @@ def test_every_kind_runs_once_a_block_in_turns_that_change(monkeypatch):
 
 
 def test_a_program_that_fails_ends_the_measurement(monkeypatch):
-    def run(program, tasks):
+    def run(program, tasks, environ):
         raise BenchmarkError(f"{program} ended with code 1")
 
     monkeypatch.setattr(whole.runs, "run", run)
@@ -54,3 +58,56 @@ def test_the_files_hold_every_run(tmp_path):
     written = json.loads((tmp_path / "whole.json").read_text())
     assert [run["process_seconds"] for run in written["stock"]] == [20.0, 30.0, 22.0]
     assert (tmp_path / "whole.md").read_text() == whole.markdown(MEASURED)
+
+
+# The run of a program.
+
+
+@pytest.fixture
+def program_is(tmp_path, monkeypatch):
+    """Puts a short script in the place of every program."""
+
+    def put(source):
+        script = tmp_path / "program"
+        script.write_text(f"#!{sys.executable} -S\nimport json, os, sys, time\n" + source)
+        script.chmod(0o755)
+        monkeypatch.setattr(processes.sys, "executable", str(script))
+
+    return put
+
+
+TASKS = [WholeTask(("a:1", "b:1"), index) for index in range(2)]
+
+
+def test_a_run_lasts_until_its_last_process_has_ended(program_is):
+    program_is("""
+task = json.loads(sys.argv[-1])
+print(json.dumps({"index": task["index"], "seen": os.environ.get("SEEN")}), flush=True)
+time.sleep(0.3 * task["index"])
+""")
+    run = runs.run("ours", TASKS, {"SEEN": "it"})
+    assert run.answers == [{"index": 0, "seen": "it"}, {"index": 1, "seen": "it"}]
+    assert run.end - run.start >= 0.3
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "if json.loads(sys.argv[-1])['index']: sys.exit('no memory')\ntime.sleep(60)\n",
+            "ours, worker 1 ended. The end of its log:\nno memory",
+        ),
+        ("print('{}', flush=True)\nsys.exit('late')\n", "ended with code 1.*\nlate"),
+    ],
+)
+def test_a_program_that_ends_wrongly_is_named_with_the_end_of_its_log(program_is, source, message):
+    program_is(source)
+    with pytest.raises(BenchmarkError, match=message):
+        runs.run("ours", TASKS)
+
+
+def test_a_program_that_does_not_end_is_named(program_is, monkeypatch):
+    monkeypatch.setattr(runs, "_DEADLINE_SECONDS", 1.0)
+    program_is("print('{}', flush=True)\ntime.sleep(60)\n")
+    with pytest.raises(BenchmarkError, match="ours, worker 0 did not end in time"):
+        runs.run("ours", TASKS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfscale.bench import results
-from tfscale.bench.groups import BenchmarkError, Cell, Group
+from tfscale.bench.groups import Cell, Group
 from tfscale.bench.links import Link, shaped
 from tfscale.bench.profile import load_profile
 from tfscale.bench.results import Row
@@ -15,8 +15,6 @@ from tfscale.bench.sweep import Plan, measure
 from tfscale.bench.task import Task, Variant
 from tfscale.bench.timeline import Span, chrome_trace, spans_of_step
 from tfscale.config import ConfigError
-
-__all__ = ["BenchmarkError", "Study", "counts", "rates", "run"]
 
 _COMPUTING = {"tiny-mlp": 32, "small-resnet": 64}  # examples of each one's step
 
