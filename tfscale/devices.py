@@ -75,13 +75,15 @@ def prepare(config: Config, cluster: Cluster) -> Devices:
     import keras
     import tensorflow as tf
 
+    devices = _logical_cpus(config.devices) if config.devices else _physical_devices()
     # Short work that others wait for (a bucket to send, a kernel to launch) must not queue behind
     # long work, so there are more threads for operations than cores.
     tf.config.threading.set_inter_op_parallelism_threads(len(_cores()) + _SPARE_THREADS)
     if not os.environ.get(INTRA_OP_THREADS):  # which TensorFlow reads by itself
-        threads = intra_op_threads(_cores(), os.cpu_count() or 1, cluster.workers_here)
+        # Beside GPUs the processors are mostly free, and each worker's short work may have all.
+        workers = cluster.workers_here if devices.kind == "CPU" else 1
+        threads = intra_op_threads(_cores(), os.cpu_count() or 1, workers)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    devices = _logical_cpus(config.devices) if config.devices else _physical_devices()
     # Inputs and metrics follow floatx, layers the policy.
     keras.config.set_floatx("float64" if config.precision == "float64" else "float32")
     keras.config.set_dtype_policy(config.precision)
@@ -98,7 +100,7 @@ def intra_op_threads(cores: Collection[int], of_machine: int, workers: int) -> i
     Args:
         cores: that this process may run on.
         of_machine: number of cores of the machine.
-        workers: on this machine.
+        workers: on this machine that compute on its cores.
     """
     is_bound = len(cores) < of_machine  # then a scheduler has dealt out the cores already
     return len(cores) if is_bound else max(1, len(cores) // workers)

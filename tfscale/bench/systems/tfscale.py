@@ -7,6 +7,7 @@ from typing import Any
 from tfscale import devices as device_setup
 from tfscale.bench import workloads
 from tfscale.bench.task import Task
+from tfscale.cluster import Cluster
 from tfscale.config import Config
 
 
@@ -59,7 +60,8 @@ def prepare(task: Task) -> Run:
         compress=options.compress,
         devices=options.devices,
     )
-    devices = device_setup.prepare(config, cluster)
+    # Where a device that waits stands for a GPU, the processors are as free as a GPU's host's.
+    devices = device_setup.prepare(config, Cluster() if workloads.is_emulated(task) else cluster)
     strategy = strategies.create(config, cluster, devices, print)
     replicas = strategy.num_replicas_in_sync
     workload = None if task.dataset else workloads.load(task)

@@ -36,6 +36,11 @@ class Workload(Protocol):
         """A module, and a function of `(output, y)` that gives the mean loss, in PyTorch."""
 
 
+def is_emulated(task: Task) -> bool:
+    """Whether a device that waits is trained on, and not this machine's processors."""
+    return not task.dataset and task.workload not in COMPUTING
+
+
 def load(task: Task) -> Workload:
     """Makes the workload that a task names."""
     if task.workload == "tiny-mlp":
