@@ -40,6 +40,7 @@ bench: bench-env
 	.venv/bin/python launch/compare.py --what=wires --blocks=5 --out=runs/bench/wires
 	$(BENCH)/buckets --profile=wait-12 --workers=2 --link_mbps=0,1000 --block_seconds=2 \
 	    --systems=$(BF16),$(BF16):bucket_mb=2,$(BF16):bucket_mb=4,$(BF16):bucket_mb=8,$(BF16):bucket_mb=16
+	$(BENCH)/xla --model=small-resnet --workers=1 --block_seconds=2 --systems=tfscale,tfscale:jit=1
 	$(BENCH)/tiny-mlp --model=tiny-mlp --workers=1,2 --block_seconds=2 \
 	    --systems=tfscale,bare,stock,ddp
 	$(BENCH)/eight --profile=wait-12-small --workers=1,8 --block_seconds=4 \

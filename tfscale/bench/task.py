@@ -19,12 +19,14 @@ class Options:
         bucket_mb: mebibytes of gradients in one all-reduce; 0 lets the system choose.
         compress: "none", "int8" or "topk".
         devices: logical CPU devices of a worker; 0 takes the real devices.
+        jit: 1 lets XLA compile forward and backward.
     """
 
     wire_dtype: str = "float32"
     bucket_mb: float = 0.0
     compress: str = "none"
     devices: int = 0
+    jit: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Variant:
             values = {name: type(known[name])(value) for name, value in given.items()}
         except ValueError as error:
             raise ConfigError(f"--systems={text}: {error}; expected a number.") from error
+        if values.get("jit", 0) not in (0, 1):
+            raise ConfigError(f"--systems={text}: jit is {values['jit']}; expected 0 or 1.")
         Config(run_dir="nothing is written", **values)  # refuses what training would refuse
         return cls(system, Options(**values))
 

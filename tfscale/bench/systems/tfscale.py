@@ -91,6 +91,7 @@ def prepare(task: Task) -> Run:
             bucket_bytes=_bucket_bytes(config, model, strategy),
             wire_dtype=config.wire_dtype,
             compress=options.compress,
+            jit=bool(options.jit),
         ),
         worker=cluster.index,
         num_workers=cluster.num_workers,
