@@ -64,7 +64,8 @@ def _throughput(axis: Any, rows: Sequence[Row], styles: Mapping[str, Any]) -> No
         _points(axis, [row["workers"] for row in own], rates, ranges, styles[system])
     _over_workers(axis, rows, "examples/s, all workers")
     # Logarithmic as the workers are, so that what scales is straight.
-    seen = [row["examples_per_second"] for row in rows if row["coupled"]] + list(ideal.values())
+    coupled = [row for row in rows if row["coupled"]]
+    seen = [end for row in coupled for end in _range_of_rate(row)] + list(ideal.values())
     powers = range(math.floor(math.log2(min(seen))), math.ceil(math.log2(max(seen))) + 1)
     axis.set_yscale("log", base=2)
     axis.set_yticks([2.0**power for power in powers], [f"{2.0**power:g}" for power in powers])
