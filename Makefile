@@ -32,7 +32,7 @@ BENCH = .venv/bin/python launch/bench.py --blocks=5 --out=runs/bench
 BF16 = tfscale:wire_dtype=bfloat16
 
 bench: bench-env
-	$(BENCH)/wait-12 --profile=wait-12 --workers=1,2 --link_mbps=0,1000 --block_seconds=4 \
+	$(BENCH)/wait-12 --profile=wait-12 --workers=1,2 --link_mbps=0,1000 --block_seconds=3 \
 	    --systems=tfscale,$(BF16),stock,ddp:wire_dtype=float16
 	$(BENCH)/four --profile=wait-12 --workers=1,4 --block_seconds=4 \
 	    --systems=$(BF16)

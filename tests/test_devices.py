@@ -6,7 +6,12 @@ import pytest
 
 from tfscale.cluster import Cluster
 from tfscale.config import ConfigError
-from tfscale.devices import check_environment, intra_op_threads, set_environment
+from tfscale.devices import (
+    check_environment,
+    inter_op_threads,
+    intra_op_threads,
+    set_environment,
+)
 
 TWO = Cluster(("node0:1111", "node1:1111"), 1)
 
@@ -106,3 +111,13 @@ def test_what_the_user_has_set_stays():
 )
 def test_workers_of_one_machine_share_its_cores(cores, of_machine, workers, threads):
     assert intra_op_threads(range(cores), of_machine, workers) == threads
+
+
+@pytest.mark.parametrize(
+    ("cores", "are_cores_free", "threads"),
+    [(1, False, 2), (2, False, 2), (16, False, 16), (1, True, 5), (16, True, 20)],
+)
+def test_short_work_has_threads_of_its_own_only_where_the_cores_are_free(
+    cores, are_cores_free, threads
+):
+    assert inter_op_threads(cores, are_cores_free=are_cores_free) == threads

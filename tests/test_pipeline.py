@@ -8,7 +8,7 @@ from tensorflow.python.data.ops import multi_device_iterator_ops
 from tfscale import pipeline
 from tfscale.config import ConfigError
 from tfscale.dataset_file import read_dataset_file
-from tfscale.pipeline import evaluation_input, training_input
+from tfscale.pipeline import evaluation_input, next_of, training_input
 from tfscale.records import read_records
 from tfscale.sharding import Sharding, shuffled
 
@@ -582,6 +582,11 @@ def test_autotune_is_off_and_tensorflow_shards_nothing(make):
     )
 
 
+def test_an_input_is_made_by_threads_that_no_step_can_hold():
+    for make in (_training, _evaluation):
+        assert make(_file())._make().options().threading.private_threadpool_size >= 2
+
+
 def _chain(dataset):
     """The kinds of a dataset and of all that it is made of."""
     return " ".join([type(dataset).__name__, *map(_chain, dataset._inputs())])
@@ -638,6 +643,39 @@ def test_a_strategy_gets_the_same_batches_as_a_plain_iterator(monkeypatch, has_o
     plain = _take(_training(_file()), 4)
     distributed = _take(_training(_file(), strategy=ONE_DEVICE), 4)
     assert [_ids(batch) for batch in plain] == [_ids(batch) for batch in distributed]
+
+
+def _in_a_loop(given, count):
+    """The ids that steps see which TensorFlow loops over, and its operations that wait."""
+
+    @tf.function(autograph=False)
+    def take(iterator):
+        def body(number, ids):
+            own = ONE_DEVICE.experimental_local_results(next_of(iterator))[0]
+            return number + 1, ids.write(number, own[0][:, 0])
+
+        ids = tf.TensorArray(tf.float32, count, element_shape=[BATCH])
+        _, ids = tf.while_loop(lambda number, _: number < count, body, (0, ids))
+        return ids.stack()
+
+    given.start()
+    graph = take.get_concrete_function(given.iterator).graph.as_graph_def()
+    waiting = {
+        node.op
+        for function in graph.library.function
+        for node in function.node_def
+        if "GetNext" in node.op
+    }
+    return take(given.iterator).numpy().astype(int).tolist(), waiting
+
+
+@pytest.mark.parametrize("has_one_cpu", [True, False])
+def test_a_loop_on_the_device_gets_the_same_batches(monkeypatch, has_one_cpu):
+    expected = [_ids(batch) for batch in _take(_training(_file()), 5)]
+    monkeypatch.setattr(pipeline, "_has_one_cpu", lambda strategy: has_one_cpu)
+    found, waiting = _in_a_loop(_training(_file(), strategy=ONE_DEVICE), 5)
+    assert found == expected
+    assert (waiting == {"IteratorGetNextSync"}) == has_one_cpu
 
 
 def test_an_input_has_one_iterator_for_the_whole_job():

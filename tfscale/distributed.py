@@ -24,7 +24,7 @@ from tfscale.failures import one_line
 from tfscale.gradients import Gradient, GradientReducer, Traffic, mean_of
 from tfscale.keras_internals import Call, ReducedUpdate, StepFunctions
 from tfscale.metrics import MetricTotals, Packing
-from tfscale.pipeline import Input
+from tfscale.pipeline import Input, next_of
 from tfscale.replicas import ReplicaStatistics, gathered, part_of, separate_random_states
 from tfscale.throughput import next_steps_per_call
 
@@ -275,7 +275,7 @@ class DistributedModel:
         def body(number: tf.Tensor, waited: tf.Tensor, custom: Any) -> Any:  # noqa: ANN401
             before = tf.timestamp()
             with tf.control_dependencies([before]):
-                batch = iterator.get_next()
+                batch = next_of(iterator)
             with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
                 after = tf.timestamp()
             logs = self._strategy.run(self._replica_train_step, args=(batch,))
@@ -410,7 +410,7 @@ class DistributedModel:
         """Evaluates `steps` steps; gives packed metric totals and the examples of all replicas."""
 
         def body(number: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            counts = self._strategy.run(self._replica_test_step, args=(iterator.get_next(),))
+            counts = self._strategy.run(self._replica_test_step, args=(next_of(iterator),))
             local = tf.add_n(list(self._strategy.experimental_local_results(counts)))
             return number + 1, seen + tf.cast(local, tf.float64)
 
@@ -460,7 +460,7 @@ class DistributedModel:
             index, batch = element
             return keras.tree.map_structure(gathered, (index, self.model.predict_step(batch)))
 
-        everywhere = self._strategy.run(on_replica, args=(iterator.get_next(),))
+        everywhere = self._strategy.run(on_replica, args=(next_of(iterator),))
         result: tuple[tf.Tensor, Any] = keras.tree.map_structure(
             lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
         )

@@ -7,8 +7,9 @@ from typing import Any
 from tfscale import devices as device_setup
 from tfscale.bench import workloads
 from tfscale.bench.task import Task
-from tfscale.cluster import Cluster
 from tfscale.config import Config
+
+_EPOCH_STEPS = 32  # with a single one, every step would begin with a new order of all examples
 
 
 class Run:
@@ -61,7 +62,7 @@ def prepare(task: Task) -> Run:
         devices=options.devices,
     )
     # Where a device that waits stands for a GPU, the processors are as free as a GPU's host's.
-    devices = device_setup.prepare(config, Cluster() if workloads.is_emulated(task) else cluster)
+    devices = device_setup.prepare(config, cluster, is_emulated=workloads.is_emulated(task))
     strategy = strategies.create(config, cluster, devices, print)
     replicas = strategy.num_replicas_in_sync
     workload = None if task.dataset else workloads.load(task)
@@ -111,11 +112,14 @@ def _bucket_bytes(config: Config, model: Any, strategy: Any) -> int:  # noqa: AN
 
 
 def _dataset(workload: workloads.Workload, replicas: int) -> SimpleNamespace:
-    """The workload's batch as a dataset file would give it, once for every replica."""
+    """The workload's batch as a dataset file would give it, often enough for an epoch."""
+    import numpy as np
     import tensorflow as tf
 
     def load(split: str) -> Any:  # noqa: ANN401
-        slices = tf.data.Dataset.from_tensor_slices(workload.batch())
-        return slices.repeat(replicas) if split == "train" else None
+        if split != "train":
+            return None
+        parts = [np.concatenate([part] * replicas * _EPOCH_STEPS) for part in workload.batch()]
+        return tf.data.Dataset.from_tensor_slices(tuple(parts))
 
     return SimpleNamespace(load=load, task="regression")
