@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfscale.callbacks import pace as pace_module
+from tfscale.callbacks.first_step import FirstStep
 from tfscale.callbacks.pace import Pace
 from tfscale.callbacks.scalars import Scalars
 from tfscale.callbacks.scratch import write_to_scratch
@@ -32,6 +33,18 @@ def _boundary(step=10, steps=10, seconds=(2.0, 4.0), waited=(0.5, 2.0), is_warm=
 
 def _distributed(boundary=None, step=0):
     return SimpleNamespace(boundary=boundary, step=step, traffic=Traffic(sent_bytes=3e8))
+
+
+# The first step.
+
+
+def test_the_end_of_the_start_is_told_once():
+    told = []
+    first = FirstStep(lambda: told.append("started"))
+    assert told == []
+    for batch in (0, 1, 2):
+        first.on_train_batch_end(batch, {"loss": 1.0})
+    assert told == ["started"]
 
 
 # The pace.

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale.config import ConfigError
-from tfscale.keras_internals import ReducedUpdate
+from tfscale.keras_internals import ReducedUpdate, StepFunctions, install
 
 
 def _variable(value):
@@ -115,3 +115,90 @@ def test_an_optimizer_that_accumulates_by_itself_is_refused_with_the_flag_that_d
         caught.value
     )
     assert "--accumulate_steps=4" in str(caught.value)
+
+
+# The learning rate.
+
+
+class _Counted(keras.optimizers.schedules.LearningRateSchedule):
+    """0.5, and how often it was asked for."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, step):
+        self.asked += 1
+        return 0.5 + 0.0 * keras.ops.cast(step, "float32")
+
+    def get_config(self):
+        return {}
+
+
+def _decayed(schedule, update):
+    """Three variables after a step with weight decay, under `update` where it is given."""
+    optimizer = keras.optimizers.SGD(schedule, weight_decay=0.1)
+    if update:
+        ReducedUpdate(optimizer, list)
+    variables = [_variable([1.0]) for _ in range(3)]
+    optimizer.apply([tf.constant([0.5])] * 3, variables)
+    return [keras.ops.convert_to_numpy(variable) for variable in variables], optimizer
+
+
+def test_a_schedule_is_evaluated_once_a_step_and_the_result_is_kerass():
+    ours, theirs = _Counted(), _Counted()
+    found, _ = _decayed(ours, update=True)
+    expected, _ = _decayed(theirs, update=False)
+    np.testing.assert_array_equal(found, expected)
+    assert ours.asked == 1
+    assert theirs.asked > 1  # once this is 1, _LearningRate can go
+
+
+def test_after_a_step_the_rate_is_that_of_the_next_one():
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, decay_steps=10)
+    _, optimizer = _decayed(schedule, update=True)
+    assert float(optimizer.learning_rate) == pytest.approx(0.9, rel=1e-3)
+
+
+# Resetting metrics.
+
+
+class _Where(keras.metrics.MeanSquaredError):
+    """Notes whether it was reset outside of the replicas."""
+
+    def __init__(self):
+        super().__init__(name="where")
+        self.was_outside = []
+
+    def reset_state(self):
+        self.was_outside.append(tf.distribute.in_cross_replica_context())
+        super().reset_state()
+
+
+def _with_metric(strategy):
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        metric = _Where()
+        model.compile(loss="mse", metrics=[metric])
+        model._symbolic_build(data_batch=(tf.TensorSpec([2, 1]), tf.TensorSpec([2, 1])))
+    metric.was_outside.clear()
+    return model, metric
+
+
+def test_metrics_are_reset_by_each_replica_for_itself():
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    model, metric = _with_metric(strategy)
+    install(model, StepFunctions(*[None] * 5), strategy)
+    metric.total.assign(3.0)
+    with strategy.scope():
+        model.reset_metrics()
+    assert metric.was_outside == [False]
+    assert float(metric.total) == 0.0
+
+
+def test_keras_still_resets_metrics_outside_of_the_replicas():
+    # When this fails, the replacement in `install` can go.
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    model, metric = _with_metric(strategy)
+    with strategy.scope():
+        model.reset_metrics()
+    assert metric.was_outside == [True]

@@ -12,7 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module imports from its own floor (without a cycle) and from those below it. A package such as
 # callbacks/ is one room. A new module gets its floor here, and its place on the README's map.
 FLOORS = (
-    ("config", "cluster", "throughput", "userfiles", "failures", "leaving", "terminal", "host"),
+    (
+        "config",
+        "cluster",
+        "throughput",
+        "userfiles",
+        "failures",
+        "leaving",
+        "terminal",
+        "host",
+        "garbage",
+    ),
     (
         "devices",
         "strategy",

@@ -17,6 +17,7 @@ from tfscale.cluster import Cluster, resolve
 from tfscale.config import Config, ConfigError
 from tfscale.devices import check_environment, set_environment
 from tfscale.failures import CONFIG_CODE, SharedFailure, describe_failure
+from tfscale.garbage import paused_until_started
 from tfscale.leaving import leave, use_own_temporary_folder
 from tfscale.terminal import Terminal
 
@@ -63,6 +64,15 @@ def train(
     """
     check_environment()
     set_environment(Cluster() if dry_run else cluster)
-    from tfscale.training import run
+    with paused_until_started() as started:
+        from tfscale.training import run
 
-    return run(config, cluster, dataset, model, terminal=terminal or Terminal(), dry_run=dry_run)
+        return run(
+            config,
+            cluster,
+            dataset,
+            model,
+            terminal=terminal or Terminal(),
+            dry_run=dry_run,
+            started=started,
+        )

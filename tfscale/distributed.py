@@ -157,7 +157,7 @@ class DistributedModel:
             self._steps_of_next_call,
             as_input,
         )
-        keras_internals.install(model, functions)
+        keras_internals.install(model, functions, strategy)
 
     def _build(self, spec: Any) -> None:  # noqa: ANN401
         """Builds from shapes: Keras would reduce a batch, which strings and integers don't take."""

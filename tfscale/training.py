@@ -4,6 +4,7 @@ import json
 import math
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfscale import bucket_size, efficiency, export, reports
 from tfscale import devices as device_setup
 from tfscale import strategy as strategies
 from tfscale.bucket_size import Buckets
+from tfscale.callbacks.first_step import FirstStep
 from tfscale.callbacks.pace import Pace
 from tfscale.callbacks.scalars import Scalars
 from tfscale.callbacks.scratch import write_to_scratch
@@ -44,9 +46,10 @@ def run(
     *,
     terminal: Terminal,
     dry_run: bool,
+    started: Callable[[], None],
 ) -> dict[str, Any]:
-    """Does what `tfscale.train` promises."""
-    started = time.perf_counter()
+    """Does what `tfscale.train` promises; calls `started` when the first step has been taken."""
+    began = time.perf_counter()
     if not (cluster.is_chief or dry_run):
         terminal = terminal.silenced()
     devices = device_setup.prepare(config, cluster)
@@ -67,7 +70,7 @@ def run(
             compile_model(network, data.file, config, rate, data.training.spec, strategy)
         buckets = _buckets(config, cluster, devices, board, network, strategy)
         distributed = _distribute(config, cluster, data, network, strategy, figures, buckets)
-        callbacks = own_callbacks(model_file)
+        callbacks = [FirstStep(started), *own_callbacks(model_file)]
         plan = plan_of(config, cluster, devices, data, rate, network, buckets)
         terminal.show(reports.table("tfscale", plan))
         if dry_run:
@@ -79,7 +82,7 @@ def run(
         pace = _fit(config, data, distributed, callbacks, directory, terminal, figures, plan, alone)
         metrics = _evaluate(data, distributed, pace)
         report = _finish(
-            config, cluster, devices, data, distributed, directory, pace, metrics, alone, started
+            config, cluster, devices, data, distributed, directory, pace, metrics, alone, began
         )
         board.leave()
         terminal.show(reports.table("done", reports.closing_rows(report, directory.path)))
@@ -290,19 +293,19 @@ def _finish(
     pace: Pace,
     metrics: dict[str, Any],
     alone_seconds: float | None,
-    started: float,
+    began: float,
 ) -> dict[str, Any]:
     """Saves the model and writes the report."""
     saving = time.perf_counter()
     export.save_model(distributed.model, directory)
     now = time.perf_counter()
     seconds = {
-        "startup": pace.started - started,
-        "to_first_step": pace.started - started + (pace.seconds_to_first_step or 0.0),
+        "startup": pace.started - began,
+        "to_first_step": pace.started - began + (pace.seconds_to_first_step or 0.0),
         "train": saving - pace.started - pace.evaluate_seconds,
         "evaluate": pace.evaluate_seconds,
         "checkpoint": now - saving,
-        "total": now - started,
+        "total": now - began,
     }
     report = reports.summary(
         times=pace.times,
