@@ -38,7 +38,10 @@ for line in sys.stdin:
 ECHO = """
 answer(seconds=0)
 for line in sys.stdin:
-    answer(**task, seen=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    seen, threads = (
+        os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "TF_NUM_INTRAOP_THREADS")
+    )
+    answer(**task, seen=seen, threads=threads)
 """
 
 
@@ -125,6 +128,22 @@ def test_a_worker_sees_only_its_gpus(workers_are, monkeypatch, gpus, seen):
     with _group(1, gpus=gpus) as group:
         group.wait()
         assert [answer["seen"] for answer in group.run(1)] == [seen]
+
+
+@pytest.mark.parametrize(
+    ("system", "coupled", "is_limited"),
+    [("tfscale", False, True), ("tfscale", True, False), ("stock", False, False)],
+)
+def test_workers_that_train_alone_share_the_cores_as_they_do_together(
+    workers_are, monkeypatch, system, coupled, is_limited
+):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.setattr(groups, "threads_of_one_of", lambda n: {"TF_NUM_INTRAOP_THREADS": f"1/{n}"})
+    workers_are(ECHO)
+    with Group(Cell(Variant.parse(system), 2, coupled), TASK, Link()) as group:
+        group.wait()
+        found = [answer["threads"] for answer in group.run(1)]
+    assert found == (["1/2"] * 2 if is_limited else [None] * 2)
 
 
 @pytest.mark.parametrize(("cell", "replicas"), [((1,), 1), ((4,), 4), ((1, True, 0.0, 8), 8)])

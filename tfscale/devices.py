@@ -122,6 +122,18 @@ def intra_op_threads(cores: Collection[int], of_machine: int, workers: int) -> i
     return len(cores) if is_bound else max(1, len(cores) // workers)
 
 
+def threads_of_one_of(workers: int) -> dict[str, str]:
+    """Variables with which a worker alone computes with the threads of one of several.
+
+    For comparisons of workers that train together with as many that train each alone.
+
+    Args:
+        workers: on this machine.
+    """
+    threads = intra_op_threads(_cores(), os.cpu_count() or 1, workers)
+    return {INTRA_OP_THREADS: str(threads)}
+
+
 def _cores() -> Collection[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)

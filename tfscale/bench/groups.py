@@ -8,6 +8,7 @@ from tfscale.bench.links import Link
 from tfscale.bench.processes import Processes
 from tfscale.bench.task import Task, Variant
 from tfscale.cluster import free_addresses
+from tfscale.devices import threads_of_one_of
 
 _START_SECONDS = 300.0
 
@@ -59,7 +60,7 @@ class Group:
                 self._processes.start(
                     f"{cell.variant}, worker {index}",
                     ["-m", "tfscale.bench.worker", own.to_json()],
-                    prefix=link.command(index) if link.namespaces else _visible(cell.gpus),
+                    prefix=link.command(index) if link.namespaces else _environ(cell),
                 )
         except BaseException:
             self._processes.end()  # nobody enters a group that was not made
@@ -105,7 +106,12 @@ class Group:
         self._processes.end()
 
 
-def _visible(gpus: int) -> list[str]:
-    """What lets a worker see only the first GPUs."""
-    names = ",".join(str(number) for number in range(gpus))
-    return ["env", f"CUDA_VISIBLE_DEVICES={names}"] if gpus else []
+def _environ(cell: Cell) -> list[str]:
+    """What lets a worker see only the first GPUs, and take only its part of shared cores."""
+    variables = {}
+    if cell.gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(cell.gpus)))
+    if not cell.coupled and cell.variant.system == "tfscale":
+        # Coupled workers do so by themselves; without it the comparison would be of threads.
+        variables |= threads_of_one_of(cell.workers)
+    return ["env", *(f"{name}={value}" for name, value in variables.items())] if variables else []

@@ -1,7 +1,6 @@
 """Whole programs against each other: from the start of their processes to their end."""
 
 import json
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from tfscale.bench import results, runs
 from tfscale.bench.programs.task import BATCH, WholeTask
 from tfscale.cluster import free_addresses
-from tfscale.devices import INTRA_OP_THREADS
+from tfscale.devices import threads_of_one_of
 
 _WORKERS = 2
 
@@ -21,9 +20,6 @@ KINDS = {
     "tfscale, each alone": ("ours", False),
     "stock": ("stock", True),
 }
-# Workers that know of each other share the cores. Alone at the same time they must do so too, or
-# the comparison would be of threads.
-_SHARED_CORES = {INTRA_OP_THREADS: str(max(1, (os.cpu_count() or 1) // _WORKERS))}
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def _run(name: str, epochs: int, steps: int) -> Whole:
             else WholeTask((), 0, epochs, steps, f"{folder}/{index}")
             for index in range(_WORKERS)
         ]
-        run = runs.run(program, tasks, {} if is_coupled else _SHARED_CORES)
+        run = runs.run(program, tasks, {} if is_coupled else threads_of_one_of(_WORKERS))
     images = _WORKERS * BATCH * steps * epochs
     return Whole(
         process_seconds=run.end - run.start,
