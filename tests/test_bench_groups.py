@@ -11,6 +11,7 @@ from tfscale.bench.groups import Cell, Group
 from tfscale.bench.links import Link
 from tfscale.bench.processes import BenchmarkError
 from tfscale.bench.task import Task, Variant
+from tfscale.devices import num_cores, share_of_cores
 
 DEADLINE_SECONDS = 20
 VARIANT = Variant.parse("stock")
@@ -38,10 +39,8 @@ for line in sys.stdin:
 ECHO = """
 answer(seconds=0)
 for line in sys.stdin:
-    seen, threads = (
-        os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "TF_NUM_INTRAOP_THREADS")
-    )
-    answer(**task, seen=seen, threads=threads)
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    answer(**task, seen=seen, cores=len(os.sched_getaffinity(0)))
 """
 
 
@@ -135,15 +134,14 @@ def test_a_worker_sees_only_its_gpus(workers_are, monkeypatch, gpus, seen):
     [("tfscale", False, True), ("tfscale", True, False), ("stock", False, False)],
 )
 def test_workers_that_train_alone_share_the_cores_as_they_do_together(
-    workers_are, monkeypatch, system, coupled, is_limited
+    workers_are, system, coupled, is_limited
 ):
-    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    monkeypatch.setattr(groups, "threads_of_one_of", lambda n: {"TF_NUM_INTRAOP_THREADS": f"1/{n}"})
     workers_are(ECHO)
     with Group(Cell(Variant.parse(system), 2, coupled), TASK, Link()) as group:
         group.wait()
-        found = [answer["threads"] for answer in group.run(1)]
-    assert found == (["1/2"] * 2 if is_limited else [None] * 2)
+        found = [answer["cores"] for answer in group.run(1)]
+    parts = [len(share_of_cores(2, index)) for index in range(2)]
+    assert found == (parts if is_limited else [num_cores()] * 2)
 
 
 @pytest.mark.parametrize(("cell", "replicas"), [((1,), 1), ((4,), 4), ((1, True, 0.0, 8), 8)])

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from tfscale.bench import processes, runs, whole
-from tfscale.bench.processes import BenchmarkError
+from tfscale.bench.processes import BenchmarkError, on_own_cores
 from tfscale.bench.programs.task import WholeTask
 from tfscale.bench.runs import Run
 from tfscale.bench.whole import KINDS, Whole
@@ -26,10 +26,11 @@ def test_ratios_are_those_of_medians_with_the_range_of_neighbours():
 def test_every_kind_runs_once_a_block_in_turns_that_change(monkeypatch):
     ran = []
 
-    def run(program, tasks, environ):
+    def run(program, tasks, prefixes):
         together = tasks[0].hosts != ()
         # Workers together share the cores by themselves.
-        assert ("TF_NUM_INTRAOP_THREADS" in environ) is not together
+        own = [] if together else [on_own_cores(2, 0), on_own_cores(2, 1)]
+        assert prefixes == own
         ran.append((program, together))
         assert len(tasks) == 2
         assert len({task.folder for task in tasks}) == (1 if together else 2)
@@ -45,7 +46,7 @@ def test_every_kind_runs_once_a_block_in_turns_that_change(monkeypatch):
 
 
 def test_a_program_that_fails_ends_the_measurement(monkeypatch):
-    def run(program, tasks, environ):
+    def run(program, tasks, prefixes):
         raise BenchmarkError(f"{program} ended with code 1")
 
     monkeypatch.setattr(whole.runs, "run", run)
@@ -85,8 +86,8 @@ task = json.loads(sys.argv[-1])
 print(json.dumps({"index": task["index"], "seen": os.environ.get("SEEN")}), flush=True)
 time.sleep(0.3 * task["index"])
 """)
-    run = runs.run("ours", TASKS, {"SEEN": "it"})
-    assert run.answers == [{"index": 0, "seen": "it"}, {"index": 1, "seen": "it"}]
+    run = runs.run("ours", TASKS, [["env", "SEEN=first"], ["env", "SEEN=second"]])
+    assert run.answers == [{"index": 0, "seen": "first"}, {"index": 1, "seen": "second"}]
     assert run.end - run.start >= 0.3
 
 

@@ -243,3 +243,9 @@ def test_writing_a_single_worker_removes_what_was_there():
 def test_workers_of_the_same_host_are_counted(addresses, here):
     found = [Cluster(addresses, index).workers_here for index in range(len(here))]
     assert found == here
+
+
+def test_workers_of_the_same_host_have_numbers_there():
+    addresses = ("a:1", "b:1", "a:2", "b:2", "a:3")
+    assert [Cluster(addresses, index).index_here for index in range(5)] == [0, 0, 1, 1, 2]
+    assert Cluster().index_here == 0

@@ -9,7 +9,7 @@ from tfscale.config import ConfigError
 from tfscale.devices import (
     check_environment,
     inter_op_threads,
-    intra_op_threads,
+    own_cores,
     set_environment,
 )
 
@@ -100,17 +100,20 @@ def test_what_the_user_has_set_stays():
 
 
 @pytest.mark.parametrize(
-    ("cores", "of_machine", "workers", "threads"),
+    ("cores", "of_machine", "workers", "parts"),
     [
-        (2, 2, 1, 2),
-        (2, 2, 2, 1),
-        (2, 2, 8, 1),
-        (96, 96, 8, 12),
-        (10, 96, 8, 10),  # bound by a scheduler, which has divided them already
+        (range(2), 2, 1, [{0, 1}]),
+        (range(2), 2, 2, [{0}, {1}]),
+        (range(2), 2, 5, [{0}, {1}, {0}, {1}, {0}]),
+        (range(8), 8, 2, [{0, 1, 2, 3}, {4, 5, 6, 7}]),
+        (range(7), 7, 3, [{0, 1}, {2, 3}, {4, 5, 6}]),
+        # Bound by a scheduler, which has dealt them out already.
+        ([3, 5, 7], 96, 3, [{3, 5, 7}] * 3),
     ],
 )
-def test_workers_of_one_machine_share_its_cores(cores, of_machine, workers, threads):
-    assert intra_op_threads(range(cores), of_machine, workers) == threads
+def test_workers_of_one_machine_share_its_cores(cores, of_machine, workers, parts):
+    found = [own_cores(cores, of_machine, workers, index) for index in range(workers)]
+    assert found == parts
 
 
 @pytest.mark.parametrize(

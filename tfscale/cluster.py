@@ -93,6 +93,12 @@ class Cluster:
         return hosts.count(hosts[self.index]) if hosts else 1
 
     @property
+    def index_here(self) -> int:
+        """Which of the workers at its address this one is, from 0."""
+        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        return hosts[: self.index].count(hosts[self.index]) if hosts else 0
+
+    @property
     def is_chief(self) -> bool:
         """Whether this worker writes the files of the run."""
         return self.index == 0

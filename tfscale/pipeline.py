@@ -6,7 +6,6 @@ step, so that every replica has the same shapes and each example is seen exactly
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from tfscale.config import ConfigError
 from tfscale.dataset_file import DatasetFile
+from tfscale.devices import num_cores
 from tfscale.examples import as_record, example_function, example_spec, without_autotune
 from tfscale.records import Records
 from tfscale.sharding import Sharding, pass_order, shuffled
@@ -381,7 +381,7 @@ def _has_one_cpu(strategy: tf.distribute.Strategy) -> bool:
 
 
 def _parallelism() -> int:
-    return max(2, os.cpu_count() or 1)
+    return max(2, num_cores())
 
 
 @contextlib.contextmanager

@@ -5,10 +5,9 @@ from types import TracebackType
 from typing import Any
 
 from tfscale.bench.links import Link
-from tfscale.bench.processes import Processes
+from tfscale.bench.processes import Processes, on_own_cores
 from tfscale.bench.task import Task, Variant
 from tfscale.cluster import free_addresses
-from tfscale.devices import threads_of_one_of
 
 _START_SECONDS = 300.0
 
@@ -60,7 +59,7 @@ class Group:
                 self._processes.start(
                     f"{cell.variant}, worker {index}",
                     ["-m", "tfscale.bench.worker", own.to_json()],
-                    prefix=link.command(index) if link.namespaces else _environ(cell),
+                    prefix=link.command(index) if link.namespaces else _prefix(cell, index),
                 )
         except BaseException:
             self._processes.end()  # nobody enters a group that was not made
@@ -106,12 +105,10 @@ class Group:
         self._processes.end()
 
 
-def _environ(cell: Cell) -> list[str]:
-    """What lets a worker see only the first GPUs, and take only its part of shared cores."""
-    variables = {}
+def _prefix(cell: Cell, index: int) -> list[str]:
+    """What lets a worker see only the first GPUs, or have only its part of shared cores."""
     if cell.gpus:
-        variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(cell.gpus)))
-    if not cell.coupled and cell.variant.system == "tfscale":
-        # Coupled workers do so by themselves; without it the comparison would be of threads.
-        variables |= threads_of_one_of(cell.workers)
-    return ["env", *(f"{name}={value}" for name, value in variables.items())] if variables else []
+        return ["env", f"CUDA_VISIBLE_DEVICES={','.join(map(str, range(cell.gpus)))}"]
+    # Ours takes its part by itself when it is one of several, and so it must when it is alone.
+    is_ours_alone = cell.variant.system == "tfscale" and not cell.coupled
+    return on_own_cores(cell.workers, index) if is_ours_alone else []

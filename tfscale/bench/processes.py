@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tfscale.devices import share_of_cores
+
 _ROOT = Path(__file__).resolve().parents[2]
 _REAP_SECONDS = 5.0
 _POLL_SECONDS = 0.01
@@ -26,6 +28,19 @@ _Lines = queue.Queue[tuple[int, bytes]]  # number of the process and its line; e
 
 class BenchmarkError(RuntimeError):
     """A worker of a benchmark ended or didn't answer; the end of its log is in the message."""
+
+
+def on_own_cores(workers: int, index: int) -> list[str]:
+    """A command that runs a worker which trains alone on the cores that it has as one of several.
+
+    Without it, workers that train together would be compared with others that have more cores.
+
+    Args:
+        workers: that are measured at the same time.
+        index: of this one.
+    """
+    cores = ",".join(str(core) for core in sorted(share_of_cores(workers, index)))
+    return ["taskset", "--cpu-list", cores]
 
 
 class Processes:

@@ -1,7 +1,7 @@
 """Runs a whole program of `programs/` on several workers of this machine."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfscale.bench.processes import Processes
@@ -25,13 +25,13 @@ class Run:
     answers: list[dict[str, float]]
 
 
-def run(program: str, tasks: Sequence[WholeTask], environ: Mapping[str, str] | None = None) -> Run:
+def run(program: str, tasks: Sequence[WholeTask], prefixes: Sequence[Sequence[str]] = ()) -> Run:
     """Runs a program once, one process a task, all at the same time.
 
     Args:
         program: a module of `programs/`.
         tasks: what each worker does.
-        environ: variables beside those of this process.
+        prefixes: a command for each worker that runs it; none if empty.
 
     Raises:
         BenchmarkError: a worker failed or took too long; all are ended.
@@ -42,7 +42,7 @@ def run(program: str, tasks: Sequence[WholeTask], environ: Mapping[str, str] | N
             processes.start(
                 f"{program}, worker {number}",
                 ["-m", f"tfscale.bench.programs.{program}", task.to_json()],
-                prefix=["env", *(f"{key}={value}" for key, value in (environ or {}).items())],
+                prefix=prefixes[number] if prefixes else (),
             )
         answers = processes.answers(_DEADLINE_SECONDS)
         processes.finish(start + _DEADLINE_SECONDS - time.time())

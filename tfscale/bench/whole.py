@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfscale.bench import results, runs
+from tfscale.bench.processes import on_own_cores
 from tfscale.bench.programs.task import BATCH, WholeTask
 from tfscale.cluster import free_addresses
-from tfscale.devices import threads_of_one_of
 
 _WORKERS = 2
 
@@ -70,7 +70,8 @@ def _run(name: str, epochs: int, steps: int) -> Whole:
             else WholeTask((), 0, epochs, steps, f"{folder}/{index}")
             for index in range(_WORKERS)
         ]
-        run = runs.run(program, tasks, {} if is_coupled else threads_of_one_of(_WORKERS))
+        own = [] if is_coupled else [on_own_cores(_WORKERS, number) for number in range(_WORKERS)]
+        run = runs.run(program, tasks, own)
     images = _WORKERS * BATCH * steps * epochs
     return Whole(
         process_seconds=run.end - run.start,
