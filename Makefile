@@ -34,20 +34,20 @@ BF16 = tfscale:wire_dtype=bfloat16
 bench: bench-env
 	$(BENCH)/wait-12 --profile=wait-12 --workers=1,2 --link_mbps=0,1000 --block_seconds=3 \
 	    --systems=tfscale,$(BF16),stock,ddp:wire_dtype=float16
-	$(BENCH)/four --profile=wait-12 --workers=1,4 --block_seconds=4 \
+	$(BENCH)/four --profile=wait-12 --workers=1,4 --block_seconds=3 --notimeline \
 	    --systems=$(BF16)
 	.venv/bin/python launch/compare.py --blocks=5 --out=runs/bench/whole
 	.venv/bin/python launch/compare.py --what=wires --blocks=5 --out=runs/bench/wires
-	$(BENCH)/buckets --profile=wait-12 --workers=2 --link_mbps=0,1000 --block_seconds=2 \
+	$(BENCH)/buckets --profile=wait-12 --workers=2 --link_mbps=0,1000 --block_seconds=2 --notimeline \
 	    --systems=$(BF16),$(BF16):bucket_mb=2,$(BF16):bucket_mb=4,$(BF16):bucket_mb=8,$(BF16):bucket_mb=16
 	$(BENCH)/xla --model=small-resnet --workers=1 --block_seconds=2 --systems=tfscale,tfscale:jit=1
 	$(BENCH)/tiny-mlp --model=tiny-mlp --workers=1,2 --block_seconds=2 \
 	    --systems=tfscale,bare,stock,ddp
-	$(BENCH)/eight --profile=wait-12-small --workers=1,8 --block_seconds=4 \
+	$(BENCH)/eight --profile=wait-12-small --workers=1,8 --block_seconds=3 --notimeline \
 	    --systems=$(BF16)
 	for system in $(BF16) stock; do \
 	    $(BENCH)/vgg-16/$$system --profile=vgg-16 --time_scale=65 --workers=1,2 \
-	        --link_mbps=1000 --block_seconds=5 --systems=$$system || exit 1; done
+	        --link_mbps=1000 --block_seconds=5 --notimeline --systems=$$system || exit 1; done
 
 clean:
 	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache

@@ -33,6 +33,7 @@ _LINKS = flags.DEFINE_list("link_mbps", ["0"], "Megabit/s of each link; needs ro
 _SYSTEMS = flags.DEFINE_list("systems", ["tfscale", "stock"], "Of tfscale, stock, ddp, bare.")
 _BLOCKS = flags.DEFINE_integer("blocks", 5, "Measured blocks of each system.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("block_seconds", 6.0, "How long a block lasts at least.")
+_TIMELINE = flags.DEFINE_bool("timeline", True, "Draw one step of each profile.")
 _OUT = flags.DEFINE_string("out", "runs/bench", "The folder that is written to.")
 
 
@@ -51,6 +52,7 @@ def main(argv: Sequence[str]) -> int:
             variants=tuple(Variant.parse(text) for text in _SYSTEMS.value),
             blocks=_BLOCKS.value,
             block_seconds=_SECONDS.value,
+            has_timeline=_TIMELINE.value,
         )
         print(study.run(asked, Path(_OUT.value), print))
         return 0

@@ -35,6 +35,7 @@ class Study:
         variants: systems with their options.
         blocks: measured of each system.
         block_seconds: how long a block lasts at least.
+        has_timeline: whether one step of each profile is drawn.
 
     Raises:
         ConfigError: these don't fit together.
@@ -51,6 +52,7 @@ class Study:
     variants: tuple[Variant, ...] = ()
     blocks: int = 5
     block_seconds: float = 6.0
+    has_timeline: bool = True
 
     def __post_init__(self) -> None:
         """Refuses what can't be measured before anything is started."""
@@ -112,7 +114,7 @@ def run(study: Study, folder: Path, say: Callable[[str], None]) -> str:
             # After each, so that a run that is broken off leaves what it had.
             results.write(rows, folder)
             plots.draw_scaling(rows, folder / "scaling.png")
-        if study.profiles and not study.gpus:
+        if study.has_timeline and study.profiles and not study.gpus:
             _timeline(study, task, folder, say)
     return results.markdown(rows)
 
