@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tfscale.boundary import Boundary
 from tfscale.callbacks import pace as pace_module
 from tfscale.callbacks.first_step import FirstStep
 from tfscale.callbacks.pace import Pace
 from tfscale.callbacks.scalars import Scalars
 from tfscale.callbacks.scratch import write_to_scratch
-from tfscale.distributed import Boundary
 from tfscale.gradients import Traffic
 
 

@@ -48,6 +48,8 @@ FLOORS = (
         "batch_normalization",
         "keras_internals",
         "efficiency",
+        "boundary",
+        "evaluation",
         "distributed",
     ),
     ("callbacks", "plan", "reports", "run_directory", "export"),

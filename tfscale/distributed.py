@@ -4,8 +4,8 @@ A model keeps its class and its methods; what is replaced are the functions that
 and what they touch inside Keras (`keras_internals`).
 
 Training enters Python about once a second: a loop on the device takes many steps, in which nothing
-but gradients crosses workers. At its end, the boundary, one all-reduce carries metric totals, batch
-statistics and each worker's figures.
+but gradients crosses workers. At its end, the `boundary`, one all-reduce carries metric totals,
+batch statistics and each worker's figures. `evaluation` has the other two.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,50 +13,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfscale import efficiency, keras_internals, wires
 from tfscale.batch_normalization import fuse_batch_normalization
+from tfscale.boundary import Boundary, Exchange
 from tfscale.communication import CommunicationTimes
 from tfscale.config import ConfigError
+from tfscale.evaluation import STEPS_PER_CALL, Evaluation
 from tfscale.failures import one_line
 from tfscale.gradients import Gradient, GradientReducer, Traffic, mean_of
 from tfscale.keras_internals import Call, ReducedUpdate, StepFunctions
-from tfscale.metrics import MetricTotals, Packing
+from tfscale.metrics import MetricTotals
 from tfscale.pipeline import Input, next_of
-from tfscale.replicas import ReplicaStatistics, gathered, part_of, separate_random_states
+from tfscale.replicas import ReplicaStatistics, part_of, separate_random_states
 from tfscale.throughput import next_steps_per_call
 
-_EVALUATION_STEPS_PER_CALL = 64
 _MOST_STEPS_PER_CALL = 10_000
-_OWN_COLUMNS = 4  # of a worker's row at a boundary, before its figures
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """What the last on-device loop of training measured, the same on every worker.
-
-    Args:
-        step: steps since the start of training, this loop's included.
-        steps: of this loop.
-        seconds: that the loop took on each worker, float64 (num_workers,).
-        input_wait_seconds: of these, spent waiting for input, float64 (num_workers,).
-        exposed_seconds: of these, in which gradients travelled and backward was over, float64
-            (num_workers,).
-        travel_seconds: in which gradients travelled at all, float64 (num_workers,).
-        figures: what `measure` gave on each worker, float64 (num_workers, n).
-        is_warm: False for a loop that includes tracing.
-    """
-
-    step: int
-    steps: int
-    seconds: np.ndarray
-    input_wait_seconds: np.ndarray
-    exposed_seconds: np.ndarray
-    travel_seconds: np.ndarray
-    figures: np.ndarray
-    is_warm: bool
 
 
 def _no_figures() -> list[float]:
@@ -119,8 +92,6 @@ class DistributedModel:
         self.step = 0
         self._strategy = strategy
         self._options = options
-        self._worker = worker
-        self._num_workers = num_workers
         self._steps_per_call = options.steps_per_execution or 1
         self._is_warm = False
         if model.run_eagerly:
@@ -132,8 +103,15 @@ class DistributedModel:
         self._build(spec)
         fuse_batch_normalization(model)
         self._totals = MetricTotals(model)
-        self._statistics = ReplicaStatistics(model, strategy)
         self.communication = CommunicationTimes(strategy)
+        self._exchange = Exchange(
+            strategy,
+            self._totals,
+            ReplicaStatistics(model, strategy),
+            self.communication,
+            worker=worker,
+            num_workers=num_workers,
+        )
         self._reducer = self._make_reducer()
         self._update = ReducedUpdate(model.optimizer, self._reducer)
         separate_random_states(model, strategy, worker)
@@ -148,12 +126,11 @@ class DistributedModel:
         )
         self._holds_gradients = jit or options.accumulate_steps > 1
         self._train_loop = tf.function(self._train_steps, autograph=False)
-        self._test_loop = tf.function(self._test_steps, autograph=False)
-        self._predict_step = tf.function(self._predict_one_step, autograph=False)
+        evaluation = Evaluation(model, strategy, self._totals, num_workers)
         functions = StepFunctions(
             self._train_call,
-            self._test_call,
-            self._predict_call,
+            evaluation.test_call,
+            evaluation.predict_call,
             self._steps_of_next_call,
             as_input,
         )
@@ -220,27 +197,17 @@ class DistributedModel:
 
     def _steps_of_next_call(self, name: str) -> int:
         """How many steps the next call takes, the same on every worker."""
-        by_method = {"fit": self._steps_per_call, "evaluate": _EVALUATION_STEPS_PER_CALL}
+        by_method = {"fit": self._steps_per_call, "evaluate": STEPS_PER_CALL}
         return by_method.get(name, 1)
-
-    # Training.
 
     def _train_call(self, call: Call) -> dict[str, Any]:
         figures = tf.constant(list(self._options.measure()), tf.float64)
         packed, rows, custom = self._train_loop(
             call.input.iterator, tf.constant(call.steps), figures
         )
-        matrix = rows.numpy()
         self.step += call.steps
-        self.boundary = Boundary(
-            self.step,
-            call.steps,
-            seconds=matrix[:, 0],
-            input_wait_seconds=matrix[:, 1],
-            exposed_seconds=matrix[:, 2],
-            travel_seconds=matrix[:, 3],
-            figures=matrix[:, _OWN_COLUMNS:],
-            is_warm=self._is_warm,
+        self.boundary = Boundary.of_rows(
+            rows.numpy(), step=self.step, steps=call.steps, is_warm=self._is_warm
         )
         fixed = self._options.steps_per_execution
         if fixed:
@@ -264,10 +231,8 @@ class DistributedModel:
         """Takes `steps` steps, then exchanges what a boundary exchanges.
 
         Returns:
-            Packed metric totals; float64 (num_workers, 4 + figures) with seconds, seconds of
-            waiting for input, of exposed and of all communication, and each worker's figures;
-            what a train_step of the user's own returned, averaged over replicas, where it
-            isn't the model's metrics.
+            What `Exchange` gives; the averages are of what a train_step of the user's own
+            returned, where it isn't the model's metrics.
         """
         started = tf.timestamp()
         custom_names = self._custom_names(iterator)
@@ -347,124 +312,6 @@ class DistributedModel:
     def _local_mean(self, value: Any) -> tf.Tensor:  # noqa: ANN401
         parts = self._strategy.experimental_local_results(value)
         return tf.add_n([tf.cast(part, tf.float64) for part in parts]) / len(parts)
-
-    def _exchange(
-        self,
-        started: tf.Tensor,
-        waited: tf.Tensor,
-        figures: tf.Tensor,
-        custom: dict[str, tf.Tensor],
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        """The boundary's one all-reduce."""
-        names = sorted(custom)
-        width = _OWN_COLUMNS + int(figures.shape[0])
-        parts = Packing(
-            [
-                [sum(self._totals.packing.sizes)],
-                [sum(self._statistics.packing.sizes)],
-                [self._num_workers, width],
-                [len(names)],
-            ]
-        )
-
-        def on_replica() -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            replicas = context.num_replicas_in_sync
-            local = self._totals.local()
-            # The totals are read after the loop has written them, so the clock is read after both.
-            with tf.control_dependencies(local):
-                seconds = tf.timestamp() - started
-            row = tf.concat(
-                [tf.stack([seconds, waited]), self.communication.local(), figures], axis=0
-            )
-            is_first = context.replica_id_in_sync_group % (replicas // self._num_workers) == 0
-            mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis]
-            rows = tf.where(is_first, mine * row, tf.zeros_like(mine * row))
-            logs = [custom[name] / replicas for name in names]
-            packed = parts.pack(
-                [
-                    self._totals.packing.pack(local),
-                    self._statistics.packing.pack(self._statistics.local()),
-                    rows,
-                    tf.stack(logs) if logs else tf.zeros([0], tf.float64),
-                ]
-            )
-            if replicas == 1:
-                return packed
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
-
-        summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
-        totals, statistics, rows, logs = parts.unpack(summed)
-        self._statistics.assign(self._statistics.packing.unpack(statistics))
-        return totals, rows, {name: logs[number] for number, name in enumerate(names)}
-
-    # Evaluation.
-
-    def _test_call(self, call: Call) -> dict[str, Any]:
-        packed, seen = self._test_loop(call.input.iterator, tf.constant(call.steps))
-        if call.input.steps is None and seen.numpy() == 0:
-            raise StopIteration
-        return self._totals.results(self._totals.packing.unpack(packed))
-
-    def _test_steps(self, iterator: Any, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:  # noqa: ANN401
-        """Evaluates `steps` steps; gives packed metric totals and the examples of all replicas."""
-
-        def body(number: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            counts = self._strategy.run(self._replica_test_step, args=(next_of(iterator),))
-            local = tf.add_n(list(self._strategy.experimental_local_results(counts)))
-            return number + 1, seen + tf.cast(local, tf.float64)
-
-        _, seen = tf.while_loop(
-            lambda number, _: number < steps,
-            body,
-            (tf.constant(0), tf.zeros([], tf.float64)),
-            parallel_iterations=1,
-        )
-
-        def on_replica() -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            local_replicas = context.num_replicas_in_sync // self._num_workers
-            packed = tf.concat(
-                [self._totals.packing.pack(self._totals.local()), [seen / local_replicas]], axis=0
-            )
-            if context.num_replicas_in_sync == 1:
-                return packed
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
-
-        summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
-        return summed[:-1], summed[-1]
-
-    def _replica_test_step(self, element: Any) -> tf.Tensor:  # noqa: ANN401
-        """Evaluates the rows of a replica batch that aren't padding; gives their number."""
-        index, batch = element
-        count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
-
-        def evaluated() -> tf.Tensor:
-            with keras_internals.output_losses_weighted(self.model, count):
-                self.model.test_step(tf.nest.map_structure(lambda leaf: leaf[:count], batch))
-            return tf.constant(0)
-
-        # A replica without a row must not run at all: the mean of nothing is not a number.
-        tf.cond(count > 0, evaluated, lambda: tf.constant(0))
-        return count
-
-    # Prediction.
-
-    def _predict_call(self, calls: list[Call]) -> Any:  # noqa: ANN401
-        index, outputs = self._predict_step(calls[0].input.iterator)
-        rows = np.flatnonzero(index.numpy() >= 0)
-        return keras.tree.map_structure(lambda leaf: tf.gather(leaf, rows), outputs)
-
-    def _predict_one_step(self, iterator: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
-        def on_replica(element: Any) -> Any:  # noqa: ANN401
-            index, batch = element
-            return keras.tree.map_structure(gathered, (index, self.model.predict_step(batch)))
-
-        everywhere = self._strategy.run(on_replica, args=(next_of(iterator),))
-        result: tuple[tf.Tensor, Any] = keras.tree.map_structure(
-            lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
-        )
-        return result
 
 
 def _refuse_collectives(model: keras.Model) -> None:

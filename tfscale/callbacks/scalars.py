@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfscale.distributed import Boundary, DistributedModel
+from tfscale.boundary import Boundary
+from tfscale.distributed import DistributedModel
 
 
 class Scalars(keras.callbacks.Callback):
