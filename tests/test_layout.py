@@ -31,6 +31,7 @@ FLOORS = (
         "records",
         "examples",
         "sharding",
+        "iterators",
         "pipeline",
         "inputs",
         "buckets",

@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from tfscale import pipeline
+from tfscale import iterators, pipeline
 from tfscale.config import ConfigError
 from tfscale.dataset_file import read_dataset_file
-from tfscale.pipeline import evaluation_input, next_of, training_input
+from tfscale.iterators import next_of
+from tfscale.pipeline import evaluation_input, training_input
 from tfscale.records import read_records
 from tfscale.sharding import Sharding, shuffled
 
@@ -612,7 +613,7 @@ def test_autotune_is_off_in_the_part_of_an_iterator_that_belongs_to_a_device(mon
     monkeypatch.setattr(
         tf.data.Dataset, "__iter__", lambda self: started.append(self) or original(self)
     )
-    monkeypatch.setattr(pipeline, "_has_one_cpu", lambda strategy: False)  # as for a GPU
+    monkeypatch.setattr(iterators, "_has_one_cpu", lambda strategy: False)  # as for a GPU
     given = _training(_file(), strategy=ONE_DEVICE)
     assert len(_take(given, 3)) == 3
     on_device = [dataset for dataset in started if "PerDevice" in _chain(dataset)]
@@ -631,7 +632,7 @@ def test_tensorflow_still_autotunes_the_part_of_an_iterator_that_belongs_to_a_de
 
 def test_the_function_of_tensorflow_comes_back_after_an_error_too():
     before = multi_device_iterator_ops._create_device_dataset
-    with pytest.raises(KeyError), pipeline._no_autotune_on_devices():
+    with pytest.raises(KeyError), iterators._no_autotune_on_devices():
         assert multi_device_iterator_ops._create_device_dataset is not before
         raise KeyError
     assert multi_device_iterator_ops._create_device_dataset is before
@@ -639,7 +640,7 @@ def test_the_function_of_tensorflow_comes_back_after_an_error_too():
 
 @pytest.mark.parametrize("has_one_cpu", [True, False])
 def test_a_strategy_gets_the_same_batches_as_a_plain_iterator(monkeypatch, has_one_cpu):
-    monkeypatch.setattr(pipeline, "_has_one_cpu", lambda strategy: has_one_cpu)
+    monkeypatch.setattr(iterators, "_has_one_cpu", lambda strategy: has_one_cpu)
     plain = _take(_training(_file()), 4)
     distributed = _take(_training(_file(), strategy=ONE_DEVICE), 4)
     assert [_ids(batch) for batch in plain] == [_ids(batch) for batch in distributed]
@@ -672,7 +673,7 @@ def _in_a_loop(given, count):
 @pytest.mark.parametrize("has_one_cpu", [True, False])
 def test_a_loop_on_the_device_gets_the_same_batches(monkeypatch, has_one_cpu):
     expected = [_ids(batch) for batch in _take(_training(_file()), 5)]
-    monkeypatch.setattr(pipeline, "_has_one_cpu", lambda strategy: has_one_cpu)
+    monkeypatch.setattr(iterators, "_has_one_cpu", lambda strategy: has_one_cpu)
     found, waiting = _in_a_loop(_training(_file(), strategy=ONE_DEVICE), 5)
     assert found == expected
     assert (waiting == {"IteratorGetNextSync"}) == has_one_cpu

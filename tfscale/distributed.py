@@ -23,9 +23,9 @@ from tfscale.config import ConfigError
 from tfscale.evaluation import STEPS_PER_CALL, Evaluation
 from tfscale.failures import one_line
 from tfscale.gradients import Gradient, GradientReducer, Traffic, mean_of
+from tfscale.iterators import Input, next_of
 from tfscale.keras_internals import Call, ReducedUpdate, StepFunctions
 from tfscale.metrics import MetricTotals
-from tfscale.pipeline import Input, next_of
 from tfscale.replicas import ReplicaStatistics, part_of, separate_random_states
 from tfscale.throughput import next_steps_per_call
 

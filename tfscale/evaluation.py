@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfscale import keras_internals
+from tfscale.iterators import next_of
 from tfscale.keras_internals import Call
 from tfscale.metrics import MetricTotals
-from tfscale.pipeline import next_of
 from tfscale.replicas import gathered
 
 STEPS_PER_CALL = 64  # of an evaluation

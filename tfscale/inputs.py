@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfscale.config import Config, ConfigError
 from tfscale.dataset_file import DatasetFile, read_dataset_file
-from tfscale.pipeline import Input, evaluation_input, training_input
+from tfscale.iterators import Input
+from tfscale.pipeline import evaluation_input, training_input
 from tfscale.records import enumerate_records, read_records
 from tfscale.sharding import Sharding
 

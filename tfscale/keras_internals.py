@@ -18,7 +18,7 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.config import ConfigError
 from tfscale.gradients import Gradient
-from tfscale.pipeline import Input
+from tfscale.iterators import Input
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,16 @@ step, so that every replica has the same shapes and each example is seen exactly
 -1 marks a padded row.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from tfscale.config import ConfigError
 from tfscale.dataset_file import DatasetFile
 from tfscale.devices import num_cores
 from tfscale.examples import as_record, example_function, example_spec, without_autotune
+from tfscale.iterators import Input
 from tfscale.records import Records
 from tfscale.sharding import Sharding, pass_order, shuffled
 
@@ -24,86 +23,6 @@ _FILES_AT_ONCE = 4
 _LEAST_PREFETCHED, _MOST_PREFETCHED = 2, 16  # steps
 _PREFETCHED_BYTES = 2**24
 _RECORDS_AT_ONCE = 256
-
-
-class Input:
-    """The batches of this worker, over and over from one live iterator.
-
-    Deleting a tf.data iterator can block for seconds, and making one costs a call on every worker,
-    so there is one for the whole job.
-
-    Args:
-        make: gives this worker's endless dataset of replica batches, replica by replica.
-        strategy: whose replicas take them.
-        steps: global batches until all examples have been seen; None for a stream whose end
-            only shows when it comes.
-        spec: structure, shapes (replica batch first) and dtypes of one replica's `(x, y[, w])`.
-        description: what each worker reads, for the plan.
-        num_examples: in one pass, or None.
-        checksum: of the records in their order, or None for a stream.
-        is_evaluation: whether its elements are `(index, example)`, each example once.
-    """
-
-    def __init__(
-        self,
-        make: Callable[[], tf.data.Dataset],
-        strategy: tf.distribute.Strategy,
-        *,
-        steps: int | None,
-        spec: Any,  # noqa: ANN401 - the user's structure
-        description: str,
-        num_examples: int | None,
-        checksum: int | None,
-        is_evaluation: bool,
-    ) -> None:
-        """Makes no iterator yet."""
-        self.is_evaluation = is_evaluation
-        self._make = make
-        self._strategy = strategy
-        self.steps = steps
-        self.spec = spec
-        self.description = description
-        self.num_examples = num_examples
-        self.checksum = checksum
-        self.iterator: Any = None
-
-    @tf.autograph.experimental.do_not_convert  # the user's functions come converted
-    def start(self) -> None:
-        """Makes the live iterator, if there is none or the last one was stopped half-way."""
-        if self.iterator is None:
-            if _has_one_cpu(self._strategy):
-                # Where nothing has to be copied to a device or dealt out, a plain iterator does:
-                # a step of 0.13 ms would wait 0.2 ms for TensorFlow's distributed one.
-                self.iterator = iter(self._make())
-                return
-            # Inside the strategy's scope a second application would nest; it needs none.
-            distributed = self._strategy.distribute_datasets_from_function(lambda _: self._make())
-            with _no_autotune_on_devices():
-                self.iterator = iter(distributed)
-
-    def rewind(self) -> None:
-        """Starts over with the next `start`."""
-        self.iterator = None
-
-
-def next_of(iterator: Any) -> Any:  # noqa: ANN401
-    """The next element of an `Input`'s iterator, in a function that TensorFlow traces.
-
-    A plain iterator is asked on the thread that runs the step: handing the question to another
-    one, as `get_next` does, takes 50 us, of which a short step has none to spare. The thread is
-    missed by nobody, because an input is made by threads of its own.
-    """
-    if not isinstance(iterator, tf.data.Iterator):
-        return iterator.get_next()
-    spec = iterator.element_spec
-    leaves = tf.nest.flatten(spec)
-    (handle,) = tf.nest.flatten(iterator, expand_composites=True)
-    components = tf.raw_ops.IteratorGetNextSync(
-        iterator=handle,
-        output_types=[leaf.dtype for leaf in leaves],
-        output_shapes=[leaf.shape for leaf in leaves],
-    )
-    return tf.nest.pack_sequence_as(spec, components)
 
 
 def training_input(
@@ -372,37 +291,8 @@ def _prefetched_steps(batch: Any) -> int:  # noqa: ANN401
     return int(min(max(_PREFETCHED_BYTES // sum(sizes), _LEAST_PREFETCHED), _MOST_PREFETCHED))
 
 
-def _has_one_cpu(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this worker's only device is the one that makes the batches."""
-    if not tf.distribute.has_strategy() and strategy is tf.distribute.get_strategy():
-        return True  # the default one, which doesn't know its devices
-    devices = strategy.extended.worker_devices
-    return len(devices) == 1 and "CPU" in devices[0]
-
-
 def _parallelism() -> int:
     return max(2, num_cores())
-
-
-@contextlib.contextmanager
-def _no_autotune_on_devices() -> Iterator[None]:
-    """Switches autotune off in the part of an iterator that TensorFlow adds for each device.
-
-    The options of a dataset don't reach it, and its thread is what holds up an iterator's end by
-    10 x (2^k - 1) ms. tests/test_pipeline.py tells whether this is still needed.
-    """
-    original = multi_device_iterator_ops._create_device_dataset
-    options = tf.data.Options()
-    options.autotune.enabled = False
-
-    def quiet(*args: Any) -> tf.data.Dataset:  # noqa: ANN401
-        return original(*args).with_options(options)
-
-    multi_device_iterator_ops._create_device_dataset = quiet
-    try:
-        yield
-    finally:
-        multi_device_iterator_ops._create_device_dataset = original
 
 
 def _describe(dataset: DatasetFile, records: Records, sharding: Sharding) -> str:

@@ -27,9 +27,9 @@ from tfscale.devices import Devices
 from tfscale.distributed import DistributedModel, StepOptions
 from tfscale.host import HostFigures
 from tfscale.inputs import RunInputs, input_of, read_inputs
+from tfscale.iterators import Input
 from tfscale.model_file import build_model, own_callbacks, read_model_file
 from tfscale.objectives import compile_model
-from tfscale.pipeline import Input
 from tfscale.plan import plan_of, settings_of, versions
 from tfscale.run_directory import RunDirectory
 from tfscale.schedules import learning_rate
