@@ -37,16 +37,15 @@ def plan(sizes: Sequence[int], limit: int) -> list[tuple[Piece, ...]]:
     """
     buckets: list[tuple[Piece, ...]] = []
     current: list[Piece] = []
-    filled, left = 0, sum(sizes)
+    filled, room, left = 0, 0, sum(sizes)
     least = max(1, limit * limit // max(left, 1))
-    room = _room(left, least, limit)
     for tensor in reversed(range(len(sizes))):
         size = sizes[tensor]
         if filled + size > room and filled >= least:
             buckets.append(tuple(current))
             current, filled = [], 0
         if not current:
-            room = _room(left, least, limit)
+            room = min(limit, max(least, left // 2))
         if filled + size > room:
             parts = -(-size // limit)
             edges = [part * size // parts for part in range(parts + 1)]
@@ -58,7 +57,3 @@ def plan(sizes: Sequence[int], limit: int) -> list[tuple[Piece, ...]]:
     if current:
         buckets.append(tuple(current))
     return sorted(buckets, key=lambda bucket: -bucket[-1].tensor)
-
-
-def _room(left: int, least: int, limit: int) -> int:
-    return min(limit, max(least, left // 2))

@@ -89,14 +89,18 @@ class Cluster:
     @property
     def workers_here(self) -> int:
         """Number of workers at this worker's address, which share its processors; at least 1."""
-        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        hosts = self._hosts
         return hosts.count(hosts[self.index]) if hosts else 1
 
     @property
     def index_here(self) -> int:
         """Which of the workers at its address this one is, from 0."""
-        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        hosts = self._hosts
         return hosts[: self.index].count(hosts[self.index]) if hosts else 0
+
+    @property
+    def _hosts(self) -> list[str]:
+        return [address.rpartition(":")[0] for address in self.addresses]
 
     @property
     def is_chief(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tfscale.cluster import Cluster, write_tf_config
 from tfscale.config import Config, ConfigError
 
-INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
+_INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
 _SPARE_THREADS = 4
 
 
@@ -79,7 +79,7 @@ def prepare(config: Config, cluster: Cluster, *, is_emulated: bool = False) -> D
 
     devices = _logical_cpus(config.devices) if config.devices else _physical_devices()
     are_cores_free = is_emulated or devices.kind == "GPU"
-    is_users_choice = bool(os.environ.get(INTRA_OP_THREADS))  # which TensorFlow reads by itself
+    is_users_choice = bool(os.environ.get(_INTRA_OP_THREADS))  # which TensorFlow reads by itself
     if not are_cores_free and not is_users_choice:
         _bind(share_of_cores(cluster.workers_here, cluster.index_here))
     threads = inter_op_threads(num_cores(), are_cores_free=are_cores_free)
