@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from tfscale.cluster import free_addresses
+from tfscale.cluster.ports import free_addresses
 
 GRACE_SECONDS = 15.0
 _POLL_SECONDS = 0.02

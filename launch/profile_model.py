@@ -20,8 +20,8 @@ if str(ROOT) not in sys.path:
 from absl import app, flags  # noqa: E402  # after the path is set
 
 import tfscale  # noqa: E402
-from tfscale.bench import profile  # noqa: E402
 from tfscale.config import PRECISIONS  # noqa: E402
+from tfscale.profiles import profile  # noqa: E402
 
 _DATASET = flags.DEFINE_string("dataset", "", "Path of the dataset file.")
 _MODEL = flags.DEFINE_string("model", "", "Path of the model file.")
@@ -68,7 +68,7 @@ def _measured(argv: Sequence[str]) -> profile.Profile:
     tfscale.check_environment()
     tfscale.set_environment(tfscale.Cluster())
     # TensorFlow and Keras read the environment when they are imported.
-    from tfscale.bench.layer_times import profile_files
+    from tfscale.profiles.layer_times import profile_files
 
     return profile_files(config, _DATASET.value, _MODEL.value, _STEPS.value)
 

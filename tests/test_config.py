@@ -4,7 +4,8 @@ import json
 import pytest
 
 from tfscale import config
-from tfscale.config import Config, ConfigError
+from tfscale.config import Config
+from tfscale.errors import ConfigError
 
 
 def _message(**changes):

@@ -13,13 +13,14 @@ has to be right before that.
 
 from typing import Any
 
-from tfscale.cluster import Cluster, resolve
-from tfscale.config import Config, ConfigError
-from tfscale.devices import check_environment, set_environment
-from tfscale.failures import CONFIG_CODE, SharedFailure, describe_failure
-from tfscale.garbage import paused_until_started
-from tfscale.leaving import leave, use_own_temporary_folder
-from tfscale.terminal import Terminal
+from tfscale.cluster.cluster import Cluster
+from tfscale.cluster.discovery import resolve
+from tfscale.config import Config
+from tfscale.errors import CONFIG_CODE, ConfigError, SharedFailure, describe_failure
+from tfscale.process.exit import leave, use_own_temporary_folder
+from tfscale.process.garbage import paused_until_started
+from tfscale.process.terminal import Terminal
+from tfscale.startup.environment import check_environment, set_environment
 
 __all__ = [
     "CONFIG_CODE",

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+from tfscale.errors import ConfigError
+
 OPTIMIZERS = ("sgd", "adamw", "lamb", "lars")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
@@ -29,13 +31,6 @@ _AT_LEAST = {
 }
 _LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
 _ABOVE_ZERO = ("start_timeout",)
-
-
-class ConfigError(ValueError):
-    """A run that cannot be done as asked: one line with what came, what was expected, what to do.
-
-    Trying again without a change cannot help, which tells it from every other failure.
-    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,30 +12,36 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale import bucket_size, efficiency, export, reports
-from tfscale import devices as device_setup
-from tfscale import strategy as strategies
-from tfscale.bucket_size import Buckets
-from tfscale.callbacks.first_step import FirstStep
-from tfscale.callbacks.pace import Pace
-from tfscale.callbacks.scalars import Scalars
-from tfscale.callbacks.scratch import write_to_scratch
-from tfscale.cluster import Cluster
-from tfscale.config import Config, ConfigError
-from tfscale.coordination import Board
-from tfscale.devices import Devices
-from tfscale.distributed import DistributedModel, StepOptions
-from tfscale.host import HostFigures
-from tfscale.inputs import RunInputs, input_of, read_inputs
-from tfscale.iterators import Input
-from tfscale.model_file import build_model, own_callbacks, read_model_file
-from tfscale.objectives import compile_model
-from tfscale.plan import plan_of, settings_of, versions
-from tfscale.run_directory import RunDirectory
-from tfscale.schedules import learning_rate
-from tfscale.sharding import Sharding
-from tfscale.terminal import Terminal
-from tfscale.userfiles import name_of
+from tfscale.checkpoints import export
+from tfscale.cluster.cluster import Cluster
+from tfscale.config import Config
+from tfscale.data.feed import Input
+from tfscale.data.sharding import Sharding
+from tfscale.data.splits import RunInputs, input_of, read_inputs
+from tfscale.errors import ConfigError
+from tfscale.files.run_directory import RunDirectory
+from tfscale.fit import alone as efficiency
+from tfscale.fit.distributed_model import DistributedModel, StepOptions
+from tfscale.gradients import bucket_size
+from tfscale.gradients.bucket_size import Buckets
+from tfscale.model.learning_rate import learning_rate
+from tfscale.model.model_file import build_model, read_model_file
+from tfscale.model.scratch import write_to_scratch
+from tfscale.model.task import compile_model
+from tfscale.model.user_callbacks import own_callbacks
+from tfscale.process.host_figures import HostFigures
+from tfscale.process.terminal import Terminal
+from tfscale.report import report as reports
+from tfscale.report import tables
+from tfscale.report.first_step import FirstStep
+from tfscale.report.outline import plan_of, settings_of, versions
+from tfscale.report.pace import Pace
+from tfscale.report.scalars import Scalars
+from tfscale.startup import devices as device_setup
+from tfscale.startup import strategy as strategies
+from tfscale.startup.board import Board
+from tfscale.startup.devices import Devices
+from tfscale.user_files import name_of
 
 
 def run(
@@ -72,7 +78,7 @@ def run(
         distributed = _distribute(config, cluster, data, network, strategy, figures, buckets)
         callbacks = [FirstStep(started), *own_callbacks(model_file)]
         plan = plan_of(config, cluster, devices, data, rate, network, buckets)
-        terminal.show(reports.table("tfscale", plan))
+        terminal.show(tables.table("tfscale", plan))
         if dry_run:
             return {}
         directory = _claim(config, reached, board, terminal, distributed)
@@ -85,8 +91,8 @@ def run(
             config, cluster, devices, data, distributed, directory, pace, metrics, alone, began
         )
         board.leave()
-        terminal.show(reports.table("done", reports.closing_rows(report, directory.path)))
-        terminal.show(reports.next_commands(directory.path))
+        terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
+        terminal.show(tables.next_commands(directory.path))
     return report
 
 
@@ -255,7 +261,7 @@ def _fit(
         directory.path / "tensorboard" if directory.is_chief else None,
         global_batch=config.batch_size,
         figure_names=figures.names,
-        text=reports.markdown({**plan, **_flags(config)}),
+        text=tables.markdown({**plan, **_flags(config)}),
         alone_seconds=alone_seconds,
     )
     with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:

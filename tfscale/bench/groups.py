@@ -7,7 +7,7 @@ from typing import Any
 from tfscale.bench.links import Link
 from tfscale.bench.processes import Processes, on_own_cores
 from tfscale.bench.task import Task, Variant
-from tfscale.cluster import free_addresses
+from tfscale.cluster.ports import free_addresses
 
 _START_SECONDS = 300.0
 

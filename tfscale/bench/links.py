@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfscale.config import ConfigError
+from tfscale.errors import ConfigError
 
 _made = itertools.count()  # so that one process can have several links
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tfscale.devices import share_of_cores
+from tfscale.process.cores import share_of_cores
 
 _ROOT = Path(__file__).resolve().parents[2]
 _REAP_SECONDS = 5.0

@@ -9,12 +9,12 @@ from pathlib import Path
 from tfscale.bench import results
 from tfscale.bench.groups import Cell, Group
 from tfscale.bench.links import Link, shaped
-from tfscale.bench.profile import load_profile
 from tfscale.bench.results import Row
 from tfscale.bench.sweep import Plan, measure
 from tfscale.bench.task import Task, Variant
 from tfscale.bench.timeline import Span, chrome_trace, spans_of_step
-from tfscale.config import ConfigError
+from tfscale.errors import ConfigError
+from tfscale.profiles.profile import load_profile
 
 _COMPUTING = {"tiny-mlp": 32, "small-resnet": 64}  # examples of each one's step
 

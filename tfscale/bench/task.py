@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tfscale.cluster import Cluster
-from tfscale.config import Config, ConfigError
+from tfscale.cluster.cluster import Cluster
+from tfscale.config import Config
+from tfscale.errors import ConfigError
 
 SYSTEMS = ("tfscale", "stock", "ddp", "bare")  # each is a file of systems/
 

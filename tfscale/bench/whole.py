@@ -10,7 +10,7 @@ from pathlib import Path
 from tfscale.bench import results, runs
 from tfscale.bench.processes import on_own_cores
 from tfscale.bench.programs.task import BATCH, WholeTask
-from tfscale.cluster import free_addresses
+from tfscale.cluster.ports import free_addresses
 
 _WORKERS = 2
 

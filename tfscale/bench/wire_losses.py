@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tfscale.bench import results, runs
 from tfscale.bench.programs.task import WholeTask
-from tfscale.cluster import free_addresses
+from tfscale.cluster.ports import free_addresses
 
 _WORKERS = 2
 

@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from tfscale.bench.task import Task
-from tfscale.leaving import leave
+from tfscale.process.exit import leave
 
 _WARM_UP_STEPS = 2
 

@@ -5,8 +5,8 @@ import os
 import sys
 import time
 
-from tfscale import devices
 from tfscale.bench.programs.task import BATCH, WholeTask
+from tfscale.startup import environment as devices
 
 
 def main(text: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tfscale.cluster import Cluster
+from tfscale.cluster.cluster import Cluster
 
 BATCH = 64  # of each worker
 

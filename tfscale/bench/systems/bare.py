@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from tfscale import devices as device_setup
 from tfscale.bench import workloads
 from tfscale.bench.task import Task
+from tfscale.startup import environment as device_setup
 
 
 def prepare(task: Task) -> Callable[[int], None]:

@@ -4,10 +4,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from tfscale import devices as device_setup
 from tfscale.bench import workloads
 from tfscale.bench.task import Task
 from tfscale.config import Config
+from tfscale.startup import devices as device_setup
+from tfscale.startup import environment
 
 _EPOCH_STEPS = 32  # with a single one, every step would begin with a new order of all examples
 
@@ -43,16 +44,16 @@ class Run:
 def prepare(task: Task) -> Run:
     """Makes strategy, input and model as `tfscale.train` does, and gives `fit`."""
     cluster, options = task.cluster, task.options
-    device_setup.set_environment(cluster)
+    environment.set_environment(cluster)
     import keras
 
-    from tfscale import strategy as strategies
-    from tfscale.distributed import DistributedModel, StepOptions
-    from tfscale.inputs import read_inputs
-    from tfscale.model_file import build_model, read_model_file
-    from tfscale.objectives import compile_model
-    from tfscale.schedules import learning_rate
-    from tfscale.sharding import Sharding
+    from tfscale.data.sharding import Sharding
+    from tfscale.data.splits import read_inputs
+    from tfscale.fit.distributed_model import DistributedModel, StepOptions
+    from tfscale.model.learning_rate import learning_rate
+    from tfscale.model.model_file import build_model, read_model_file
+    from tfscale.model.task import compile_model
+    from tfscale.startup import strategy as strategies
 
     config = Config(
         run_dir="nothing is written",
@@ -102,13 +103,13 @@ def prepare(task: Task) -> Run:
 
 def _bucket_bytes(config: Config, model: Any, strategy: Any) -> int:  # noqa: ANN401
     """The size that training chooses too; nothing is remembered between benchmarks."""
-    from tfscale import bucket_size
+    from tfscale.gradients import bucket_size, link_times
 
     if config.bucket_bytes or strategy.num_replicas_in_sync == 1:
         return config.bucket_bytes or 1
     gradient_bytes = 4 * model.count_params()
     share = 1.0 if config.wire_dtype == "float32" else 0.5
-    return bucket_size.best(bucket_size.measure(strategy), gradient_bytes, wire_share=share)
+    return bucket_size.best(link_times.measure(strategy), gradient_bytes, wire_share=share)
 
 
 def _dataset(workload: workloads.Workload, replicas: int) -> SimpleNamespace:

@@ -51,8 +51,8 @@ def load(task: Task) -> Workload:
         from tfscale.bench.workloads.small_resnet import SmallResNet
 
         return SmallResNet()
-    from tfscale.bench.profile import load_profile
     from tfscale.bench.workloads.waiting import Waiting
+    from tfscale.profiles.profile import load_profile
 
     profile = load_profile(task.workload).scaled(task.time_scale)
     return Waiting(profile, is_timed=task.is_timed)

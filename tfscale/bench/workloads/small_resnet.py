@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfscale.config import ConfigError
+from tfscale.errors import ConfigError
 
 _STAGES = (16, 32, 64)
 

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.data.experimental.ops import testing
 
-from tfscale.bench.profile import LayerProfile, Profile
-from tfscale.communication import time_of
+from tfscale.gradients.timing import time_of
+from tfscale.profiles.profile import LayerProfile, Profile
 
 
 class Delay:

@@ -1,0 +1,130 @@
+import hashlib
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from tfscale.checkpoints.export import model_bytes, save_model, weights_sha256
+from tfscale.cluster.cluster import Cluster
+from tfscale.errors import ConfigError
+from tfscale.files.run_directory import RunDirectory
+from tfscale.model.optimizers import LARS
+
+TWO = ("node0:1111", "node1:1111")
+
+
+def _model(optimizer=None, units=2, dtype=None):
+    """A model whose weights are 4 x units numbers of `dtype`."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units, dtype=dtype)])
+    model.compile(optimizer or keras.optimizers.SGD(0.1), "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _directory(path, index=0):
+    return RunDirectory(str(path), Cluster(TWO, index))
+
+
+def _config_in(path):
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("config.json"))
+
+
+def _names(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_the_chief_saves_a_model_that_predicts_the_same(tmp_path):
+    model = _model(keras.optimizers.SGD(0.1, momentum=0.9))
+    path = save_model(model, _directory(tmp_path))
+    assert path == tmp_path / "model.keras"
+    assert _names(tmp_path) == ["model.keras"]
+    x = np.ones((4, 3), np.float32)
+    loaded = keras.saving.load_model(path)
+    np.testing.assert_array_equal(loaded(x), model(x))
+    assert type(loaded.optimizer) is keras.optimizers.SGD
+
+
+def test_every_worker_saves_and_only_the_chief_keeps_its_file(tmp_path, monkeypatch):
+    model, saved = _model(), []
+    original = model.save
+    monkeypatch.setattr(model, "save", lambda path: saved.append(path) or original(path))
+    directory = _directory(tmp_path, index=1)
+    assert save_model(model, directory) == tmp_path / "model.keras"
+    assert len(saved) == 1, "reading a variable may be a collective, so that all must take part"
+    assert not saved[0].exists()
+    assert _names(tmp_path) == []
+
+
+def test_a_model_that_cannot_be_saved_leaves_nothing_half_written(tmp_path, monkeypatch):
+    model = _model()
+
+    def fail(path):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save", fail)
+    with pytest.raises(ConfigError, match="model.keras can't be written .No space left"):
+        save_model(model, _directory(tmp_path))
+    assert _names(tmp_path) == []
+
+
+def test_a_newer_model_takes_the_place_of_the_old_one_at_once(tmp_path):
+    for _ in range(2):
+        model = _model()
+        save_model(model, _directory(tmp_path))
+    np.testing.assert_array_equal(
+        keras.saving.load_model(tmp_path / "model.keras").get_weights()[0], model.get_weights()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "optimizer", [lambda: LARS(0.1), lambda: keras.optimizers.LossScaleOptimizer(LARS(0.1))]
+)
+def test_an_optimizer_that_plain_keras_does_not_know_stays_out_of_the_file(tmp_path, optimizer):
+    path = save_model(_model(optimizer()), _directory(tmp_path))
+    assert "tfscale" not in json.dumps(_config_in(path))
+    assert not keras.saving.load_model(path).compiled
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "Lamb"])
+def test_an_optimizer_of_keras_comes_along(tmp_path, name):
+    path = save_model(_model(getattr(keras.optimizers, name)()), _directory(tmp_path))
+    assert type(keras.saving.load_model(path).optimizer).__name__ == name
+
+
+def test_the_hash_is_that_of_all_weights_in_order():
+    model = _model()
+    model.set_weights([np.arange(6.0).reshape(3, 2), np.array([6.0, 7.0])])
+    expected = hashlib.sha256(np.arange(8, dtype="<f4").tobytes()).hexdigest()
+    assert weights_sha256(model) == expected
+
+
+def test_the_hash_of_weights_differs_by_the_last_bit_of_one():
+    model = _model()
+    before = weights_sha256(model)
+    assert weights_sha256(model) == before
+    kernel, bias = model.get_weights()
+    kernel[2, 1] = np.nextafter(kernel[2, 1], np.float32(9))
+    model.set_weights([kernel, bias])
+    assert weights_sha256(model) != before
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float16", 2), ("bfloat16", 2)])
+def test_a_model_weighs_as_much_as_its_weights(dtype, size):
+    # What SGD has beside them (its rate, its number of steps) is the same for both.
+    added = model_bytes(_model(units=1002, dtype=dtype)) - model_bytes(_model(units=2, dtype=dtype))
+    assert added == 4 * 1000 * size
+
+
+def test_a_model_weighs_its_optimizer_too():
+    plain, adam = _model(), _model(keras.optimizers.Adam(0.1))
+    assert model_bytes(adam) - model_bytes(plain) == 2 * 4 * (4 * 2)
+
+
+def test_the_file_is_about_as_large_as_foretold(tmp_path):
+    model = _model(keras.optimizers.Adam(0.1), units=30_000)
+    size = save_model(model, _directory(tmp_path)).stat().st_size
+    assert model_bytes(model) <= size <= model_bytes(model) + 100_000

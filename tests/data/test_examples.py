@@ -1,0 +1,125 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfscale.data.class_weights import weight_function
+from tfscale.data.dataset_file import read_dataset_file
+from tfscale.data.examples import example_function
+
+
+def _file(load=lambda split: tf.data.Dataset.range(3), **attributes):
+    return read_dataset_file(SimpleNamespace(__name__="mine", load=load, **attributes))
+
+
+def _int64(*values):
+    return tf.constant(values[0] if len(values) == 1 else values, tf.int64)
+
+
+def test_without_preprocess_a_record_is_the_example():
+    record = (tf.constant(1.0), tf.constant(2))
+    assert example_function(_file(), training=True, seed=0)(record, None, None) is record
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_preprocess_is_told_whether_it_is_training(training):
+    file = _file(preprocess=lambda record, training: (record, training))
+    assert example_function(file, training=training, seed=0)(5, None, None) == (5, training)
+
+
+def _seeds(run_seed, pairs):
+    file = _file(preprocess=lambda record, training, seed: seed)
+    make = example_function(file, training=True, seed=run_seed)
+    return [make(None, _int64(index), _int64(epoch)) for epoch, index in pairs]
+
+
+def test_the_seed_of_an_example_is_what_stateless_operations_take():
+    (seed,) = _seeds(0, [(0, 0)])
+    assert seed.shape == [2]
+    assert tf.random.stateless_uniform([], seed).shape == []
+
+
+def test_the_seed_of_an_example_is_an_int32_as_documented():
+    (seed,) = _seeds(0, [(0, 0)])
+    assert seed.dtype == tf.int32
+
+
+def test_the_seed_depends_on_run_seed_epoch_and_index_alone():
+    pairs = [(epoch, index) for epoch in range(3) for index in range(5)]
+    once, again = (_seeds(7, pairs) for _ in range(2))
+    np.testing.assert_array_equal(np.stack(once), np.stack(again))
+
+
+def test_no_two_examples_share_a_seed():
+    pairs = [(epoch, index) for epoch in range(3) for index in range(5)]
+    seeds = {tuple(seed.numpy()) for run_seed in range(3) for seed in _seeds(run_seed, pairs)}
+    assert len(seeds) == 3 * len(pairs)
+
+
+def test_augmentation_is_the_same_within_a_dataset_and_outside_of_it():
+    file = _file(preprocess=lambda record, training, seed: tf.random.stateless_uniform([3], seed))
+    make = example_function(file, training=True, seed=3)
+    mapped = tf.data.Dataset.range(4).map(lambda index: make(index, index, _int64(2)))
+    for index, row in enumerate(mapped):
+        np.testing.assert_array_equal(row, make(None, _int64(index), _int64(2)))
+
+
+# Weights.
+
+
+def _weighted(class_weight, *example):
+    tensors = tf.nest.map_structure(tf.convert_to_tensor, example)
+    return weight_function(_file(class_weight=class_weight))(tensors)
+
+
+def test_without_class_weights_an_example_stays_as_it_is():
+    example = (tf.constant(1.0), tf.constant(2))
+    assert weight_function(_file())(example) is example
+
+
+@pytest.mark.parametrize(("label", "weight"), [(0, 2.0), (1, 1.0), (2, 0.5), (3, 1.0), (99, 1.0)])
+def test_a_class_without_a_weight_has_the_weight_1(label, weight):
+    x, y, found = _weighted({0: 2.0, 2: 0.5}, 7.0, label)
+    assert (float(x), int(y), float(found)) == (7.0, label, weight)
+    assert found.dtype == tf.float32
+
+
+@pytest.mark.parametrize(("label", "weight"), [(0, 2.0), (2, 0.5)])
+def test_a_one_hot_label_has_the_weight_of_its_class(label, weight):
+    assert float(_weighted({0: 2.0, 2: 0.5}, 7.0, np.eye(3)[label])[2]) == weight
+
+
+def test_each_output_has_weights_of_its_own_and_one_that_is_not_named_has_1():
+    table = {"colour": {1: 3.0}, "kind": {0: 0.5}}
+    _, _, weights = _weighted(table, 7.0, {"colour": 1, "kind": 0, "size": 1})
+    assert {name: float(weight) for name, weight in weights.items()} == {
+        "colour": 3.0,
+        "kind": 0.5,
+        "size": 1.0,
+    }
+
+
+def test_a_weight_that_the_example_has_is_multiplied():
+    assert float(_weighted({1: 3.0}, 7.0, 1, 0.5)[2]) == 1.5
+
+
+def test_a_weight_of_whole_numbers_is_multiplied_too():
+    assert float(_weighted({1: 0.25}, 7.0, 1, 2)[2]) == 0.5
+
+
+def test_one_weight_of_an_example_goes_to_each_of_its_outputs():
+    _, _, weights = _weighted({"colour": {1: 3.0}}, 7.0, {"colour": 1, "kind": 0}, 0.5)
+    assert {name: float(weight) for name, weight in weights.items()} == {
+        "colour": 1.5,
+        "kind": 0.5,
+    }
+
+
+def test_weights_of_each_output_are_multiplied_one_by_one():
+    given = {"colour": 0.5, "kind": 4.0}
+    _, _, weights = _weighted({"colour": {1: 3.0}}, 7.0, {"colour": 1, "kind": 0}, given)
+    assert {name: float(weight) for name, weight in weights.items()} == {
+        "colour": 1.5,
+        "kind": 4.0,
+    }

@@ -1,0 +1,72 @@
+"""Starts real workers for a test, each with a deadline, and always ends them with SIGKILL."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfscale.cluster.ports import free_addresses
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CLEAN = ("TF_CONFIG", "KERAS_BACKEND", "TF_USE_LEGACY_KERAS")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a worker ended: its exit code (None if it had to be killed) and what it said."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+def start_all(commands, *, deadline_seconds, environ=(), cwd=ROOT):
+    """Run the commands at once; each ends by itself or by SIGKILL at the deadline."""
+    environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
+    # Test workers have no GPU to look for, wherever they run.
+    environment |= {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONWARNINGS": "default"} | dict(environ)
+    started = [
+        subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        for command in commands
+    ]
+    deadline = time.monotonic() + deadline_seconds
+    return [_end(process, deadline) for process in started]
+
+
+def _end(process, deadline):
+    try:
+        out, err = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
+        return Ended(process.returncode, out, err)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        return Ended(None, out, err)
+
+
+def worker_commands(flags, *, num_workers=2):
+    """The commands that `num_workers` terminals would be given for launch/worker.py."""
+    program = [sys.executable, str(ROOT / "launch" / "worker.py"), *flags]
+    if num_workers == 1:
+        return [program]
+    hosts = ",".join(free_addresses(num_workers))
+    return [[*program, f"--hosts={hosts}", f"--index={rank}"] for rank in range(num_workers)]
+
+
+def stage_commands(scenes, out, shape):
+    """Play scenes of tests/jobs/scenes.py one after the other on (workers, devices of each)."""
+    num_workers, devices = shape
+    hosts = ",".join(free_addresses(num_workers)) if num_workers > 1 else ""
+    program = [sys.executable, "-m", "tests.jobs.scenes", str(out), hosts]
+    return [[*program, str(rank), str(devices), *scenes] for rank in range(num_workers)]

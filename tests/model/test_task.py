@@ -1,0 +1,174 @@
+from types import SimpleNamespace
+
+import keras
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from tfscale.config import Config
+from tfscale.data.dataset_file import read_dataset_file
+from tfscale.errors import ConfigError
+from tfscale.model.learning_rate import learning_rate
+from tfscale.model.task import compile_model
+
+BATCH = 8
+SPARSE = tf.TensorSpec([BATCH], tf.int64)
+ONE_HOT = tf.TensorSpec([BATCH, 4], tf.float32)
+NUMBER = tf.TensorSpec([BATCH], tf.float32)
+
+
+def _compiled(*last, labels=SPARSE, task="classification", num_classes=4, model=None):
+    dataset = read_dataset_file(
+        SimpleNamespace(
+            __name__="flowers", load=lambda split: None, task=task, num_classes=num_classes
+        )
+    )
+    if model is None:
+        model = keras.Sequential([keras.Input((3,)), *last])
+    config = Config(run_dir="runs/first")
+    spec = (tf.TensorSpec([BATCH, 3], tf.float32), labels)
+    rate = learning_rate(config, steps_per_epoch=10)
+    compile_model(model, dataset, config, rate, spec, tf.distribute.get_strategy())
+    return model
+
+
+def _refusal(*args, **kwargs):
+    with pytest.raises(ConfigError) as caught:
+        _compiled(*args, **kwargs)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "units", "loss", "metric"),
+    [
+        (
+            "classification",
+            SPARSE,
+            4,
+            keras.losses.SparseCategoricalCrossentropy,
+            keras.metrics.SparseCategoricalAccuracy,
+        ),
+        (
+            "classification",
+            ONE_HOT,
+            4,
+            keras.losses.CategoricalCrossentropy,
+            keras.metrics.CategoricalAccuracy,
+        ),
+        ("multilabel", ONE_HOT, 4, keras.losses.BinaryCrossentropy, keras.metrics.BinaryAccuracy),
+        ("regression", NUMBER, 1, keras.losses.MeanSquaredError, keras.metrics.MeanAbsoluteError),
+    ],
+)
+def test_every_task_has_the_loss_and_the_metric_of_its_labels(task, labels, units, loss, metric):
+    model = _compiled(layers.Dense(units), task=task, labels=labels)
+    assert type(model.loss) is loss
+    assert [type(given) for given in model._compile_metrics._user_metrics] == [metric]
+
+
+def test_two_classes_with_one_output_are_told_apart_by_its_sign():
+    model = _compiled(layers.Dense(1), num_classes=2)
+    assert type(model.loss) is keras.losses.BinaryCrossentropy
+    (metric,) = model._compile_metrics._user_metrics
+    assert metric.threshold == 0.0
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_what_a_model_is_compiled_with_is_an_optimizer_of_the_config(task):
+    labels = {"classification": SPARSE, "multilabel": ONE_HOT, "regression": NUMBER}[task]
+    units = 1 if task == "regression" else 4
+    model = _compiled(layers.Dense(units), task=task, labels=labels)
+    assert type(model.optimizer) is keras.optimizers.SGD
+    assert model.compiled
+    assert not model.jit_compile
+
+
+PROBABILITIES = [
+    [layers.Dense(4, activation="softmax")],
+    [layers.Dense(4), layers.Softmax()],
+    [layers.Dense(4), layers.Activation("softmax", dtype="float32")],
+    [layers.Dense(4, activation="sigmoid")],
+]
+
+
+@pytest.mark.parametrize("last", PROBABILITIES)
+@pytest.mark.parametrize("labels", [SPARSE, ONE_HOT])
+def test_an_output_of_probabilities_is_taken_as_such(last, labels):
+    last = [layer.from_config(layer.get_config()) for layer in last]
+    assert not _compiled(*last, labels=labels).loss.from_logits
+
+
+@pytest.mark.parametrize("labels", [SPARSE, ONE_HOT])
+@pytest.mark.parametrize("activation", [None, "linear", "relu"])
+def test_any_other_output_is_taken_as_logits(activation, labels):
+    assert _compiled(layers.Dense(4, activation=activation), labels=labels).loss.from_logits
+
+
+@pytest.mark.parametrize(
+    ("activation", "from_logits", "threshold"), [(None, True, 0.0), ("sigmoid", False, 0.5)]
+)
+def test_several_labels_are_right_above_the_threshold_of_their_output(
+    activation, from_logits, threshold
+):
+    model = _compiled(layers.Dense(4, activation=activation), task="multilabel", labels=ONE_HOT)
+    (metric,) = model._compile_metrics._user_metrics
+    assert model.loss.from_logits == from_logits
+    assert metric.threshold == threshold
+
+
+@pytest.mark.parametrize("labels", [SPARSE, ONE_HOT])
+def test_more_outputs_than_classes_are_refused_with_both_numbers(labels):
+    message = _refusal(layers.Dense(7), labels=labels)
+    assert "The model gives 7 outputs for each example" in message
+    assert "num_classes = 4" in message
+    assert "Use num_classes in build" in message
+    assert labels.dtype.name in message
+
+
+def test_one_output_for_ten_classes_is_refused():
+    assert "gives 1 outputs" in _refusal(layers.Dense(1), num_classes=10)
+
+
+def test_more_outputs_than_numbers_to_predict_are_refused():
+    # Without a word the one number would be compared with all of the three.
+    labels = tf.TensorSpec([BATCH, 1], tf.float32)
+    assert "gives 3 outputs" in _refusal(layers.Dense(3), task="regression", labels=labels)
+
+
+def test_class_numbers_as_floats_are_refused_with_their_dtype():
+    assert "labels float32() with num_classes = 4" in _refusal(layers.Dense(4), labels=NUMBER)
+
+
+def test_classes_that_are_not_counted_are_as_many_as_the_outputs():
+    model = _compiled(layers.Dense(7), num_classes=None)
+    assert type(model.loss) is keras.losses.SparseCategoricalCrossentropy
+
+
+def test_a_model_that_is_not_built_yet_gets_the_loss_of_its_labels():
+    class Late(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(4)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = _compiled(model=Late())
+    assert type(model.loss) is keras.losses.SparseCategoricalCrossentropy
+    assert model.loss.from_logits
+
+
+def test_a_task_without_a_default_asks_for_a_compiled_model():
+    message = _refusal(layers.Dense(4), task="detection")
+    assert "flowers has task 'detection', for which there is no default loss" in message
+    assert "model.compile(optimizer, loss, metrics)" in message
+
+
+def test_several_labels_in_a_structure_ask_for_a_compiled_model():
+    message = _refusal(layers.Dense(4), labels={"colour": SPARSE, "kind": SPARSE})
+    assert "flowers has several labels" in message
+
+
+def test_the_loss_of_a_regression_is_the_mean_square():
+    model = _compiled(layers.Dense(1, kernel_initializer="zeros"), task="regression", labels=NUMBER)
+    results = model.evaluate(tf.zeros([2, 3]), tf.constant([1.0, 3.0]), verbose=0, return_dict=True)
+    assert results == pytest.approx({"loss": 5.0, "mae": 2.0})

@@ -1,0 +1,57 @@
+import gc
+
+import pytest
+
+from tfscale.process.garbage import paused_until_started
+
+
+@pytest.fixture(autouse=True)
+def _collector_as_it_was():
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_nothing_is_collected_before_the_start_is_over():
+    with paused_until_started() as started:
+        assert not gc.isenabled()
+        started()
+        assert gc.isenabled()
+
+
+def test_what_the_start_made_is_not_looked_through_again():
+    with paused_until_started() as started:
+        before = gc.get_freeze_count()
+        kept = [[number] for number in range(1000)]
+        started()
+        assert gc.get_freeze_count() >= before + len(kept)
+        objects = {id(found) for found in gc.get_objects()}
+        assert id(kept) not in objects
+
+
+def test_afterwards_everything_is_collected_as_before():
+    with paused_until_started() as started:
+        started()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_start_that_fails_leaves_the_collector_on():
+    with pytest.raises(KeyError), paused_until_started():
+        raise KeyError
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off():
+    gc.disable()
+    with paused_until_started() as started:
+        started()
+        assert not gc.isenabled()
+    assert not gc.isenabled()
+
+
+def test_what_somebody_else_froze_stays_frozen():
+    gc.freeze()
+    with paused_until_started() as started:
+        started()
+    assert gc.get_freeze_count() > 0

@@ -1,0 +1,130 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfscale.process.terminal import Terminal
+
+
+@pytest.fixture(autouse=True)
+def _temporary_logs_here(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+
+def _temporary_logs(tmp_path):
+    return [path.read_text() for path in (tmp_path / "temporary").iterdir()]
+
+
+def test_a_terminal_says_nothing_unless_it_is_told_how(capfd):
+    Terminal().show("hello")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_terminal_shows_with_what_it_was_given():
+    shown = []
+    Terminal(shown.append).show("hello")
+    assert shown == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("progress", "is_terminal", "verbosity"),
+    [(False, True, 0), (False, False, 0), (True, True, 1), (True, False, 2)],
+)
+def test_progress_is_a_bar_on_a_terminal_and_a_line_in_a_file(
+    monkeypatch, progress, is_terminal, verbosity
+):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
+    assert Terminal(progress=progress).verbosity == verbosity
+
+
+def test_a_silenced_terminal_shows_nothing_and_still_complains(capfd):
+    shown = []
+    terminal = Terminal(shown.append, progress=True).silenced()
+    terminal.show("hello")
+    terminal.complain("worker 1 is missing")
+    assert shown == []
+    assert terminal.verbosity == 0
+    assert capfd.readouterr().err == "worker 1 is missing\n"
+
+
+def test_what_is_written_to_the_file_descriptor_goes_to_the_log(capfd):
+    terminal = Terminal()
+    with terminal.captured():
+        os.write(2, b"from C++\n")
+        log = terminal.log_path
+    assert log.read_text() == "from C++\n"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_complaint_reaches_the_reader_while_the_rest_goes_to_the_log(capfd):
+    terminal = Terminal()
+    with terminal.captured():
+        os.write(2, b"noise\n")
+        terminal.complain("worker 1 is missing")
+    assert capfd.readouterr().err == "worker 1 is missing\n"
+    assert terminal.log_path.read_text() == "noise\n"
+
+
+def test_the_standard_error_comes_back_after_an_error_too(capfd):
+    terminal = Terminal()
+    with pytest.raises(ValueError, match="wrong"), terminal.captured():
+        raise ValueError("wrong")
+    os.write(2, b"after\n")
+    terminal.complain("and this")
+    assert capfd.readouterr().err == "after\nand this\n"
+
+
+def test_no_file_descriptor_stays_open(capfd):
+    def descriptors():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    with Terminal().captured():
+        pass
+    assert descriptors() == before
+
+
+def test_the_log_moves_to_the_run_directory_with_what_was_written_before(tmp_path, capfd):
+    terminal = Terminal()
+    path = tmp_path / "run" / "logs" / "worker-0.log"
+    with terminal.captured():
+        os.write(2, b"before\n")
+        terminal.file_log(path)
+        os.write(2, b"after\n")
+    assert path.read_text() == "before\nafter\n"
+    assert terminal.log_path == path
+    assert _temporary_logs(tmp_path) == []
+
+
+def test_the_log_of_an_earlier_run_is_kept_above_the_new_one(tmp_path, capfd):
+    path = tmp_path / "worker-0.log"
+    path.write_text("earlier\n")
+    terminal = Terminal()
+    with terminal.captured():
+        os.write(2, b"now\n")
+        terminal.file_log(path)
+    assert path.read_text() == "earlier\nnow\n"
+
+
+def test_a_log_that_cannot_be_had_is_no_reason_to_end_a_run(tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+    terminal = Terminal()
+    with terminal.captured():
+        os.write(2, b"before\n")
+        terminal.file_log(tmp_path / "file" / "logs" / "worker-0.log")
+        os.write(2, b"after\n")
+        log = terminal.log_path
+    assert _temporary_logs(tmp_path) == ["before\nafter\n"]
+    assert f"The log stays in {log}" in capfd.readouterr().err
+
+
+def test_without_a_captured_standard_error_there_is_no_log(tmp_path):
+    Terminal().file_log(tmp_path / "logs" / "worker-0.log")
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_complaint_with_characters_that_cannot_be_encoded_is_still_said(capfd):
+    Terminal().complain("no folder \udcff here")
+    assert capfd.readouterr().err == "no folder ? here\n"

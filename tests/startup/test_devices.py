@@ -1,0 +1,122 @@
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tfscale.cluster.cluster import Cluster
+from tfscale.errors import ConfigError
+from tfscale.process.cores import inter_op_threads, own_cores
+from tfscale.startup.environment import check_environment, set_environment
+
+TWO = Cluster(("node0:1111", "node1:1111"), 1)
+
+
+@pytest.fixture
+def keras_not_imported_yet(monkeypatch):
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+
+
+def _refusal(environ):
+    with pytest.raises(ConfigError) as caught:
+        check_environment(environ)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"KERAS_BACKEND": "tensorflow"},
+        {"TF_USE_LEGACY_KERAS": ""},
+        {"TF_USE_LEGACY_KERAS": "0"},
+        {"TF_USE_LEGACY_KERAS": "False"},
+    ],
+)
+@pytest.mark.usefixtures("keras_not_imported_yet")
+def test_settings_under_which_keras_3_is_imported_are_fine(environ):
+    check_environment(environ)
+
+
+@pytest.mark.usefixtures("keras_not_imported_yet")
+def test_another_backend_is_refused_with_what_to_type():
+    message = _refusal({"KERAS_BACKEND": "jax"})
+    assert "KERAS_BACKEND=jax is set; expected tensorflow" in message
+    assert "unset KERAS_BACKEND" in message
+
+
+@pytest.mark.parametrize("value", ["1", "true", "True", "yes"])
+def test_keras_2_in_the_place_of_keras_3_is_refused_with_what_to_type(value):
+    message = _refusal({"TF_USE_LEGACY_KERAS": value})
+    assert f"TF_USE_LEGACY_KERAS={value} is set" in message
+    assert "unset TF_USE_LEGACY_KERAS" in message
+
+
+@pytest.mark.parametrize(("imported", "variable"), [("jax", "tensorflow"), ("torch", None)])
+def test_the_backend_of_a_keras_that_is_already_imported_counts(monkeypatch, imported, variable):
+    keras = SimpleNamespace(config=SimpleNamespace(backend=lambda: imported))
+    monkeypatch.setitem(sys.modules, "keras", keras)
+    environ = {} if variable is None else {"KERAS_BACKEND": variable}
+    assert f"KERAS_BACKEND={imported}" in _refusal(environ)
+
+
+def test_a_variable_that_comes_too_late_to_matter_is_no_error(monkeypatch):
+    keras = SimpleNamespace(config=SimpleNamespace(backend=lambda: "tensorflow"))
+    monkeypatch.setitem(sys.modules, "keras", keras)
+    check_environment({"KERAS_BACKEND": "jax"})
+
+
+def test_a_worker_of_several_gets_its_own_task():
+    environ = {}
+    set_environment(TWO, environ)
+    assert json.loads(environ["TF_CONFIG"]) == {
+        "cluster": {"worker": ["node0:1111", "node1:1111"]},
+        "task": {"type": "worker", "index": 1},
+    }
+
+
+def test_a_single_worker_has_no_tf_config():
+    environ = {"TF_CONFIG": "of somebody else"}
+    set_environment(Cluster(), environ)
+    assert "TF_CONFIG" not in environ
+
+
+def test_the_backend_is_set_so_that_no_file_in_a_home_decides():
+    environ = {}
+    set_environment(Cluster(), environ)
+    assert environ["KERAS_BACKEND"] == "tensorflow"
+    assert environ["TF_GPU_THREAD_MODE"] == "gpu_private"
+
+
+def test_what_the_user_has_set_stays():
+    environ = {"TF_GPU_THREAD_MODE": "global", "PATH": "/bin"}
+    set_environment(Cluster(), environ)
+    assert environ["TF_GPU_THREAD_MODE"] == "global"
+    assert environ["PATH"] == "/bin"
+
+
+@pytest.mark.parametrize(
+    ("cores", "of_machine", "workers", "parts"),
+    [
+        (range(2), 2, 1, [{0, 1}]),
+        (range(2), 2, 2, [{0}, {1}]),
+        (range(2), 2, 5, [{0}, {1}, {0}, {1}, {0}]),
+        (range(8), 8, 2, [{0, 1, 2, 3}, {4, 5, 6, 7}]),
+        (range(7), 7, 3, [{0, 1}, {2, 3}, {4, 5, 6}]),
+        # Bound by a scheduler, which has dealt them out already.
+        ([3, 5, 7], 96, 3, [{3, 5, 7}] * 3),
+    ],
+)
+def test_workers_of_one_machine_share_its_cores(cores, of_machine, workers, parts):
+    found = [own_cores(cores, of_machine, workers, index) for index in range(workers)]
+    assert found == parts
+
+
+@pytest.mark.parametrize(
+    ("cores", "are_cores_free", "threads"),
+    [(1, False, 2), (2, False, 2), (16, False, 16), (1, True, 5), (16, True, 20)],
+)
+def test_short_work_has_threads_of_its_own_only_where_the_cores_are_free(
+    cores, are_cores_free, threads
+):
+    assert inter_op_threads(cores, are_cores_free=are_cores_free) == threads

@@ -1,0 +1,75 @@
+import pytest
+import tensorflow as tf
+
+from tfscale import errors as failures
+from tfscale.errors import ConfigError, SharedFailure, describe_failure, one_line
+
+
+def test_an_error_is_its_type_and_its_message():
+    assert one_line(ValueError("no such file")) == "ValueError: no such file"
+
+
+def test_an_error_of_many_lines_is_one_line():
+    assert one_line(ValueError("first\n\n  second  \nthird\n")) == "ValueError: first second third"
+
+
+def test_an_error_that_names_its_type_does_not_name_it_twice():
+    assert one_line(ValueError("ValueError: no such file")) == "ValueError: no such file"
+
+
+def test_the_page_that_tensorflow_wraps_around_an_error_is_left_out():
+    def preprocess(record):
+        raise KeyError(f"no field 'label' in {sorted(record)}")
+
+    with pytest.raises(KeyError) as caught:
+        tf.data.Dataset.from_tensors({"image": 1}).map(preprocess)
+    assert "in user code" in str(caught.value)
+    assert len(str(caught.value).splitlines()) > 3
+    text = one_line(caught.value)
+    assert text.startswith("KeyError: ")
+    assert "no field 'label' in ['image']" in text
+    assert "in user code" not in text
+
+
+def test_a_long_error_is_cut_and_says_so():
+    text = one_line(ValueError("x" * 10_000))
+    assert len(text) == failures._LONGEST
+    assert text.endswith("...")
+    assert text.startswith("ValueError: xxx")
+
+
+def test_an_error_at_the_limit_is_not_cut():
+    message = "x" * (failures._LONGEST - len("ValueError: "))
+    assert one_line(ValueError(message)) == f"ValueError: {message}"
+
+
+def test_what_the_user_has_to_change_says_that_trying_again_is_useless():
+    reason, code = describe_failure(ConfigError("--seed=-1 is out of range;\n expected 0"))
+    assert reason == "--seed=-1 is out of range; expected 0"
+    assert code == failures.CONFIG_CODE
+
+
+def test_a_config_error_is_never_cut_because_what_to_do_stands_at_its_end():
+    text = "x" * 1000 + " Use --seed=0."
+    assert describe_failure(ConfigError(text)) == (text, failures.CONFIG_CODE)
+
+
+def test_anything_else_may_work_the_next_time():
+    assert describe_failure(OSError("disk full")) == ("OSError: disk full", failures.FAILURE_CODE)
+
+
+def test_a_failure_of_another_worker_keeps_its_reason_and_its_code():
+    assert describe_failure(SharedFailure("worker 1 is out of memory", 75)) == (
+        "worker 1 is out of memory",
+        75,
+    )
+
+
+def test_a_shared_failure_reads_as_its_reason():
+    assert str(SharedFailure("worker 1 is out of memory", 1)) == "worker 1 is out of memory"
+
+
+def test_the_codes_can_be_told_apart_and_none_is_success():
+    codes = {failures.CONFIG_CODE, failures.FAILURE_CODE, failures.START_TIMEOUT_CODE}
+    assert len(codes) == 3
+    assert 0 not in codes

@@ -1,0 +1,237 @@
+import inspect
+import pickle
+import sys
+
+import pytest
+
+from tfscale import user_files as userfiles
+from tfscale.errors import ConfigError
+
+SOURCE = """
+import math
+from math import pi as _pi
+
+depth = 50
+rate = 0.5
+augment = True
+name = "small"
+widths = (32, 64)
+scales = (1, 0.5)
+limit = None
+table = {"a": 1}
+LOUD = 1
+_hidden = 1
+runs = 0
+runs += 1
+twice = depth * 2
+
+
+def build():
+    return depth
+
+
+class Record:
+    pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def _modules_as_before():
+    before = dict(sys.modules)
+    yield
+    for name in set(sys.modules) - set(before):
+        if name.startswith("tfscale_userfile_"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "model.py"
+    file.write_text(SOURCE)
+    return file
+
+
+def _message(path, *options):
+    before = set(sys.modules)
+    with pytest.raises(ConfigError) as caught:
+        userfiles.load_module(path, options)
+    assert set(sys.modules) == before, "a refused file must leave nothing behind"
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "; expected " in message
+    return message
+
+
+def test_a_file_runs_once_with_its_own_values(path):
+    module = userfiles.load_module(path, [])
+    assert (module.depth, module.runs) == (50, 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("depth=18", 18),
+        ("depth= -1 ", -1),
+        ("rate=1e-3", 0.001),
+        ("rate=2", 2.0),
+        ("augment=false", False),
+        ("augment=True", True),
+        ("name=a=b, c", "a=b, c"),
+        ("name=", ""),
+        ("widths=8,16,32", (8, 16, 32)),
+        ("widths=8", (8,)),
+        ("widths=(8, 16)", (8, 16)),
+        ("widths=(8,)", (8,)),
+        ("scales=2,3", (2.0, 3.0)),
+        ("limit=7", 7),
+        ("limit='text'", "text"),
+        ("limit=None", None),
+    ],
+)
+def test_an_option_is_read_by_the_type_of_the_constant_it_replaces(path, option, value):
+    found = getattr(userfiles.load_module(path, [option]), option.partition("=")[0])
+    assert found == value
+    assert type(found) is type(value)
+    if isinstance(value, tuple):
+        assert [type(item) for item in found] == [type(item) for item in value]
+
+
+def test_functions_see_the_option_and_what_was_computed_before_stays(path):
+    module = userfiles.load_module(path, ["depth=18"])
+    assert module.build() == 18
+    assert module.twice == 100
+    assert module.runs == 1
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["width=1", "LOUD=2", "_hidden=2", "build=2", "math=2", "table={}", "Record=1", "=1"],
+)
+def test_what_is_no_constant_cannot_be_set_and_the_error_names_those_that_can(path, option):
+    message = _message(path, option)
+    assert f"names `{option.partition('=')[0]}`, which cannot be set" in message
+    assert "depth=50, rate=0.5, augment=true, name=small, widths=32,64" in message
+    assert "LOUD" not in message.partition("expected")[2]
+
+
+def test_an_option_without_a_value_is_refused(path):
+    assert "is not NAME=VALUE" in _message(path, "depth")
+
+
+def test_a_file_without_constants_says_so(tmp_path):
+    file = tmp_path / "bare.py"
+    file.write_text("def build(): ...\n")
+    assert "it has none" in _message(file, "depth=1")
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("depth=deep", "a whole number, for example depth=50"),
+        ("depth=1.5", "a whole number"),
+        ("depth=true", "a whole number"),
+        ("depth=", "a whole number"),
+        ("rate=fast", "a number, for example rate=0.5"),
+        ("augment=1", "true or false, for example augment=true"),
+        ("widths=1.5,2", "whole numbers with commas"),
+        ("widths=", "whole numbers with commas"),
+        ("widths=8,,16", "whole numbers with commas"),
+        ("scales=a,b", "numbers with commas"),
+        ("limit=text", "a Python value"),
+        ("limit=(", "a Python value"),
+        ("limit=open('x')", "a Python value"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_one_that_works(path, option, expected):
+    message = _message(path, option)
+    assert repr(option.partition("=")[2]) in message
+    assert expected in message
+
+
+def test_two_loads_of_a_file_are_two_modules(path):
+    first = userfiles.load_module(path, ["depth=1"])
+    second = userfiles.load_module(path, ["depth=2"])
+    assert first.__name__ != second.__name__
+    assert (first.build(), second.build()) == (1, 2)
+
+
+def test_what_the_file_defines_can_be_pickled_and_inspected(path):
+    module = userfiles.load_module(path, [])
+    record = pickle.loads(pickle.dumps(module.Record()))  # noqa: S301  # pickled in this line
+    assert type(record) is module.Record
+    assert "return depth" in inspect.getsource(module.build)
+
+
+def test_the_search_path_stays_as_it_is(path):
+    before = list(sys.path)
+    userfiles.load_module(path, [])
+    assert sys.path == before
+
+
+def test_a_relative_path_is_found_from_here(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    assert userfiles.load_module("model.py", []).depth == 50
+
+
+def test_a_missing_file_is_named_with_the_folder_it_was_looked_for_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = _message("gone.py")
+    assert "There is no file gone.py" in message
+    assert str(tmp_path) in message
+
+
+@pytest.mark.parametrize("name", ["folder.py", "notes.txt"])
+def test_a_folder_and_another_kind_of_file_are_refused(tmp_path, name):
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "notes.txt").write_text("x = 1\n")
+    assert "is no Python file" in _message(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "says"),
+    [
+        ("x = 1\n\nx / 0\n", 3, "ZeroDivisionError: division by zero"),
+        ("def f():\n    raise ValueError('two\\nlines')\n\nf()\n", 2, "ValueError: two lines"),
+        ("import json\njson.loads('?')\n", 2, "JSONDecodeError: Expecting value"),
+        ("import not_there_at_all\n", 1, "ModuleNotFoundError: No module named"),
+        ("x = 1\nif x\n", 2, "SyntaxError: expected ':'"),
+        ("import sys\nsys.exit(2)\n", 2, "SystemExit: 2"),
+        ("def f():\n    f()\n\nf()\n", 2, "RecursionError"),
+    ],
+)
+def test_a_file_that_fails_is_named_with_its_line_and_the_exception(tmp_path, source, line, says):
+    file = tmp_path / "broken.py"
+    file.write_text(source)
+    message = _message(file)
+    assert message.startswith(f"{file}:{line}: ")
+    assert says in message
+    assert f"python {file}" in message
+
+
+def test_ctrl_c_while_a_file_runs_is_not_its_fault(tmp_path):
+    file = tmp_path / "slow.py"
+    file.write_text("raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        userfiles.load_module(file, [])
+    assert "tfscale_userfile_slow" not in sys.modules
+
+
+def test_a_required_function_is_given(path):
+    module = userfiles.load_module(path, [])
+    assert userfiles.require_function(module, "build", path) is module.build
+
+
+def test_a_missing_function_is_refused_with_those_there_are(path):
+    module = userfiles.load_module(path, [])
+    with pytest.raises(ConfigError) as caught:
+        userfiles.require_function(module, "load", path)
+    message = str(caught.value)
+    assert f"{path} has no function `load`; expected `def load(...)`" in message
+    assert "It has build" in message
+    assert "\n" not in message
+
+
+def test_a_name_that_cannot_be_called_is_no_function(path):
+    module = userfiles.load_module(path, [])
+    with pytest.raises(ConfigError, match="has `depth` = 50, which is no function"):
+        userfiles.require_function(module, "depth", path)

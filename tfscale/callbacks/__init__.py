@@ -1,1 +1,0 @@
-"""What watches a run from inside `fit`: one class a file, on every worker."""

@@ -1,0 +1,1 @@
+"""What a run leaves to go on from: `export` saves the trained model."""

@@ -1,0 +1,72 @@
+"""Addresses and ranks as people type them: checked, and refused in one line."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from tfscale.errors import ConfigError
+
+HOSTS_EXAMPLE = "--hosts=node0:12345,node1:12345 --index=0"
+
+
+def refusal(came: str, expected: str, example: str) -> ConfigError:
+    return ConfigError(f"{came}; expected {expected}. Type, for example: {example}")
+
+
+def shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "..."
+
+
+def split_hosts(hosts: str | Sequence[str]) -> tuple[str, ...]:
+    parts = hosts.split(",") if isinstance(hosts, str) else hosts
+    stripped = [part.strip() if isinstance(part, str) else part for part in parts]
+    return checked_addresses([] if stripped == [""] else stripped, "--hosts", HOSTS_EXAMPLE)
+
+
+def checked_rank(index: object, size: int, what: str, example: str) -> int:
+    # bool is an int to Python, but true is no rank.
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < size:
+        expected = f"a whole number from 0 to {size - 1}" if size > 1 else "0, the only worker's"
+        raise refusal(f"{what} is {shown(index)}", expected, example)
+    return index
+
+
+def checked_addresses(addresses: Sequence[object], source: str, example: str) -> tuple[str, ...]:
+    """Every address as it came, once each is `host:port` and none is there twice."""
+    if not addresses:
+        raise refusal(f"{source} names no worker", "at least one host:port", example)
+    seen: set[tuple[str, int]] = set()
+    checked: list[str] = []
+    for address in addresses:
+        problem = _address_problem(address) if isinstance(address, str) else "is no text"
+        if problem or not isinstance(address, str):
+            came = f"{source} has the address {shown(address)}, which {problem}"
+            raise refusal(came, "host:port, with IPv6 as [::1]:12345", example)
+        host, _, port = address.rpartition(":")
+        if (host.lower(), int(port)) in seen:
+            came = f"{source} names {address} twice"
+            raise refusal(came, "a port of its own for every worker on a host", example)
+        seen.add((host.lower(), int(port)))
+        checked.append(address)
+    return tuple(checked)
+
+
+def _address_problem(address: str) -> str:
+    """What is wrong with a `host:port`, as the end of "which ..."; empty for a good one."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return "has no port"
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            ipaddress.IPv6Address(host[1:-1])
+        except ValueError:
+            return f"has {host!r} for an IPv6 address"
+    elif ":" in host:
+        return f"has a colon in its host {host!r}"
+    elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", host):
+        return f"has the host {host!r}, which is no name and no IP address"
+    # [0-9], because int() would also take signs, spaces and the digits of other scripts.
+    if not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= 65535):
+        return f"has the port {port!r}, which is not a number from 1 to 65535"
+    return ""

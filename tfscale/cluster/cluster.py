@@ -1,0 +1,73 @@
+"""Who the workers are, and which of them this process is.
+
+A `Cluster` is decided once, before TensorFlow is imported (see `discovery`). Everything else is
+handed the result and never looks at the environment. Ranks are global: the chief is 0 and the workers follow in the order of the list.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfscale.cluster.addresses import checked_rank, refusal, split_hosts
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of a job as one of them sees them.
+
+    Args:
+        addresses: `host:port` of every worker in the order of the global rank, the same on
+            every worker; empty for a single machine that needs no address.
+        index: global rank of this worker, 0 to `num_workers - 1`; differs on every worker.
+        has_chief: whether rank 0 is called `chief` in `TF_CONFIG`; training is the same.
+    """
+
+    addresses: tuple[str, ...] = ()
+    index: int = 0
+    has_chief: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses an index that is no rank of this cluster."""
+        checked_rank(self.index, self.num_workers, "index", "Cluster(addresses, index=0)")
+
+    @classmethod
+    def from_hosts(cls, hosts: str | Sequence[str], index: int | None) -> "Cluster":
+        """The cluster of `--hosts` (a list, or one text with commas) and `--index`.
+
+        `index` may be None where there is one host only. Raises `ConfigError`.
+        """
+        addresses = split_hosts(hosts)
+        example = f"--hosts={','.join(addresses)} --index=0"
+        if index is None and len(addresses) > 1:
+            raise refusal(
+                f"--hosts names {len(addresses)} workers but --index is missing",
+                f"which of them this process is, 0 to {len(addresses) - 1}",
+                f"{example} on the first of them, --index=1 on the second",
+            )
+        rank = 0 if index is None else index
+        return cls(addresses, checked_rank(rank, len(addresses), "--index", example))
+
+    @property
+    def num_workers(self) -> int:
+        """Number of training processes, at least 1."""
+        return max(1, len(self.addresses))
+
+    @property
+    def workers_here(self) -> int:
+        """Number of workers at this worker's address, which share its processors; at least 1."""
+        hosts = self._hosts
+        return hosts.count(hosts[self.index]) if hosts else 1
+
+    @property
+    def index_here(self) -> int:
+        """Which of the workers at its address this one is, from 0."""
+        hosts = self._hosts
+        return hosts[: self.index].count(hosts[self.index]) if hosts else 0
+
+    @property
+    def _hosts(self) -> list[str]:
+        return [address.rpartition(":")[0] for address in self.addresses]
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker writes the files of the run."""
+        return self.index == 0

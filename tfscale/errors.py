@@ -1,0 +1,64 @@
+"""Why a run ended, in one line, and the exit code that says whether to try again."""
+
+import re
+
+CONFIG_CODE = 2  # the same command can't work: something has to be changed first
+FAILURE_CODE = 1  # anything else, which may not happen again
+START_TIMEOUT_CODE = 75  # EX_TEMPFAIL: a worker didn't come; it may a minute later
+_LONGEST = 400
+_DISK_FULL = "No space left on device"  # what strerror and TensorFlow say
+
+
+class ConfigError(ValueError):
+    """A run that cannot be done as asked: one line with what came, what was expected, what to do.
+
+    Trying again without a change cannot help, which tells it from every other failure.
+    """
+
+
+class SharedFailure(Exception):  # noqa: N818 - named after what happened, on every worker
+    """A run ended on every worker for one reason.
+
+    Args:
+        reason: one line.
+        code: exit code.
+    """
+
+    def __init__(self, reason: str, code: int) -> None:
+        """Keeps both for the program that ends."""
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+def describe_failure(error: BaseException) -> tuple[str, int]:
+    """The one-line reason and the exit code of an error."""
+    if isinstance(error, SharedFailure):
+        return error.reason, error.code
+    if isinstance(error, ConfigError):
+        return " ".join(str(error).split()), CONFIG_CODE
+    if _DISK_FULL in str(error):
+        # In front, because what TensorFlow says is longer than a line.
+        came = f"{_DISK_FULL}. Make room, or use another --run_dir ({one_line(error)}"
+        return _shortened(came) + ")", FAILURE_CODE
+    return one_line(error), FAILURE_CODE
+
+
+def one_line(error: BaseException) -> str:
+    """Type and message of an error in one line.
+
+    TensorFlow wraps an error of the user's code in a page of its own; the cause stands at its end.
+    """
+    asserted = re.search(r"assertion failed: \[(.*?)\](?: \[\[|$)", " ".join(str(error).split()))
+    if asserted:
+        return _shortened(asserted[1].replace("] [", " "))
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    is_wrapped = bool(lines) and lines[0].startswith("in user code")
+    cause = lines[-1] if is_wrapped else " ".join(lines)
+    name = type(error).__name__
+    text = cause if cause.startswith(name) else f"{name}: {cause}" if cause else name
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -1,0 +1,146 @@
+"""The end of an on-device loop of training, where workers tell each other what isn't gradients."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfscale.fit.metric_totals import MetricTotals
+from tfscale.fit.packing import Packing
+from tfscale.fit.replica_state import ReplicaStatistics
+from tfscale.gradients.timing import CommunicationTimes
+
+_OWN_COLUMNS = 4  # of a worker's row, before its figures
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """What the last on-device loop of training measured, the same on every worker.
+
+    Args:
+        step: steps since the start of training, this loop's included.
+        steps: of this loop.
+        seconds: that the loop took on each worker, float64 (num_workers,).
+        input_wait_seconds: of these, spent waiting for input, float64 (num_workers,).
+        exposed_seconds: of these, in which gradients travelled and backward was over, float64
+            (num_workers,).
+        travel_seconds: in which gradients travelled at all, float64 (num_workers,).
+        figures: what `measure` gave on each worker, float64 (num_workers, n).
+        is_warm: False for a loop that includes tracing.
+    """
+
+    step: int
+    steps: int
+    seconds: np.ndarray
+    input_wait_seconds: np.ndarray
+    exposed_seconds: np.ndarray
+    travel_seconds: np.ndarray
+    figures: np.ndarray
+    is_warm: bool
+
+    @classmethod
+    def of_rows(cls, rows: np.ndarray, *, step: int, steps: int, is_warm: bool) -> "Boundary":
+        """Reads what `Exchange` brought, float64 (num_workers, 4 + figures)."""
+        return cls(
+            step,
+            steps,
+            seconds=rows[:, 0],
+            input_wait_seconds=rows[:, 1],
+            exposed_seconds=rows[:, 2],
+            travel_seconds=rows[:, 3],
+            figures=rows[:, _OWN_COLUMNS:],
+            is_warm=is_warm,
+        )
+
+
+class Exchange:
+    """The boundary's one all-reduce.
+
+    Args:
+        strategy: of the job.
+        totals: metric variables, to be summed.
+        statistics: of batches, to be averaged; every replica gets the means.
+        communication: how long gradients travelled.
+        worker: global rank of this worker.
+        num_workers: of the job.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        totals: MetricTotals,
+        statistics: ReplicaStatistics,
+        communication: CommunicationTimes,
+        *,
+        worker: int,
+        num_workers: int,
+    ) -> None:
+        """Holds them."""
+        self._strategy = strategy
+        self._totals = totals
+        self._statistics = statistics
+        self._communication = communication
+        self._worker = worker
+        self._num_workers = num_workers
+
+    def __call__(
+        self,
+        started: tf.Tensor,
+        waited: tf.Tensor,
+        figures: tf.Tensor,
+        custom: dict[str, tf.Tensor],
+    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """Called outside of the replicas, after the loop.
+
+        Args:
+            started: when the loop began, float64 seconds.
+            waited: how long it waited for input.
+            figures: of this worker, float64 (n,).
+            custom: numbers to be averaged over replicas, by name.
+
+        Returns:
+            Packed metric totals; float64 (num_workers, 4 + figures) with seconds, seconds of
+            waiting for input, of exposed and of all communication, and each worker's figures; the
+            averages. The same on every replica.
+        """
+        names = sorted(custom)
+        width = _OWN_COLUMNS + int(figures.shape[0])
+        parts = Packing(
+            [
+                [sum(self._totals.packing.sizes)],
+                [sum(self._statistics.packing.sizes)],
+                [self._num_workers, width],
+                [len(names)],
+            ]
+        )
+
+        def on_replica() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            replicas = context.num_replicas_in_sync
+            local = self._totals.local()
+            # The totals are read after the loop has written them, so the clock is read after both.
+            with tf.control_dependencies(local):
+                seconds = tf.timestamp() - started
+            row = tf.concat(
+                [tf.stack([seconds, waited]), self._communication.local(), figures], axis=0
+            )
+            is_first = context.replica_id_in_sync_group % (replicas // self._num_workers) == 0
+            mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis]
+            rows = tf.where(is_first, mine * row, tf.zeros_like(mine * row))
+            logs = [custom[name] / replicas for name in names]
+            packed = parts.pack(
+                [
+                    self._totals.packing.pack(local),
+                    self._statistics.packing.pack(self._statistics.local()),
+                    rows,
+                    tf.stack(logs) if logs else tf.zeros([0], tf.float64),
+                ]
+            )
+            if replicas == 1:
+                return packed
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
+
+        summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+        totals, statistics, rows, logs = parts.unpack(summed)
+        self._statistics.assign(self._statistics.packing.unpack(statistics))
+        return totals, rows, {name: logs[number] for number, name in enumerate(names)}

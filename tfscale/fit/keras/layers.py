@@ -1,0 +1,53 @@
+"""What Keras's layers consist of and which of them are called."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """One call of a layer, with the arguments that its `call` got."""
+
+    layer: keras.layers.Layer
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers that a layer consists of, at every depth, each once; `Model.layers` is flat."""
+    within = layer._flatten_layers(include_self=False)
+    return list({id(one): one for one in within}.values())
+
+
+@contextlib.contextmanager
+def calls_recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[list[LayerCall]]:
+    """Writes down the calls of these layers in the body, in the order in which they start.
+
+    Keras looks `call` up on the layer, also where one layer calls another without `__call__`.
+    """
+    calls: list[LayerCall] = []
+
+    def recording(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            calls.append(LayerCall(layer, args, kwargs))
+            return original(*args, **kwargs)
+
+        return call
+
+    replaced = [vars(layer).get("call") for layer in layers]
+    for layer in layers:
+        layer.call = recording(layer, layer.call)
+    try:
+        yield calls
+    finally:
+        for layer, call in zip(layers, replaced, strict=True):
+            if call is None:
+                del layer.call
+            else:
+                layer.call = call

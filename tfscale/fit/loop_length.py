@@ -1,0 +1,42 @@
+"""How many steps the loop on the device takes before Python is entered again."""
+
+import math
+
+_GROWTH_PER_DECISION = 8
+_FEWEST_STEPS = 8
+_PATIENCE = 5  # times the wanted time between two visits to Python
+
+
+def next_steps_per_call(
+    current: int, step_seconds: float, target_seconds: float = 1.0, *, limit: int
+) -> int:
+    """Decide how many steps the loop on the device takes before Python is entered again.
+
+    Often enough for a progress bar and for Ctrl-C, seldom enough to cost nothing: the wanted time,
+    or eight steps if these are within five times the wanted time. The steps hold
+    collectives, so every worker must take the same number: the result depends on the arguments
+    alone, and the caller gives every worker the same ones (the chief's time, not its own).
+
+    Args:
+        current: how many it takes now, at least 1.
+        step_seconds: measured time of one step, at least 0 (a clock may be too coarse for it).
+        target_seconds: wanted time between two visits to Python, above 0.
+        limit: most steps allowed, at least 1 (for example those left in the epoch).
+
+    Returns:
+        1 to `limit`, and at most 8 times `current`: one wrong time, such as that of a first step
+        from a cache, must not lock Python out for minutes.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+    if current < 1 or limit < 1 or not step_seconds >= 0 or not target_seconds > 0:
+        raise ValueError(
+            f"next_steps_per_call({current=}, {step_seconds=}, {target_seconds=}, {limit=}) cannot "
+            "decide; expected current and limit >= 1, step_seconds >= 0 and target_seconds > 0."
+        )
+    most = min(limit, current * _GROWTH_PER_DECISION)
+    fitting = target_seconds / step_seconds if step_seconds > 0 else math.inf
+    # A visit costs some 10 ms: long steps are counted rather than timed, within patience.
+    patient = min(_FEWEST_STEPS, _PATIENCE * fitting)
+    return max(1, int(min(most, max(fitting, patient))))

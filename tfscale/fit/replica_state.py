@@ -1,0 +1,101 @@
+"""What each replica keeps for itself, and how the replicas bring it together.
+
+Weights are the same everywhere because gradients are summed. Batch statistics, random states and
+outputs aren't: they are averaged, kept different on purpose, and gathered.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfscale.fit.packing import Packing
+
+_GOLDEN_RATIO_32 = 0x9E3779B9  # spreads consecutive numbers over the range of a uint32
+
+
+class ReplicaStatistics:
+    """The float variables that replicas update by themselves, such as batch statistics.
+
+    Stock Keras 3 saves and evaluates those of the first replica; here they become the mean.
+
+    Args:
+        model: built.
+        strategy: whose replicas hold the variables.
+    """
+
+    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+        """Remembers the variables."""
+        self._strategy = strategy
+        self._variables = [
+            variable
+            for variable in model.non_trainable_variables
+            if tf.as_dtype(variable.dtype).is_floating
+            and not any(variable is metric for metric in model.metrics_variables)
+        ]
+        self.packing = Packing([variable.shape for variable in self._variables])
+
+    def local(self) -> list[tf.Tensor]:
+        """This replica's share of each mean; called in replica context."""
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        return [
+            tf.cast(tf.convert_to_tensor(variable.value), tf.float64) / replicas
+            for variable in self._variables
+        ]
+
+    def assign(self, means: Sequence[tf.Tensor]) -> None:
+        """Gives every replica the means; called in cross-replica context."""
+        if self._strategy.num_replicas_in_sync == 1:
+            return
+        for variable, mean in zip(self._variables, means, strict=True):
+            for component in self._strategy.experimental_local_results(variable.value):
+                component.assign(tf.cast(mean, component.dtype))
+
+
+def separate_random_states(
+    model: keras.Model, strategy: tf.distribute.Strategy, worker: int
+) -> None:
+    """Gives every replica a random state of its own: dropout must differ between them.
+
+    Replica 0 keeps the state it has, so that one replica trains as without a strategy.
+    """
+    for variable in model.non_trainable_variables:
+        if variable.name != "seed_generator_state":
+            continue
+        components = strategy.experimental_local_results(variable.value)
+        for local, component in enumerate(components):
+            replica = worker * len(components) + local
+            seed = (int(component.numpy()[0]) + replica * _GOLDEN_RATIO_32) % 2**32
+            component.assign([seed, int(component.numpy()[1])])
+
+
+def gathered(rows: tf.Tensor) -> tf.Tensor:
+    """The rows of all replicas in the order of their ids, on every replica.
+
+    A sum in which each replica fills its own part: TensorFlow's `all_gather` fails in a function
+    on a worker with one device ("destinations can not be empty").
+    """
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    if replicas == 1:
+        return rows
+    is_small = not rows.dtype.is_floating and rows.dtype != tf.int64
+    sent = tf.cast(rows, tf.int32) if is_small else rows
+    shape = tf.concat([[replicas], tf.shape(sent)], axis=0)
+    placed = tf.scatter_nd([[context.replica_id_in_sync_group]], sent[tf.newaxis], shape)
+    summed = context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
+    joined = tf.reshape(summed, tf.concat([[-1], tf.shape(sent)[1:]], axis=0))
+    return tf.cast(joined, rows.dtype)
+
+
+def part_of(batch: Any, part: int, count: int) -> Any:  # noqa: ANN401 - the user's structure
+    """One of `count` equal slices of a replica batch."""
+    if count == 1:
+        return batch
+
+    def slice_of(leaf: tf.Tensor) -> tf.Tensor:
+        size = leaf.shape[0] // count
+        return leaf[part * size : (part + 1) * size]
+
+    return tf.nest.map_structure(slice_of, batch)

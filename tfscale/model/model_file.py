@@ -1,0 +1,91 @@
+"""The user's model file: `build`, and the callbacks that it may ask for."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfscale.data.dataset_file import DatasetFile
+from tfscale.errors import ConfigError, one_line
+from tfscale.user_files import load_module, name_of, require_function
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file says.
+
+    Args:
+        name: how to name it in a message.
+        build: `build(spec, num_classes)`, or with fewer parameters, gives a Keras model.
+        callbacks: gives the Keras callbacks that the run is to have, on every worker.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    callbacks: Callable[[], list[keras.callbacks.Callback]]
+
+
+def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
+    """Reads the user's model file.
+
+    Args:
+        model: a path, a module or other object with a `build`, or such a function itself.
+        options: `NAME=VALUE` texts for the file's constants.
+
+    Raises:
+        ConfigError: there is no `build`.
+    """
+    if inspect.isfunction(model):
+        return ModelFile(model.__name__, model, list)
+    module: object
+    if isinstance(model, str):
+        name, module = model, load_module(model, options)
+    else:
+        name, module = name_of(model), model
+    build = require_function(module, "build", name)
+    return ModelFile(name, build, getattr(module, "callbacks", list))
+
+
+def build_model(
+    model_file: ModelFile,
+    dataset: DatasetFile,
+    spec: Any,  # noqa: ANN401 - the user's structure
+    strategy: tf.distribute.Strategy,
+) -> keras.Model:
+    """Calls the user's `build` in the strategy's scope.
+
+    Args:
+        model_file: the user's.
+        dataset: gives `num_classes`.
+        spec: of one replica's `(x, y[, sample_weight])`; `build` gets that of one example's x.
+        strategy: whose replicas hold the variables.
+
+    Raises:
+        ConfigError: `build` failed, or gave something else than a Keras 3 model.
+    """
+    features = tf.nest.map_structure(
+        lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), spec[0]
+    )
+    parameters = list(inspect.signature(model_file.build).parameters.values())
+    if dataset.num_classes is None:
+        parameters = [one for one in parameters if one.default is inspect.Parameter.empty]
+    wanted = len(parameters)
+    if wanted > 1 and dataset.num_classes is None:
+        raise ConfigError(
+            f"{model_file.name}: build(spec, num_classes) wants the number of classes, which "
+            f"{dataset.name} doesn't say. Add for example num_classes = 10 to it."
+        )
+    try:
+        with strategy.scope():
+            model = model_file.build(*(features, dataset.num_classes)[:wanted])
+    except Exception as error:
+        raise ConfigError(f"{model_file.name}: build raised {one_line(error)}") from error
+    if not isinstance(model, keras.Model):
+        raise ConfigError(
+            f"{model_file.name}: build returned {type(model).__module__}.{type(model).__name__}; "
+            "expected a keras.Model of Keras 3."
+        )
+    return model

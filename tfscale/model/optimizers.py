@@ -1,0 +1,111 @@
+"""The optimizers that a run may ask for by name, LARS among them."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfscale.config import Config
+from tfscale.model.learning_rate import LearningRate
+
+_NOT_DECAYED = ("bias", "gamma", "beta", "scale")
+
+
+def make_optimizer(config: Config, rate: LearningRate) -> keras.optimizers.Optimizer:
+    """Makes the optimizer of `config`, without weight decay for biases and scales."""
+    decay = config.weight_decay or None
+    arguments: dict[str, Any] = {"learning_rate": rate.as_schedule(), "weight_decay": decay}
+    made: keras.optimizers.Optimizer
+    if config.optimizer == "sgd":
+        made = keras.optimizers.SGD(momentum=config.momentum, **arguments)
+    elif config.optimizer == "adamw":
+        made = keras.optimizers.AdamW(**{**arguments, "weight_decay": config.weight_decay})
+    elif config.optimizer == "lamb":
+        made = keras.optimizers.Lamb(**arguments)
+    else:
+        made = LARS(
+            learning_rate=rate.as_schedule(),
+            momentum=config.momentum,
+            trust_weight_decay=config.weight_decay,
+        )
+    if decay:
+        made.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
+    return made
+
+
+@keras.saving.register_keras_serializable(package="tfscale")
+class LARS(keras.optimizers.Optimizer):
+    """Layer-wise adaptive rate scaling, for batches of many thousand examples.
+
+    Y. You, I. Gitman and B. Ginsburg, "Large Batch Training of Convolutional Networks", 2017,
+    https://arxiv.org/abs/1708.03888, algorithm 1: each layer's rate is multiplied by
+    `trust * |w| / (|g| + decay * |w|)`, its weight decay is part of the gradient, and momentum
+    follows. Biases and scales (rank below 2) learn with the plain rate and no decay, as in the
+    MLPerf reference.
+
+    Args:
+        learning_rate: a number or a Keras schedule.
+        momentum: 0 to 1.
+        trust_weight_decay: decay inside the trust ratio.
+        trust_coefficient: `trust` above.
+        epsilon: keeps the ratio finite.
+        name: of the optimizer.
+        **kwargs: as every Keras optimizer takes them.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.1,  # noqa: ANN401
+        momentum: float = 0.9,
+        trust_weight_decay: float = 1e-4,
+        trust_coefficient: float = 0.001,
+        epsilon: float = 1e-9,
+        name: str = "lars",
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Makes an optimizer without variables; they come with the model's."""
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum = momentum
+        self.trust_weight_decay = trust_weight_decay
+        self.trust_coefficient = trust_coefficient
+        self.epsilon = epsilon
+
+    def build(self, variables: list[Any]) -> None:
+        """Makes one momentum variable for each variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.momentums = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:  # noqa: ANN401
+        """Updates one variable with its reduced gradient."""
+        rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(ops.convert_to_tensor(gradient), variable.dtype)
+        if len(variable.shape) > 1:
+            weight_norm, gradient_norm = _norm(variable), _norm(gradient)
+            ratio = (
+                self.trust_coefficient
+                * weight_norm
+                / (gradient_norm + self.trust_weight_decay * weight_norm + self.epsilon)
+            )
+            both = ops.logical_and(weight_norm > 0, gradient_norm > 0)
+            rate = rate * ops.where(both, ratio, ops.ones_like(ratio))
+            gradient = gradient + self.trust_weight_decay * variable
+        momentum = self.momentums[self._get_variable_index(variable)]
+        velocity = self.momentum * momentum + rate * gradient
+        self.assign(momentum, velocity)
+        self.assign_sub(variable, velocity)
+
+    def get_config(self) -> dict[str, Any]:
+        """Gives the arguments that make the same optimizer again."""
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "trust_weight_decay": self.trust_weight_decay,
+            "trust_coefficient": self.trust_coefficient,
+            "epsilon": self.epsilon,
+        }
+
+
+def _norm(tensor: Any) -> Any:  # noqa: ANN401
+    return ops.norm(ops.reshape(tensor, [-1]))

@@ -1,0 +1,98 @@
+"""What a run says to the person in front of it, and where everything else that is written goes.
+
+TensorFlow writes hundreds of lines to the standard error before the first step. They belong into
+the worker's log file; the terminal gets what a person needs. The file descriptor itself is
+redirected, because C++ knows nothing of `sys.stderr`.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tfscale.process.exit import kept
+
+
+def _silence(text: str) -> None:
+    """Says nothing: what a run from Python does unless it is told otherwise."""
+
+
+class Terminal:
+    """Where a worker's words go: `show` for progress, `complain` for the reason of an end.
+
+    Args:
+        show: gets each text for the reader; `print` in a program.
+        progress: whether Keras shows its progress bar.
+    """
+
+    def __init__(self, show: Callable[[str], None] = _silence, *, progress: bool = False) -> None:
+        """Starts without a log file; `captured` gives one."""
+        self.show = show
+        self.progress = progress
+        self.log_path: Path | None = None
+        self._stderr: int | None = None
+
+    @property
+    def verbosity(self) -> int:
+        """Keras's `verbose`: a bar on a terminal, a line an epoch in a file, 0 for nothing."""
+        if not self.progress:
+            return 0
+        return 1 if sys.stdout.isatty() else 2
+
+    def silenced(self) -> "Terminal":
+        """The terminal of a worker that is not the chief: it only complains."""
+        self.show, self.progress = _silence, False
+        return self
+
+    def complain(self, text: str) -> None:
+        """Says one line on the real standard error, wherever that has been redirected to."""
+        line = f"{text}\n".encode(errors="replace")
+        with contextlib.suppress(OSError):
+            os.write(2 if self._stderr is None else self._stderr, line)
+
+    @contextlib.contextmanager
+    def captured(self) -> Iterator[None]:
+        """Sends the standard error, TensorFlow's too, to a log file while the context lasts.
+
+        It is a temporary file until `file_log` knows the run directory.
+        """
+        descriptor, name = tempfile.mkstemp(prefix="tfscale-", suffix=".log")
+        self.log_path = Path(name)
+        self._stderr = os.dup(2)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(self._stderr, 2)
+            os.close(self._stderr)
+            self._stderr = None
+
+    def kept_log(self) -> Path | None:
+        """The log file, in a place where it stays when this process has ended."""
+        if self.log_path is not None:
+            self.log_path = kept(self.log_path)
+        return self.log_path
+
+    def file_log(self, path: Path) -> None:
+        """Goes on with the log in `path`, after what is there; without one if it can't be had."""
+        if self._stderr is None or self.log_path is None:
+            return
+        temporary = self.log_path
+        sys.stderr.flush()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab", buffering=0) as log, temporary.open("rb") as source:
+                shutil.copyfileobj(source, log)
+                os.dup2(log.fileno(), 2)
+        except (OSError, io.UnsupportedOperation) as error:
+            # A log is never worth a run: on a node that doesn't share the folder it stays here.
+            self.complain(f"The log stays in {temporary}: {error}")
+            return
+        self.log_path = path
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+"""Writes the curves of a run for TensorBoard."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfscale.fit.boundary import Boundary
+from tfscale.fit.distributed_model import DistributedModel
+
+
+class Scalars(keras.callbacks.Callback):
+    """Writes a point of every curve at every boundary, and of validation at every epoch's end.
+
+    Without a folder it does nothing, which is what it does on every worker but the chief: the
+    boundary has brought every worker's figures there.
+
+    Args:
+        distributed: whose boundaries are written.
+        folder: TensorBoard's, or None.
+        global_batch: examples per step.
+        figure_names: what each worker's figures are.
+        alone_seconds: of a step of one replica alone, None if that isn't known.
+        text: of the run's configuration, in Markdown.
+    """
+
+    def __init__(
+        self,
+        distributed: DistributedModel,
+        folder: Path | None,
+        *,
+        global_batch: int,
+        figure_names: Sequence[str],
+        text: str,
+        alone_seconds: float | None = None,
+    ) -> None:
+        """Makes no file yet."""
+        super().__init__()
+        self._distributed = distributed
+        self._folder = folder
+        self._global_batch = global_batch
+        self._figure_names = figure_names
+        self._text = text
+        self._alone_seconds = alone_seconds
+        self._writers: dict[str, Any] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Writes the configuration."""
+        if self._folder is not None:
+            with self._writer("train").as_default():
+                tf.summary.text("config", self._text, step=0)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes metrics, rates and each worker's figures."""
+        boundary = self._distributed.boundary
+        if self._folder is None or boundary is None:
+            return
+        learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        points = {**_numbers(logs or {}), "learning_rate": learning_rate}
+        if boundary.is_warm:
+            points |= self._rates(boundary)
+        self._write("train", points, boundary.step)
+        for worker, figures in enumerate(boundary.figures):
+            named = dict(zip(self._figure_names, figures, strict=True))
+            self._write(f"workers/worker-{worker}", named, boundary.step)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes validation metrics under the names that training has."""
+        if self._folder is None:
+            return
+        validation = {
+            name.removeprefix("val_"): value
+            for name, value in _numbers(logs or {}).items()
+            if name.startswith("val_")
+        }
+        self._write("validation", validation, self._distributed.step)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Closes the files."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+    def _rates(self, boundary: Boundary) -> dict[str, float]:
+        seconds = float(boundary.seconds.max()) / boundary.steps
+        waited = boundary.input_wait_seconds / boundary.seconds
+        rates = {
+            "examples_per_second": self._global_batch / seconds,
+            "step_seconds": seconds,
+            "input_wait_share": float(waited.mean()),
+        }
+        travelled = float(boundary.travel_seconds.mean()) / boundary.steps
+        if travelled > 0:
+            exposed = boundary.exposed_seconds / boundary.seconds
+            rates["exposed_communication_share"] = float(exposed.mean())
+            sent = self._distributed.traffic.sent_bytes
+            rates["bus_bandwidth_gb_per_second"] = sent / travelled / 1e9
+        if self._alone_seconds:
+            rates["scaling_efficiency"] = self._alone_seconds / seconds
+        return rates
+
+    def _write(self, run: str, points: dict[str, float], step: int) -> None:
+        if not points:
+            return
+        with self._writer(run).as_default():
+            for name, value in points.items():
+                tf.summary.scalar(name, value, step=step)
+
+    def _writer(self, run: str) -> Any:  # noqa: ANN401
+        if run not in self._writers:
+            self._writers[run] = tf.summary.create_file_writer(str(self._folder / run))  # type: ignore[operator]
+        return self._writers[run]
+
+
+def _numbers(logs: dict[str, Any]) -> dict[str, float]:
+    """The scalar logs; a metric may also give a vector, which has no curve."""
+    return {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}

@@ -1,0 +1,139 @@
+"""What workers tell each other beside gradients: facts at the start, a failure, and goodbye.
+
+TensorFlow's coordination service, which stands as soon as the strategy does, has a small store of
+keys that lives in worker 0. It works from a thread of its own while the main thread is blocked in
+a collective, so that one worker's failure ends the others with its reason and not with a timeout.
+"""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from tfscale.cluster.cluster import Cluster
+from tfscale.errors import SharedFailure, describe_failure
+from tfscale.process.exit import leave
+
+_FAREWELL_SECONDS = 3.0
+_runs = itertools.count()  # every run of a process has keys of its own, the same on all workers
+
+
+class Board:
+    """The workers' common notice board; with one worker nothing leaves the process.
+
+    Args:
+        cluster: who writes and who reads.
+        complain: gets the reason for which another worker's failure ends this one.
+    """
+
+    def __init__(self, cluster: Cluster, complain: Callable[[str], None]) -> None:
+        """Starts to watch for failures; the strategy has to stand already."""
+        self._cluster = cluster
+        self._prefix = f"tfscale/{next(_runs)}"
+        self._failure_key = f"{self._prefix}/failure"
+        self._complain = complain
+        self._store = context.context()
+        self._failing = threading.Event()
+        self._turn = threading.Lock()  # one thread of this process tells the reason and ends it
+        if cluster.num_workers > 1:
+            threading.Thread(target=self._watch, name="failure-watch", daemon=True).start()
+
+    def exchange(self, topic: str, text: str, timeout_seconds: float = 300.0) -> list[str]:
+        """Gives what every worker said about `topic`, in the order of the rank."""
+        if self._cluster.num_workers == 1:
+            return [text]
+        self._store.set_config_key_value(self._key(topic, self._cluster.index), text)
+        timeout = int(timeout_seconds * 1000)
+        return [
+            self._store.get_config_key_value(self._key(topic, rank), timeout)
+            for rank in range(self._cluster.num_workers)
+        ]
+
+    def say(self, topic: str, text: str) -> str:
+        """The chief's text about `topic`, on every worker; the others' own text is ignored."""
+        if self._cluster.num_workers == 1:
+            return text
+        if self._cluster.is_chief:
+            self._store.set_config_key_value(self._key(topic, 0), text)
+            return text
+        return str(self._store.get_config_key_value(self._key(topic, 0), 300_000))
+
+    def barrier(self, name: str, timeout_seconds: float = 600.0) -> None:
+        """Returns when every worker has come here."""
+        if self._cluster.num_workers > 1:
+            self._store.wait_at_barrier(f"{self._prefix}/{name}", int(timeout_seconds * 1000))
+
+    def leave(self) -> None:
+        """Returns when every worker has come here and the store is no longer needed.
+
+        A worker that just ended would count as dead for those that still save.
+        """
+        self.barrier("end")
+        self._failing.set()  # not before: until then another worker may still fail
+        if self._cluster.num_workers > 1:
+            self._say_goodbye()
+
+    @contextlib.contextmanager
+    def share_failures(self) -> Iterator[None]:
+        """Ends every worker with the first reason when the body fails on any of them.
+
+        Raises:
+            SharedFailure: what the first failing worker said, also on that worker.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self._cluster.num_workers == 1:
+                raise
+            raise SharedFailure(*self._publish(*describe_failure(error))) from error
+
+    def _publish(self, reason: str, code: int) -> tuple[str, int]:
+        if not self._is_first_to_fail():
+            threading.Event().wait(_FAREWELL_SECONDS + 5.0)  # the watch ends the process
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            # The first to come here wins: the store refuses a second value for a key.
+            self._store.set_config_key_value(self._failure_key, f"{code} {reason}")
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            reason, code = _parse(self._store.get_config_key_value(self._failure_key, 2000))
+        self._say_goodbye()
+        return reason, code
+
+    def _watch(self) -> None:
+        try:
+            notice = self._store.get_config_key_value(self._failure_key, 0)
+        except (tf.errors.OpError, RuntimeError):
+            return  # The service has ended, which whoever is in a collective learns by itself.
+        if not self._is_first_to_fail():
+            return  # The main thread has the same reason and ends by itself.
+        reason, code = _parse(notice)
+        self._complain(reason)
+        self._say_goodbye()
+        leave(code)
+
+    def _is_first_to_fail(self) -> bool:
+        with self._turn:
+            is_first = not self._failing.is_set()
+            self._failing.set()
+            return is_first
+
+    def _say_goodbye(self) -> None:
+        """Worker 0 holds the store, so it leaves when the others have read it."""
+        rank, num_workers = self._cluster.index, self._cluster.num_workers
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            self._store.set_config_key_value(self._key("goodbye", rank), "")
+            deadline = time.monotonic() + _FAREWELL_SECONDS
+            for other in range(1, num_workers if rank == 0 else 1):
+                left = max(1, int(1000 * (deadline - time.monotonic())))
+                self._store.get_config_key_value(self._key("goodbye", other), left)
+
+    def _key(self, topic: str, rank: int) -> str:
+        return f"{self._prefix}/{topic}/{rank}"
+
+
+def _parse(notice: str) -> tuple[str, int]:
+    code, _, reason = notice.partition(" ")
+    return reason, int(code)

@@ -1,0 +1,42 @@
+"""The environment that TensorFlow and Keras read once, when they are imported."""
+
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+
+from tfscale.cluster.cluster import Cluster
+from tfscale.cluster.tf_config import write_tf_config
+from tfscale.errors import ConfigError
+
+_INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
+
+
+def check_environment(environ: Mapping[str, str] = os.environ) -> None:
+    """Refuses settings under which Keras 3 on TensorFlow is not what gets imported.
+
+    Raises:
+        ConfigError: another backend, or Keras 2 in its place.
+    """
+    backend = environ.get("KERAS_BACKEND", "tensorflow")
+    if "keras" in sys.modules:
+        backend = sys.modules["keras"].config.backend()
+    if backend != "tensorflow":
+        raise ConfigError(
+            f"KERAS_BACKEND={backend} is set; expected tensorflow, which is what is distributed "
+            "here. Type: unset KERAS_BACKEND"
+        )
+    legacy = environ.get("TF_USE_LEGACY_KERAS", "")
+    if legacy.lower() not in ("", "0", "false"):
+        raise ConfigError(
+            f"TF_USE_LEGACY_KERAS={legacy} is set, which puts Keras 2 in the place of Keras 3; "
+            "expected it to be unset. Type: unset TF_USE_LEGACY_KERAS"
+        )
+
+
+def set_environment(cluster: Cluster, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Sets what TensorFlow and Keras read: once, when they are imported, or with the strategy."""
+    write_tf_config(cluster, environ)
+    # Without it a file in the user's home may name another backend.
+    environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # Each GPU gets launch threads of its own, so that input work can't delay a kernel's start.
+    environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")

@@ -1,0 +1,125 @@
+"""From the cluster to TensorFlow's strategy: one worker or many, and never a silent wait."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+from tensorflow.python.distribute import collective_all_reduce_strategy
+from tensorflow.python.framework import auto_control_deps
+
+from tfscale.cluster.cluster import Cluster
+from tfscale.config import Config
+from tfscale.errors import ConfigError
+from tfscale.startup.devices import Devices
+from tfscale.startup.rendezvous import ended_at, meet
+
+# A process has one strategy: the collectives of a second one would take the numbers of the first.
+_made: dict[tuple[Cluster, Devices, str], tf.distribute.Strategy] = {}
+
+
+def collectives_for(config: Config, devices: Devices, num_workers: int) -> str:
+    """Names how gradients are summed: "nccl", "ring", or "none" for a single replica.
+
+    Raises:
+        ConfigError: NCCL was asked for where there is no GPU.
+    """
+    if num_workers * devices.count == 1:
+        return "none"
+    if config.collectives == "nccl" and devices.kind != "GPU":
+        raise ConfigError(
+            "--collectives=nccl needs GPUs and this worker has none; expected auto or ring. "
+            "Use --collectives=auto."
+        )
+    if config.collectives != "auto":
+        return config.collectives
+    return "nccl" if devices.kind == "GPU" else "ring"
+
+
+def create(
+    config: Config, cluster: Cluster, devices: Devices, complain: Callable[[str], None]
+) -> tf.distribute.Strategy:
+    """Makes the strategy; with several workers it returns when all of them have arrived.
+
+    A missing worker is named every few seconds, and after `config.start_timeout` seconds this
+    process ends with a code that says "try again": TensorFlow's constructor can't be interrupted.
+    A second run in the same process gets the strategy of the first.
+
+    Args:
+        config: collectives and the start timeout.
+        cluster: who the workers are, as `TF_CONFIG` says it too.
+        devices: what `devices.prepare` gave.
+        complain: gets the lines about workers that are waited for.
+
+    Raises:
+        ConfigError: an earlier run of this process had other workers, devices or collectives.
+    """
+    collectives = collectives_for(config, devices, cluster.num_workers)
+    key = (cluster, devices, collectives)
+    if key not in _made:
+        if _made:
+            raise ConfigError(
+                "An earlier run of this process had other workers, devices or collectives, which "
+                "TensorFlow can't change any more; expected the same. Start a new process."
+            )
+        _made[key] = _make(config, cluster, devices, collectives, complain)
+    return _made[key]
+
+
+def _make(
+    config: Config,
+    cluster: Cluster,
+    devices: Devices,
+    collectives: str,
+    complain: Callable[[str], None],
+) -> tf.distribute.Strategy:
+    if cluster.num_workers == 1:
+        names = [f"{devices.kind}:{number}" for number in range(devices.count)]
+        return tf.distribute.MirroredStrategy(names)
+    _let_overlap(collectives)
+    # Chosen by name, because TensorFlow's "auto" may change the algorithm with the size.
+    implementation = tf.distribute.experimental.CommunicationImplementation[collectives.upper()]
+    options = tf.distribute.experimental.CommunicationOptions(implementation=implementation)
+    meet(cluster, config.start_timeout, complain)
+    with ended_at(config.start_timeout), _logical_cpus_allowed(devices):
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
+
+def _let_overlap(collectives: str) -> None:
+    """Lets all-reduces in a ring run side by side.
+
+    NCCL needs them one after the other, in the same order everywhere, and TensorFlow does so with
+    the ring too, where nothing needs it: while one bucket waits for an answer the link is idle.
+    With float16 on 1 Gbit/s that is 84 % efficiency instead of 95.
+    """
+    if collectives == "ring":
+        # They must still run: a replica that has no use for a sum has its part in it all the same.
+        auto_control_deps.MUST_RUN_ORDER_INSENSITIVE_STATEFUL_OPS |= {
+            "CollectiveReduceV2",
+            "CollectiveGatherV2",
+        }
+
+
+@contextlib.contextmanager
+def _logical_cpus_allowed(devices: Devices) -> Iterator[None]:
+    """Lets a worker of several use all its logical CPU devices.
+
+    TensorFlow gives such a worker one CPU device whatever there is, so that two nodes of two
+    devices could not be tried without GPUs. tests/jobs has a 2 x 2 run that tells whether
+    this is still needed and still works.
+    """
+    extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
+    original = extended._initialize_local_devices
+    if devices.kind == "GPU":
+        yield
+        return
+
+    def every_logical_cpu(
+        self: object, cluster_resolver: object, worker_device: str
+    ) -> tuple[tuple[str, ...], str]:
+        return tuple(f"{worker_device}/device:CPU:{k}" for k in range(devices.count)), "CPU"
+
+    extended._initialize_local_devices = every_logical_cpu
+    try:
+        yield
+    finally:
+        extended._initialize_local_devices = original

@@ -1,0 +1,190 @@
+"""Loads a user's dataset or model file, and sets the constants in it that the user may choose.
+
+Such a file is plain Python, named by its path. Its lower-case constants are its options:
+`--model_option=depth=18` replaces the `depth = 50` in it. The file runs once, with its own values,
+and the constants are replaced after that; what it computed from them while running stays.
+"""
+
+import ast
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tfscale.errors import ConfigError
+
+
+def load_module(path: str | Path, options: Sequence[str]) -> ModuleType:
+    """Run a user's Python file as a module of its own and set its options.
+
+    The module is in `sys.modules` under a name that no other has, so that `inspect` and `pickle`
+    find it; two loads of one file are two modules. `sys.path` stays as it is.
+
+    Args:
+        path: the file.
+        options: texts `NAME=VALUE`; the constant's present type says how VALUE is read.
+
+    Raises:
+        ConfigError: there is no such file, it fails when run, or an option does not fit it.
+    """
+    module = _run(Path(path))
+    try:
+        for option in options:
+            _set_option(module, option, path)
+    except ConfigError:
+        del sys.modules[module.__name__]
+        raise
+    return module
+
+
+def name_of(given: object) -> str:
+    """How to name a user's file in a message: its path, or what Python calls it."""
+    if isinstance(given, str):
+        return given
+    return str(getattr(given, "__name__", type(given).__name__))
+
+
+def require_function(module: object, name: str, path: str | Path) -> Callable[..., Any]:
+    """Give the function `name` of a user's module, or say what the file at `path` lacks.
+
+    Raises:
+        ConfigError: it has none, or the name stands for something that cannot be called.
+    """
+    function = getattr(module, name, None)
+    if callable(function):
+        return function  # type: ignore[no-any-return]  # callable() knows nothing of the result
+    if hasattr(module, name):
+        came = f"{path} has `{name}` = {_shown(function)}, which is no function"
+    else:
+        came = f"{path} has no function `{name}`"
+    found = [key for key, value in vars(module).items() if _is_own_function(module, value)]
+    raise ConfigError(
+        f"{came}; expected `def {name}(...)` at its top level. "
+        f"It has {', '.join(found) or 'no functions'}: write or rename one, or give another file."
+    )
+
+
+def _run(path: Path) -> ModuleType:
+    if not path.is_file() or path.suffix != ".py":
+        came = f"{path} is no Python file" if path.exists() else f"There is no file {path}"
+        raise ConfigError(
+            f"{came} (in {Path.cwd()}); expected the path of a .py file, "
+            "for example datasets/digits.py."
+        )
+    name = _free_name(path)
+    # An absolute path: error messages and inspect must find it after a change of folder.
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} cannot be loaded as Python; expected a .py file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(
+            f"{_place(error, path)}: {what}; expected a file that can be imported. "
+            f"Mend it, and try it by itself: `python {path}`."
+        ) from error
+    except BaseException:  # Ctrl-C is no fault of the file
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _free_name(path: Path) -> str:
+    base = "tfscale_userfile_" + re.sub(r"\W", "_", path.stem)
+    name, number = base, 1
+    while name in sys.modules:
+        number += 1
+        name = f"{base}_{number}"
+    return name
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """`FILE:LINE` of the line in the user's file that failed, however deep the error was raised."""
+    own = str(path.resolve())
+    frames = traceback.extract_tb(error.__traceback__)
+    line = next((frame.lineno for frame in reversed(frames) if frame.filename == own), None)
+    # A file that does not parse has no frame of its own.
+    if line is None and isinstance(error, SyntaxError) and error.filename == own:
+        line = error.lineno
+    return f"{path}:{line}" if line else str(path)
+
+
+def _set_option(module: ModuleType, option: str, path: str | Path) -> None:
+    name, equals, text = option.partition("=")
+    constants = {key: value for key, value in vars(module).items() if _is_option(key, value)}
+    if not equals or name not in constants:
+        came = "is not NAME=VALUE" if not equals else f"names `{name}`, which cannot be set"
+        settable = ", ".join(f"{key}={_written(value)}" for key, value in constants.items())
+        raise ConfigError(
+            f"The option {option!r} for {path} {came}; expected one of its lower-case constants: "
+            f"{settable or 'it has none, so leave the option out'}."
+        )
+    present = constants[name]
+    try:
+        setattr(module, name, _parse(text, present))
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ConfigError(
+            f"The option {option!r} for {path} has the value {text!r}; expected "
+            f"{_expected(present)}, for example {name}={_written(present)}."
+        ) from error
+
+
+def _is_option(name: str, value: object) -> bool:
+    if not name.islower() or name.startswith("_"):
+        return False
+    if isinstance(value, tuple):
+        return bool(value) and all(type(item) in (int, float) for item in value)
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _parse(text: str, present: object) -> object:
+    """`text` as a value of the type of `present`; raises ValueError where it is none."""
+    if isinstance(present, str):
+        return text
+    text = text.strip()
+    if isinstance(present, bool):
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    if isinstance(present, int | float):
+        return type(present)(text)
+    if isinstance(present, tuple):
+        kind = float if any(isinstance(item, float) for item in present) else int
+        # As Python writes it is fine as well: (2, 3), or a single 2 with its comma.
+        parts = text.removeprefix("(").removesuffix(")").strip().removesuffix(",").split(",")
+        return tuple(kind(part) for part in parts)
+    return ast.literal_eval(text)
+
+
+def _expected(present: object) -> str:
+    if present is None:
+        return "a Python value (a text in quotes)"
+    if isinstance(present, tuple):
+        whole = all(isinstance(item, int) for item in present)
+        return f"{'whole ' if whole else ''}numbers with commas between them"
+    names = {bool: "true or false", int: "a whole number", float: "a number"}
+    return names.get(type(present), "a text")
+
+
+def _written(value: object) -> str:
+    """A constant as its user would type it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _shown(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:80] + "..."
+
+
+def _is_own_function(module: object, value: object) -> bool:
+    return callable(value) and getattr(value, "__module__", None) == getattr(module, "__name__", "")
