@@ -76,7 +76,6 @@ with _group("How fast"):
     _real("bucket_mb", "MiB of gradients in one all-reduce; 0 measures what is best.")
     flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
     flags.DEFINE_bool("measure_efficiency", False, "Time one replica alone first, to compare.")
-    flags.DEFINE_string("baseline_report", "", "report.json of one replica, to compare with.")
 
 with _group("What is shown"):
     flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers.")

@@ -11,8 +11,6 @@ Importing this imports neither TensorFlow nor Keras: what they read once, when t
 has to be right before that.
 """
 
-from typing import Any
-
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.discovery import resolve
 from tfscale.config import Config
@@ -21,6 +19,7 @@ from tfscale.process.exit import leave, use_own_temporary_folder
 from tfscale.process.garbage import paused_until_started
 from tfscale.process.terminal import Terminal
 from tfscale.startup.environment import check_environment, set_environment
+from tfscale.structures import Json
 
 __all__ = [
     "CONFIG_CODE",
@@ -45,7 +44,7 @@ def train(
     *,
     terminal: Terminal | None = None,
     dry_run: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Trains a model; every worker of the cluster calls this with the same arguments.
 
     Args:
@@ -65,15 +64,11 @@ def train(
     """
     check_environment()
     set_environment(Cluster() if dry_run else cluster)
+    terminal = terminal or Terminal()
     with paused_until_started() as started:
-        from tfscale.training import run
+        from tfscale import training
 
-        return run(
-            config,
-            cluster,
-            dataset,
-            model,
-            terminal=terminal or Terminal(),
-            dry_run=dry_run,
-            started=started,
-        )
+        if dry_run:
+            training.rehearse(config, cluster, dataset, model, terminal)
+            return {}
+        return training.run(config, cluster, dataset, model, terminal, started)

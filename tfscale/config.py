@@ -60,7 +60,6 @@ class Config:
         accumulate_steps: micro-batches a step, with one all-reduce for all of them.
         measure_efficiency: whether a step of one replica alone is timed before training, to
             compare with.
-        baseline_report: `report.json` of a run on one replica to compare with instead.
         steps_per_execution: steps of one on-device loop; 0 lets it last about a second.
         jit: whether XLA compiles forward and backward; a model compiled with jit_compile=True
             is too.
@@ -95,7 +94,6 @@ class Config:
     steps_per_execution: int = 0
     jit: bool = False
     measure_efficiency: bool = False
-    baseline_report: str = ""
     collectives: str = "auto"
     devices: int = 0
     start_timeout: float = 120.0
@@ -156,3 +154,7 @@ class Config:
     def as_dict(self) -> dict[str, object]:
         """Every setting by its name, ready for JSON."""
         return asdict(self)
+
+    def as_flags(self) -> dict[str, object]:
+        """Every setting under the name of its flag."""
+        return {f"--{name}": value for name, value in self.as_dict().items()}

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from tfscale.bench.results import Row, replacing, title_of, titles
+from tfscale.bench.results import Row, title_of, titles
 from tfscale.bench.timeline import LANES, Span, exposed_of, side_by_side
+from tfscale.files import atomic
 
 # Okabe and Ito's colours, which the colour-blind can tell apart too, and a marker for each.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -252,5 +253,5 @@ def _plain(axis: Any) -> None:  # noqa: ANN401
 
 
 def _save(figure: Any, path: Path) -> None:  # noqa: ANN401
-    with replacing(path) as temporary:
+    with atomic.replacing(path) as temporary:
         figure.savefig(temporary, dpi=_DPI, format="png")

@@ -1,14 +1,13 @@
 """What was measured, as `scaling.json` and as a table to read."""
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfscale.bench.groups import Cell
 from tfscale.bench.sweep import Measured, efficiencies
+from tfscale.files import atomic
 
 Row = dict[str, Any]
 
@@ -143,25 +142,8 @@ def _table(rows: Sequence[Row], cell: Callable[[Row], str]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives another name to write to; the file gets its own when it is whole, or is not there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def write(rows: Sequence[Row], folder: Path) -> None:
     """Writes `scaling.json` and `scaling.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "scaling.json", json.dumps(list(rows), indent=1) + "\n")
-    write_text(folder / "scaling.md", markdown(rows))
+    atomic.write_text(folder / "scaling.json", json.dumps(list(rows), indent=1) + "\n")
+    atomic.write_text(folder / "scaling.md", markdown(rows))

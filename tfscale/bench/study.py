@@ -14,6 +14,7 @@ from tfscale.bench.sweep import Plan, measure
 from tfscale.bench.task import Task, Variant
 from tfscale.bench.timeline import Span, chrome_trace, spans_of_step
 from tfscale.errors import ConfigError
+from tfscale.files import atomic
 from tfscale.profiles.profile import load_profile
 
 _COMPUTING = {"tiny-mlp": 32, "small-resnet": 64}  # examples of each one's step
@@ -163,7 +164,7 @@ def _timeline(study: Study, task: Task, folder: Path, say: Callable[[str], None]
     for worker, own in enumerate(times):
         spans += spans_of_step(worker, layers, **own)
     name = Path(task.workload).stem
-    results.write_text(folder / f"timeline-{name}.json", json.dumps(chrome_trace(spans)) + "\n")
+    atomic.write_text(folder / f"timeline-{name}.json", json.dumps(chrome_trace(spans)) + "\n")
     link_text = results.link_name({"link_mbps": mbps})
     title = f"One step of {name}, {cell.variant}, {link_text}"
     plots.draw_timeline(spans, title, folder / f"timeline-{name}.png")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfscale.bench import results, runs
+from tfscale.bench import runs
 from tfscale.bench.processes import on_own_cores
 from tfscale.bench.programs.task import BATCH, WholeTask
 from tfscale.cluster.ports import free_addresses
+from tfscale.files import atomic
 
 _WORKERS = 2
 
@@ -109,8 +110,8 @@ def write(measured: Mapping[str, Sequence[Whole]], folder: Path) -> None:
     """Writes `whole.json` and `whole.md`."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {name: [vars(run) for run in found] for name, found in measured.items()}
-    results.write_text(folder / "whole.json", json.dumps(content, indent=1) + "\n")
-    results.write_text(folder / "whole.md", markdown(measured))
+    atomic.write_text(folder / "whole.json", json.dumps(content, indent=1) + "\n")
+    atomic.write_text(folder / "whole.md", markdown(measured))
 
 
 def _ratio(first: Sequence[Whole], second: Sequence[Whole], of: Callable[[Whole], float]) -> str:

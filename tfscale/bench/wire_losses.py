@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tfscale.bench import results, runs
+from tfscale.bench import runs
 from tfscale.bench.programs.task import WholeTask
 from tfscale.cluster.ports import free_addresses
+from tfscale.files import atomic
 
 _WORKERS = 2
 
@@ -92,5 +93,5 @@ def markdown(losses: WireLosses) -> str:
 def write(losses: WireLosses, folder: Path) -> None:
     """Writes `wire-losses.json` and `wire-losses.md`."""
     folder.mkdir(parents=True, exist_ok=True)
-    results.write_text(folder / "wire-losses.json", json.dumps(asdict(losses), indent=1) + "\n")
-    results.write_text(folder / "wire-losses.md", markdown(losses))
+    atomic.write_text(folder / "wire-losses.json", json.dumps(asdict(losses), indent=1) + "\n")
+    atomic.write_text(folder / "wire-losses.md", markdown(losses))

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from tfscale.errors import ConfigError
+from tfscale.files import atomic
 from tfscale.files.run_directory import RunDirectory
+from tfscale.model.weights import weights_bytes
 
 
 def save_model(model: keras.Model, directory: RunDirectory) -> Path:
@@ -28,17 +30,15 @@ def save_model(model: keras.Model, directory: RunDirectory) -> Path:
         with tempfile.TemporaryDirectory(prefix="tfscale-") as folder:
             model.save(Path(folder) / "model.keras")
         return target
-    temporary = directory.temporary("model.keras")
     try:
-        model.save(temporary)
-        return directory.commit(temporary, "model.keras")
+        with atomic.replacing(target) as temporary:
+            model.save(temporary)
     except OSError as error:
         raise ConfigError(
             f"{target} can't be written ({error.strerror}); expected room and permission for it. "
             "Make room, or use another --run_dir."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return target
 
 
 def weights_sha256(model: keras.Model) -> str:
@@ -51,10 +51,5 @@ def weights_sha256(model: keras.Model) -> str:
 
 def model_bytes(model: keras.Model) -> int:
     """About how large `model.keras` is going to be: weights and the optimizer's variables."""
-    variables = [*model.weights, *(model.optimizer.variables if model.optimizer else [])]
-    return sum(
-        int(np.prod(variable.shape)) * np.dtype(variable.dtype).itemsize
-        if variable.dtype != "bfloat16"
-        else int(np.prod(variable.shape)) * 2
-        for variable in variables
-    )
+    optimizer = model.optimizer
+    return weights_bytes([*model.weights, *(optimizer.variables if optimizer else [])])

@@ -10,21 +10,25 @@ HOSTS_EXAMPLE = "--hosts=node0:12345,node1:12345 --index=0"
 
 
 def refusal(came: str, expected: str, example: str) -> ConfigError:
+    """An error in the one form that all of them have."""
     return ConfigError(f"{came}; expected {expected}. Type, for example: {example}")
 
 
 def shown(value: object) -> str:
+    """A value as Python writes it, at most 80 letters of it."""
     text = repr(value)
     return text if len(text) <= 80 else text[:80] + "..."
 
 
 def split_hosts(hosts: str | Sequence[str]) -> tuple[str, ...]:
+    """The checked addresses of `--hosts`, a list or one text with commas."""
     parts = hosts.split(",") if isinstance(hosts, str) else hosts
     stripped = [part.strip() if isinstance(part, str) else part for part in parts]
     return checked_addresses([] if stripped == [""] else stripped, "--hosts", HOSTS_EXAMPLE)
 
 
 def checked_rank(index: object, size: int, what: str, example: str) -> int:
+    """The index, once it is a rank of a cluster of that size."""
     # bool is an int to Python, but true is no rank.
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < size:
         expected = f"a whole number from 0 to {size - 1}" if size > 1 else "0, the only worker's"

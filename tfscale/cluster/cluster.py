@@ -1,7 +1,8 @@
 """Who the workers are, and which of them this process is.
 
 A `Cluster` is decided once, before TensorFlow is imported (see `discovery`). Everything else is
-handed the result and never looks at the environment. Ranks are global: the chief is 0 and the workers follow in the order of the list.
+handed the result and never looks at the environment. Ranks are global: the chief is 0 and the
+workers follow in the order of the list.
 """
 
 from collections.abc import Sequence

@@ -33,12 +33,17 @@ class DatasetFile:
 
     name: str
     load: Callable[[str], tf.data.Dataset | None]
-    preprocess: Callable[..., Any] | None
-    read: Callable[[Any], tf.data.Dataset] | None
-    splits: tuple[str, ...]
-    num_classes: int | None
-    task: str
-    class_weight: Mapping[Any, Any] | None
+    preprocess: Callable[..., Any] | None = None
+    read: Callable[[Any], tf.data.Dataset] | None = None
+    splits: tuple[str, ...] = ("train", "validation")
+    num_classes: int | None = None
+    task: str = "classification"
+    class_weight: Mapping[Any, Any] | None = None
+
+    @property
+    def gives_examples(self) -> bool:
+        """Whether records are examples already, to which nothing is done."""
+        return self.preprocess is None and self.class_weight is None
 
     @property
     def preprocess_takes_seed(self) -> bool:

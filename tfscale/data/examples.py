@@ -5,9 +5,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfscale.data.batching import as_record, without_autotune
 from tfscale.data.class_weights import weight_function
 from tfscale.data.dataset_file import DatasetFile
-from tfscale.data.records import Records
+from tfscale.data.source import Source
 from tfscale.errors import ConfigError, one_line
 
 Preprocess = Callable[[Any, tf.Tensor, tf.Tensor], Any]
@@ -36,7 +37,7 @@ def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Prep
 @tf.autograph.experimental.do_not_convert  # the user's functions come converted
 def example_spec(
     dataset: DatasetFile,
-    records: Records,
+    source: Source,
     make_example: Callable[..., Any],
     *,
     training: bool,
@@ -46,17 +47,14 @@ def example_spec(
     Makes the first example, so that a mistake in `preprocess` shows before anything is trained.
     """
     weigh = weight_function(dataset) if training else lambda example: example
-    call = f"{dataset.name}: preprocess" if dataset.preprocess else records.name
+    call = f"{dataset.name}: preprocess" if dataset.preprocess else source.name
 
     def first_of(*parts: Any) -> Any:  # noqa: ANN401
         zero = tf.constant(0, tf.int64)
-        return make_example(as_record(source, parts), zero, zero)
+        return make_example(as_record(source.records, parts), zero, zero)
 
-    source = records.stream
-    if dataset.read is not None:
-        source = source.flat_map(lambda *parts: dataset.read(as_record(records.stream, parts)))
     try:
-        examples = source.take(1).map(first_of)
+        examples = source.records.take(1).map(first_of)
         made = examples.element_spec
         # What somebody hands to predict has no y.
         if not isinstance(made, tuple) or len(made) not in ((2, 3) if training else (1, 2, 3)):
@@ -65,7 +63,7 @@ def example_spec(
     except ConfigError:
         raise
     except StopIteration as error:
-        raise ConfigError(f"{records.name} is empty; expected at least one record.") from error
+        raise ConfigError(f"{source.name} is empty; expected at least one record.") from error
     except Exception as error:
         raise ConfigError(f"{call} raised {one_line(error)}") from error
     spec = tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), first)
@@ -103,20 +101,3 @@ def _with_shape(
     )
     with tf.control_dependencies([same]):
         return tf.ensure_shape(tf.identity(leaf), expected)
-
-
-def as_record(dataset: tf.data.Dataset, parts: tuple[Any, ...]) -> Any:  # noqa: ANN401
-    """The record of which `map` hands over the parts: it takes tuples apart."""
-    return tf.nest.pack_sequence_as(dataset.element_spec, tf.nest.flatten(parts))
-
-
-def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Switches off what would choose by itself: the parallelism is given, the shards are made.
-
-    Autotune's thread can hold up the end of an iterator for many seconds.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options)

@@ -2,12 +2,16 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
+from tfscale.structures import Foreign, Spec
 
+
+@dataclass(kw_only=True)
 class Input:
     """The batches of this worker, over and over from one live iterator.
 
@@ -24,42 +28,30 @@ class Input:
         num_examples: in one pass, or None.
         checksum: of the records in their order, or None for a stream.
         is_evaluation: whether its elements are `(index, example)`, each example once.
+        iterator: the live one, once there is one.
     """
 
-    def __init__(
-        self,
-        make: Callable[[], tf.data.Dataset],
-        strategy: tf.distribute.Strategy,
-        *,
-        steps: int | None,
-        spec: Any,  # noqa: ANN401 - the user's structure
-        description: str,
-        num_examples: int | None,
-        checksum: int | None,
-        is_evaluation: bool,
-    ) -> None:
-        """Makes no iterator yet."""
-        self.is_evaluation = is_evaluation
-        self._make = make
-        self._strategy = strategy
-        self.steps = steps
-        self.spec = spec
-        self.description = description
-        self.num_examples = num_examples
-        self.checksum = checksum
-        self.iterator: Any = None
+    make: Callable[[], tf.data.Dataset]
+    strategy: tf.distribute.Strategy
+    steps: int | None
+    spec: Spec
+    description: str
+    num_examples: int | None
+    checksum: int | None
+    is_evaluation: bool
+    iterator: Foreign = field(default=None, init=False)
 
     @tf.autograph.experimental.do_not_convert  # the user's functions come converted
     def start(self) -> None:
         """Makes the live iterator, if there is none or the last one was stopped half-way."""
         if self.iterator is None:
-            if _has_one_cpu(self._strategy):
+            if _has_one_cpu(self.strategy):
                 # Where nothing has to be copied to a device or dealt out, a plain iterator does:
                 # a step of 0.13 ms would wait 0.2 ms for TensorFlow's distributed one.
-                self.iterator = iter(self._make())
+                self.iterator = iter(self.make())
                 return
             # Inside the strategy's scope a second application would nest; it needs none.
-            distributed = self._strategy.distribute_datasets_from_function(lambda _: self._make())
+            distributed = self.strategy.distribute_datasets_from_function(lambda _: self.make())
             with _no_autotune_on_devices():
                 self.iterator = iter(distributed)
 

@@ -1,116 +1,87 @@
-"""The records of a split, each reachable by its index.
+"""Records that are held in memory, each reached by its index.
 
 Records are cheap by contract (file names, small arrays, bytes), so a worker holds all of them
-once and takes the ones of its share by index, before any expensive work. Where they are too many
-or can't be counted, they stay a stream, of which each worker reads its own part.
+once and takes the ones of its share by index, before any expensive work. A leaf whose shape differs
+from record to record is held serialized.
 """
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from tfscale.data.dataset_file import DatasetFile, load_split
+from tfscale.data.indexed import Indexed
 from tfscale.errors import ConfigError, one_line
+from tfscale.structures import Structure
 
 MEMORY_BUDGET_BYTES = 2**30
 _READ_AHEAD = 1024
 
 
-@dataclass(frozen=True)
-class Records:
-    """One split.
+def hold(
+    name: str, records: tf.data.Dataset, *, budget_bytes: float = MEMORY_BUDGET_BYTES
+) -> Indexed | None:
+    """Holds the records of a dataset of known size.
 
     Args:
-        name: file and split, for messages.
-        stream: the records as the user gave them.
-        num_records: how many, or None where that isn't known.
-        leaves: the flattened records stacked, each (num_records, ...), a leaf whose shape
-            differs from record to record serialized; None for a stream.
-        is_infinite: whether the stream never ends.
-    """
-
-    name: str
-    stream: tf.data.Dataset
-    num_records: int | None
-    leaves: tuple[tf.Tensor, ...] | None
-    is_infinite: bool = False
-
-    @property
-    def is_enumerable(self) -> bool:
-        """Whether each record can be had by its index."""
-        return self.leaves is not None
-
-    def at(self, index: tf.Tensor) -> Any:  # noqa: ANN401 - the user's structure
-        """The record, or records, at an int64 index (scalar or vector) of an enumerable split."""
-        if self.leaves is None:
-            raise TypeError(f"{self.name} is a stream: its records have no index.")
-        specs = tf.nest.flatten(self.stream.element_spec)
-        gathered = []
-        for leaf, spec in zip(self.leaves, specs, strict=True):
-            value = tf.gather(leaf, index)
-            if _is_serialized(spec):
-                value = tf.ensure_shape(tf.io.parse_tensor(value, spec.dtype), spec.shape)
-            gathered.append(value)
-        return tf.nest.pack_sequence_as(self.stream.element_spec, gathered)
-
-    def checksum(self) -> int | None:
-        """CRC-32 of all records in their order, the same on workers that hold the same."""
-        if self.leaves is None:
-            return None
-        total = 0
-        for leaf in self.leaves:
-            for text in _bytes_of(leaf):
-                total = zlib.crc32(text, total)
-        return total
-
-    @property
-    def has_fixed_shapes(self) -> bool:
-        """Whether several records can be taken at once."""
-        return not any(_is_serialized(spec) for spec in tf.nest.flatten(self.stream.element_spec))
-
-
-def read_records(dataset: DatasetFile, split: str) -> Records | None:
-    """Loads a split and, where it is small enough, enumerates its records.
-
-    Args:
-        dataset: the user's file.
-        split: its name.
+        name: of the split, for messages.
+        records: a finite number of them, which the dataset knows.
+        budget_bytes: the most that may be held.
 
     Returns:
-        The records, or None where there is no such split.
+        A split whose records are reached by an index, or None where they are too many.
 
     Raises:
-        ConfigError: `load` or one of its records failed, or there is none.
+        ConfigError: they are sparse or ragged, or one of them failed.
     """
-    records = load_split(dataset, split)
-    if records is None:
-        return None
-    return enumerate_records(f"{dataset.name}: load({split!r})", records)
-
-
-def enumerate_records(
-    name: str, records: tf.data.Dataset, *, budget_bytes: float = MEMORY_BUDGET_BYTES
-) -> Records:
-    """Holds the records of a dataset, if their number is known and they fit the budget."""
-    cardinality = int(records.cardinality())
-    if cardinality < 0:
-        return Records(name, records, None, None, cardinality == tf.data.INFINITE_CARDINALITY)
     specs = tf.nest.flatten(records.element_spec)
     if not all(isinstance(spec, tf.TensorSpec) for spec in specs):
         raise ConfigError(
             f"{name} gives sparse or ragged records ({records.element_spec}); expected dense "
             "tensors. Make them dense, or keep the file's name and decode it in preprocess."
         )
+    count = int(records.cardinality())
     try:
-        leaves = _materialize(records, cardinality, budget_bytes)
+        leaves = _materialize(records, count, budget_bytes)
     except Exception as error:
         raise ConfigError(
             f"{name} failed while its records were read: {one_line(error)}"
         ) from error
-    return Records(name, records, cardinality, leaves)
+    return None if leaves is None else _indexed(name, records, leaves)
+
+
+def hold_tensors(name: str, tensors: Structure) -> Indexed:
+    """The same of tensors that hold one record a row, whatever their size.
+
+    Args:
+        name: of the split, for messages.
+        tensors: each of shape (records, ...).
+    """
+    records = tf.data.Dataset.from_tensor_slices(tensors)
+    return _indexed(name, records, tuple(tf.nest.flatten(tensors)))
+
+
+def _indexed(name: str, records: tf.data.Dataset, leaves: tuple[tf.Tensor, ...]) -> Indexed:
+    specs = tf.nest.flatten(records.element_spec)
+
+    def at(index: tf.Tensor) -> Structure:
+        gathered = []
+        for leaf, spec in zip(leaves, specs, strict=True):
+            value = tf.gather(leaf, index)
+            if _is_serialized(spec):
+                value = tf.ensure_shape(tf.io.parse_tensor(value, spec.dtype), spec.shape)
+            gathered.append(value)
+        return tf.nest.pack_sequence_as(records.element_spec, gathered)
+
+    return Indexed(
+        name=name,
+        records=records,
+        num_examples=int(records.cardinality()),
+        at=at,
+        takes_many=not any(_is_serialized(spec) for spec in specs),
+        checksum=_checksum(leaves),
+    )
 
 
 def _is_serialized(spec: tf.TensorSpec) -> bool:
@@ -162,6 +133,15 @@ def _read_all(
             return None
     with tf.device("CPU:0"):  # never a copy on a GPU
         return tuple(tf.concat(leaf, axis=0) for leaf in zip(*parts, strict=True))
+
+
+def _checksum(leaves: tuple[tf.Tensor, ...]) -> int:
+    """CRC-32 of all records in their order, the same on workers that hold the same."""
+    total = 0
+    for leaf in leaves:
+        for text in _bytes_of(leaf):
+            total = zlib.crc32(text, total)
+    return total
 
 
 def _bytes_of(leaf: tf.Tensor) -> Iterable[Any]:

@@ -6,11 +6,27 @@ workers there are except who computes which part, so the result of a step doesn'
 position of a run is its number of steps.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
+from tfscale.structures import Structure
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a worker's next records are, in the order in which it takes them.
+
+    Args:
+        elements: something cheap for each record.
+        fetch: of the parts of such an element makes `(record, index, epoch)`; the index, an int64
+            scalar, tells the record from all others, and so does the epoch its passes.
+    """
+
+    elements: tf.data.Dataset
+    fetch: Callable[..., tuple[Structure, tf.Tensor, tf.Tensor]]
 
 
 @dataclass(frozen=True)

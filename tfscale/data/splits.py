@@ -1,21 +1,23 @@
 """The inputs of a run: what is trained on, and what is evaluated."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
-from tfscale.config import Config
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
+from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import Input
-from tfscale.data.pipeline import evaluation_input, training_input
-from tfscale.data.records import enumerate_records, read_records
+from tfscale.data.records import hold_tensors
 from tfscale.data.sharding import Sharding
+from tfscale.data.source import source_of
+from tfscale.data.training_batches import training_input
 from tfscale.errors import ConfigError
+from tfscale.startup.job import Job
+from tfscale.structures import Structure
 
 
 @dataclass(frozen=True)
-class RunInputs:
+class Splits:
     """One input for each split that the dataset file has.
 
     Args:
@@ -31,15 +33,33 @@ class RunInputs:
     training: Input
     evaluated: dict[str, Input]
 
+    def facts(self) -> dict[str, object]:
+        """What has to be the same on all workers, or examples would be seen twice and never."""
+        inputs = {"train": self.training, **self.evaluated}
+        facts: dict[str, object] = {
+            "splits": list(inputs),
+            "num_classes": self.file.num_classes,
+            "task": self.file.task,
+        }
+        for split, found in inputs.items():
+            facts[f"number of records of load({split!r})"] = found.num_examples
+            facts[f"checksum of the records of load({split!r}), or their order"] = found.checksum
+            facts[f"examples of {split!r}"] = str(found.spec)
+        return facts
 
-def read_inputs(
-    config: Config, dataset: object, sharding: Sharding, strategy: tf.distribute.Strategy
-) -> RunInputs:
+
+def read_splits(job: Job, dataset: object) -> Splits:
     """Loads every split and lays out who reads what.
+
+    Args:
+        job: whose workers share the examples.
+        dataset: path of a dataset file, or a module or object with the same attributes.
 
     Raises:
         ConfigError: the dataset file can't be used as it is, or its batches can't be split.
     """
+    config, cluster, strategy = job.config, job.cluster, job.strategy
+    sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, job.devices.count)
     if sharding.replica_batch % config.accumulate_steps:
         raise ConfigError(
             f"--accumulate_steps={config.accumulate_steps} doesn't divide the "
@@ -47,29 +67,23 @@ def read_inputs(
             f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
         )
     file = read_dataset_file(dataset, config.dataset_option)
-    records = read_records(file, "train")
-    if records is None:
+    source = source_of(file, "train")
+    if source is None:
         raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")
-    training = training_input(
-        file,
-        records,
-        sharding,
-        strategy,
-        seed=config.seed,
-        steps_per_epoch=config.steps_per_epoch,
-    )
+    steps, seed = config.steps_per_epoch, config.seed
+    training = training_input(file, source, sharding, strategy, seed=seed, steps_per_epoch=steps)
     evaluated = {}
     for split in file.splits[1:]:
-        found = read_records(file, split)
+        found = source_of(file, split)
         if found is not None:
-            evaluated[split] = evaluation_input(file, found, sharding, strategy, seed=config.seed)
-    return RunInputs(file, sharding, training, evaluated)
+            evaluated[split] = evaluation_input(file, found, sharding, strategy, seed=seed)
+    return Splits(file, sharding, training, evaluated)
 
 
 def input_of(
-    x: Any,  # noqa: ANN401
-    y: Any,  # noqa: ANN401
-    weight: Any,  # noqa: ANN401
+    x: Structure,
+    y: Structure,
+    weight: Structure,
     steps: int | None,
     sharding: Sharding,
     strategy: tf.distribute.Strategy,
@@ -87,10 +101,6 @@ def input_of(
             examples = tf.nest.map_structure(lambda leaf: leaf[:size], examples)
     if not isinstance(examples, tuple):
         examples = (examples,)
-    records = tf.data.Dataset.from_tensor_slices(examples)
-    given = DatasetFile(
-        "the given data", lambda _: records, None, None, ("train",), None, "regression", None
-    )
-    return evaluation_input(
-        given, enumerate_records(given.name, records, budget_bytes=float("inf")), sharding, strategy
-    )
+    source = hold_tensors("the given data", examples)
+    given = DatasetFile(name=source.name, load=lambda _: source.records, task="regression")
+    return evaluation_input(given, source, sharding, strategy)

@@ -4,20 +4,18 @@ Only the chief writes a run's files, each by a temporary name and a rename, so t
 as a whole or not at all. The logs are the exception: every worker has its own.
 """
 
-import contextlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
+from tfscale.files import atomic
 
 # What a run leaves behind; logs are kept, because they tell what happened to an earlier run.
 _LEFT_BEHIND = ("report.json", "config.json", "model.keras", "tensorboard", "checkpoints")
-_TEMPORARY_PREFIX = ".tmp-"
 _SPARE_BYTES = 16 * 2**20
 
 
@@ -54,7 +52,7 @@ class RunDirectory:
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f"{_TEMPORARY_PREFIX}probe"
+            probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe"
             probe.write_text("")
             probe.unlink()
             reason = self._too_small(needed_bytes)
@@ -68,7 +66,10 @@ class RunDirectory:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
             return reason
-        for name in (*found, *(path.name for path in self.path.glob(f"{_TEMPORARY_PREFIX}*"))):
+        for name in (
+            *found,
+            *(path.name for path in self.path.glob(f"{atomic.TEMPORARY_PREFIX}*")),
+        ):
             _remove(self.path / name)
         return ""
 
@@ -83,18 +84,6 @@ class RunDirectory:
             "--run_dir."
         )
 
-    def temporary(self, name: str) -> Path:
-        """Where a file is written before `commit` gives it its name."""
-        return self.path / f"{_TEMPORARY_PREFIX}{os.getpid()}-{name}"
-
-    def commit(self, temporary: Path, name: str) -> Path:
-        """Gives a finished temporary file its name."""
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        target = self.path / name
-        temporary.replace(target)
-        return target
-
     def write_json(self, name: str, content: Mapping[str, object]) -> None:
         """Writes a JSON file on the chief; nothing on the others. Not-a-number becomes null.
 
@@ -103,13 +92,10 @@ class RunDirectory:
         """
         if not self.is_chief:
             return
-        temporary = self.temporary(name)
+        text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
         try:
-            temporary.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
-            self.commit(temporary, name)
+            atomic.write_text(self.path / name, text)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise ConfigError(
                 f"{self.path / name} can't be written ({error.strerror}); expected room and "
                 "permission for it. Make room, or use another --run_dir."

@@ -1,47 +1,13 @@
 """How long a step takes one replica alone: what scaling efficiency is measured against."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfscale.config import Config
-from tfscale.errors import ConfigError
-
 _SECONDS = 1.0
 _MOST_STEPS = 1024
-
-
-def baseline_seconds(config: Config, *, replica_batch: int) -> float | None:
-    """Seconds of a step in the report that `baseline_report` names, None without one.
-
-    Args:
-        config: of the run.
-        replica_batch: examples of a replica's step; a report with another batch is scaled.
-
-    Raises:
-        ConfigError: it isn't a report of one replica.
-    """
-    if not config.baseline_report:
-        return None
-    path = Path(config.baseline_report)
-    try:
-        report = json.loads(path.read_text())
-        replicas, rate = report["replicas"], report["examples_per_second"]["median"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"--baseline_report={path} can't be read ({type(error).__name__}: {error}); expected "
-            "the report.json of a run on one replica."
-        ) from error
-    if replicas != 1:
-        raise ConfigError(
-            f"--baseline_report={path} is of {replicas} replicas; expected one. Use the report of "
-            "a run on one device, or --measure_efficiency."
-        )
-    return float(replica_batch / rate)
 
 
 def measured_seconds(

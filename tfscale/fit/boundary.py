@@ -38,6 +38,11 @@ class Boundary:
     figures: np.ndarray
     is_warm: bool
 
+    @property
+    def step_seconds(self) -> float:
+        """Seconds of one step of this loop on the slowest worker, for which all others wait."""
+        return float(self.seconds.max()) / self.steps
+
     @classmethod
     def of_rows(cls, rows: np.ndarray, *, step: int, steps: int, is_warm: bool) -> "Boundary":
         """Reads what `Exchange` brought, float64 (num_workers, 4 + figures)."""

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfscale.data.feed import next_of
-from tfscale.fit.keras import install as keras_internals
 from tfscale.fit.keras.loops import Call
+from tfscale.fit.keras.losses import output_losses_weighted
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.replica_state import gathered
 
@@ -85,7 +85,7 @@ class Evaluation:
         count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
 
         def evaluated() -> tf.Tensor:
-            with keras_internals.output_losses_weighted(self._model, count):
+            with output_losses_weighted(self._model, count):
                 self._model.test_step(tf.nest.map_structure(lambda leaf: leaf[:count], batch))
             return tf.constant(0)
 

@@ -5,7 +5,6 @@ outputs aren't: they are averaged, kept different on purpose, and gathered.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -87,15 +86,3 @@ def gathered(rows: tf.Tensor) -> tf.Tensor:
     summed = context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
     joined = tf.reshape(summed, tf.concat([[-1], tf.shape(sent)[1:]], axis=0))
     return tf.cast(joined, rows.dtype)
-
-
-def part_of(batch: Any, part: int, count: int) -> Any:  # noqa: ANN401 - the user's structure
-    """One of `count` equal slices of a replica batch."""
-    if count == 1:
-        return batch
-
-    def slice_of(leaf: tf.Tensor) -> tf.Tensor:
-        size = leaf.shape[0] // count
-        return leaf[part * size : (part + 1) * size]
-
-    return tf.nest.map_structure(slice_of, batch)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tensorflow as tf
-
-from tfscale.config import Config
 from tfscale.gradients.link_times import LinkTimes, measure
-from tfscale.startup.board import Board
+from tfscale.gradients.wires import AsIs, Wire
+from tfscale.startup.job import Job
 
 _SMALLEST, _LARGEST = 2**19, 2**26  # bytes
 _STEP = 2**18
+_FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,7 @@ class Buckets:
     conditions: Mapping[str, object] = field(default_factory=dict)
 
 
-def choose(
-    config: Config,
-    board: Board,
-    strategy: tf.distribute.Strategy,
-    *,
-    gradient_bytes: int,
-    conditions: Mapping[str, object],
-) -> Buckets:
+def choose(job: Job, wire: Wire, gradient_bytes: int) -> Buckets:
     """What `--bucket_mb` says, else what an earlier run there used, else what measures best.
 
     Gradients that fit the smallest bucket need neither: they travel in one.
@@ -47,24 +39,42 @@ def choose(
     where another one stopped takes its buckets.
 
     Args:
-        config: `bucket_mb`, `run_dir`.
-        board: over which the chief tells what it found.
-        strategy: of the job.
+        job: whose links are measured.
+        wire: how gradients are sent.
         gradient_bytes: of all gradients together.
-        conditions: what the size depends on.
     """
-    if config.bucket_bytes:
-        return Buckets(config.bucket_bytes, "given")
-    if strategy.num_replicas_in_sync == 1:
+    if job.config.bucket_bytes:
+        return Buckets(job.config.bucket_bytes, "given")
+    replicas = job.strategy.num_replicas_in_sync
+    if replicas == 1:
         return Buckets(0, "measured when the run starts")
     if gradient_bytes <= _SMALLEST:
         return Buckets(_SMALLEST, "they all fit")  # whatever the links are: nothing to measure
-    found = int(board.say("bucket", str(_remembered(Path(config.run_dir), conditions))))
+    conditions = _conditions(job)
+    found = int(job.board.say("bucket", str(_remembered(Path(job.config.run_dir), conditions))))
     if found:
         return Buckets(found, "remembered", conditions)
-    share = {"float32": 1.0}.get(config.wire_dtype, 0.5)
-    size = best(measure(strategy), gradient_bytes, wire_share=share)
+    share = wire_share(wire, gradient_bytes, replicas)
+    size = best(measure(job.strategy), gradient_bytes, wire_share=share)
     return Buckets(size, "measured", conditions)
+
+
+def _conditions(job: Job) -> dict[str, object]:
+    """What the size depends on."""
+    return {
+        "workers": job.cluster.num_workers,
+        "devices": [job.devices.kind, job.devices.count],
+        "collectives": job.collectives,
+        "wire_dtype": job.config.wire_dtype,
+        "compress": job.config.compress,
+    }
+
+
+def wire_share(wire: Wire, gradient_bytes: int, replicas: int) -> float:
+    """What a replica sends on a wire, as a share of what it would send of float32 as it is."""
+    elements = max(1, gradient_bytes // _FLOAT32_BYTES)
+    as_is = AsIs().bytes_sent(elements, _FLOAT32_BYTES, replicas)
+    return wire.bytes_sent(elements, _FLOAT32_BYTES, replicas) / as_is
 
 
 def _remembered(run_dir: Path, conditions: Mapping[str, object]) -> int:

@@ -5,7 +5,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfscale.gradients.reducer import Gradient
+from tfscale.structures import Gradient, Structure
+
+
+def part_of(batch: Structure, part: int, count: int) -> Structure:
+    """One of `count` equal slices of a replica batch."""
+    if count == 1:
+        return batch
+
+    def slice_of(leaf: tf.Tensor) -> tf.Tensor:
+        size = leaf.shape[0] // count
+        return leaf[part * size : (part + 1) * size]
+
+    return tf.nest.map_structure(slice_of, batch)
 
 
 def mean_of(parts: Sequence[Sequence[Any]]) -> list[Gradient]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,9 +10,7 @@ from tfscale.errors import ConfigError
 from tfscale.gradients import buckets
 from tfscale.gradients.timing import time_of
 from tfscale.gradients.wires import Wire
-
-# A tensor, IndexedSlices, or None for a variable that the loss doesn't depend on.
-Gradient: TypeAlias = Any
+from tfscale.structures import Gradient
 
 
 @dataclass(frozen=True)

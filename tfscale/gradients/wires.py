@@ -41,7 +41,7 @@ class Wire(Protocol):
         """Bytes that one replica sends for a bucket, in a ring or by gathering."""
 
 
-def wire(dtype: str, compress: str, replicas: int) -> Wire:
+def make_wire(dtype: str, compress: str, replicas: int) -> Wire:
     """The wire that a run asks for.
 
     Raises:

@@ -5,29 +5,34 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfscale.config import Config
-from tfscale.model.learning_rate import LearningRate
-
 _NOT_DECAYED = ("bias", "gamma", "beta", "scale")
 
 
-def make_optimizer(config: Config, rate: LearningRate) -> keras.optimizers.Optimizer:
-    """Makes the optimizer of `config`, without weight decay for biases and scales."""
-    decay = config.weight_decay or None
-    arguments: dict[str, Any] = {"learning_rate": rate.as_schedule(), "weight_decay": decay}
+def make_optimizer(
+    name: str,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    *,
+    momentum: float,
+    weight_decay: float,
+) -> keras.optimizers.Optimizer:
+    """Makes an optimizer without weight decay for biases and scales.
+
+    Args:
+        name: one of `tfscale.config.OPTIMIZERS`.
+        learning_rate: a number or a Keras schedule.
+        momentum: of sgd and lars, 0 to 1.
+        weight_decay: 0 for none.
+    """
+    decay = weight_decay or None
     made: keras.optimizers.Optimizer
-    if config.optimizer == "sgd":
-        made = keras.optimizers.SGD(momentum=config.momentum, **arguments)
-    elif config.optimizer == "adamw":
-        made = keras.optimizers.AdamW(**{**arguments, "weight_decay": config.weight_decay})
-    elif config.optimizer == "lamb":
-        made = keras.optimizers.Lamb(**arguments)
+    if name == "sgd":
+        made = keras.optimizers.SGD(learning_rate, momentum=momentum, weight_decay=decay)
+    elif name == "adamw":
+        made = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
+    elif name == "lamb":
+        made = keras.optimizers.Lamb(learning_rate, weight_decay=decay)
     else:
-        made = LARS(
-            learning_rate=rate.as_schedule(),
-            momentum=config.momentum,
-            trust_weight_decay=config.weight_decay,
-        )
+        made = LARS(learning_rate, momentum=momentum, trust_weight_decay=weight_decay)
     if decay:
         made.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
     return made

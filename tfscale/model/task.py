@@ -5,11 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfscale.config import Config
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.errors import ConfigError
-from tfscale.model.learning_rate import LearningRate
-from tfscale.model.optimizers import make_optimizer
+from tfscale.structures import Spec
 
 _PROBABILITIES = ("softmax", "sigmoid")
 
@@ -17,39 +15,30 @@ _PROBABILITIES = ("softmax", "sigmoid")
 def compile_model(
     model: keras.Model,
     dataset: DatasetFile,
-    config: Config,
-    rate: LearningRate,
-    spec: Any,  # noqa: ANN401 - the user's structure
-    strategy: tf.distribute.Strategy,
+    labels: Spec,
+    optimizer: keras.optimizers.Optimizer,
 ) -> None:
-    """Compiles a model that came uncompiled.
+    """Compiles a model that came uncompiled, with the loss and the metrics of its task.
 
     Args:
         model: the user's.
         dataset: its task and number of classes.
-        config: which optimizer.
-        rate: the learning rate of the run.
-        spec: of one replica's `(x, y[, sample_weight])`.
-        strategy: in whose scope the optimizer's variables are made.
+        labels: the spec of one replica's `y`.
+        optimizer: made in the scope that this is called in.
 
     Raises:
         ConfigError: the task has no defaults, or the model's output doesn't fit the labels.
     """
-    with strategy.scope():
-        loss, metrics = _loss_and_metrics(model, dataset, spec[1])
-        model.compile(
-            optimizer=make_optimizer(config, rate),
-            loss=loss,
-            metrics=metrics,
-            weighted_metrics=[],
-            jit_compile=False,
-        )
+    loss, metrics = _loss_and_metrics(model, dataset, labels)
+    model.compile(
+        optimizer=optimizer, loss=loss, metrics=metrics, weighted_metrics=[], jit_compile=False
+    )
 
 
 def _loss_and_metrics(
     model: keras.Model,
     dataset: DatasetFile,
-    labels: Any,  # noqa: ANN401 - the user's structure
+    labels: Spec,
 ) -> tuple[Any, list[Any]]:
     if dataset.task == "detection" or not isinstance(labels, tf.TensorSpec):
         what = f"task {dataset.task!r}" if isinstance(labels, tf.TensorSpec) else "several labels"

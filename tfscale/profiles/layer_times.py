@@ -15,6 +15,7 @@ step's. What a step does outside of layers, additions for example, is thereby sp
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -22,16 +23,13 @@ import tensorflow as tf
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
-from tfscale.data.dataset_file import read_dataset_file
-from tfscale.data.pipeline import training_input
-from tfscale.data.records import read_records
-from tfscale.data.sharding import Sharding
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.keras.layers import LayerCall, calls_recorded, layers_within
-from tfscale.model.model_file import build_model, read_model_file
+from tfscale.fit.prepared import build
+from tfscale.process.terminal import Terminal
 from tfscale.profiles.layer_shares import Part, Times, shared_out
 from tfscale.profiles.profile import Profile
-from tfscale.startup import devices as device_setup
+from tfscale.startup.job import Job
 
 _WARM_UP = 2  # calls: the first one traces, the second still allocates
 
@@ -56,31 +54,18 @@ def profile_files(config: Config, dataset: object, model: object, repetitions: i
             )
     if repetitions < 1:
         raise ConfigError(f"--steps={repetitions} measures nothing; expected at least 1.")
-    devices = device_setup.prepare(config, Cluster())
-    model_file = read_model_file(model, config.model_option)
-    file = read_dataset_file(dataset, config.dataset_option)
-    records = read_records(file, "train")
-    if records is None:
-        raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")
-    strategy = tf.distribute.get_strategy()
-    is_counted = file.read is None and records.num_records is not None
-    data = training_input(
-        file,
-        records,
-        Sharding(config.batch_size, num_workers=1, worker=0, local_replicas=1),
-        strategy,
-        seed=config.seed,
-        # A stream need not say how many examples it has: one batch of it is enough.
-        steps_per_epoch=0 if is_counted else 1,
-    )
-    network = build_model(model_file, file, data.spec, strategy)
-    data.start()
-    batch = next(data.iterator)
+    # A stream need not say how many examples it has: one batch of it is enough.
+    job = Job.alone(replace(config, steps_per_epoch=1), Cluster(), Terminal())
+    built = build(job, dataset, model)
+    training = built.data.training
+    training.start()
+    batch = next(training.iterator)
     source = (
-        f"{model_file.name} on {config.batch_size} examples a step of {file.name}, "
-        f"{config.precision}, on {devices.names[0]}, TensorFlow {tf.__version__}"
+        f"{built.model_file.name} on {config.batch_size} examples a step of "
+        f"{built.data.file.name}, {config.precision}, on {job.devices.names[0]}, TensorFlow "
+        f"{tf.__version__}"
     )
-    return measure(network, batch[0], source=source, repetitions=repetitions)
+    return measure(built.model, batch[0], source=source, repetitions=repetitions)
 
 
 def measure(model: keras.Model, inputs: Any, *, source: str, repetitions: int) -> Profile:  # noqa: ANN401

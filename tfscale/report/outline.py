@@ -1,57 +1,33 @@
 """What is going to happen, in words and as a file, before it does."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
-import keras
-import numpy as np
-import tensorflow as tf
-
-from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
-from tfscale.data.splits import RunInputs
-from tfscale.gradients.bucket_size import Buckets
-from tfscale.model.learning_rate import LearningRate
-from tfscale.startup import strategy as strategies
-from tfscale.startup.devices import Devices
+from tfscale.fit.prepared import Prepared
+from tfscale.startup.agreement import versions
+from tfscale.startup.job import Job
 from tfscale.user_files import name_of
 
 
-def plan_of(
-    config: Config,
-    cluster: Cluster,
-    devices: Devices,
-    data: RunInputs,
-    rate: LearningRate | None,
-    model: keras.Model,
-    buckets: Buckets,
-) -> dict[str, object]:
+def plan_of(job: Job, prepared: Prepared) -> dict[str, object]:
     """The rows of the table that a run starts with."""
-    sharding, training = data.sharding, data.training
+    config, cluster, devices = job.config, job.cluster, job.devices
+    sharding, training, model = prepared.data.sharding, prepared.data.training, prepared.model
     addresses = ", ".join(cluster.addresses) or "this machine"
-    dropped = ""
-    if training.num_examples and not config.steps_per_epoch:
-        left_over = training.num_examples % sharding.global_batch
-        dropped = f"; {left_over} examples are left over, others in each epoch" if left_over else ""
-    batch = (
-        f"{sharding.global_batch} global -> {sharding.worker_batch} per worker -> "
-        f"{sharding.replica_batch} per replica"
-    )
-    if config.accumulate_steps > 1:
-        batch += f", in {config.accumulate_steps} micro-batches"
     rows: dict[str, object] = {
         "workers": f"{cluster.num_workers} ({addresses})",
         "devices": f"{devices.count} x {devices.names[0]} each, {sharding.num_replicas} replicas",
-        "collectives": strategies.collectives_for(config, devices, cluster.num_workers),
-        "batch": batch,
-        "steps": f"{training.steps} an epoch, {config.epochs} epochs{dropped}",
-        "learning rate": str(rate or "the model's own"),
+        "collectives": job.collectives,
+        "batch": _batch(job, prepared),
+        "steps": f"{training.steps} an epoch, {config.epochs} epochs{_left_over(job, prepared)}",
+        "learning rate": str(prepared.rate or "the model's own"),
         "optimizer": type(model.optimizer).__name__,
         "precision": config.precision,
-        "gradients": _gradients(config, sharding.num_replicas, buckets),
+        "gradients": _gradients(job, prepared),
         "model": f"{model.name}, {model.count_params():,} parameters",
         "train data": training.description,
     }
-    for split, evaluated in data.evaluated.items():
+    for split, evaluated in prepared.data.evaluated.items():
         size = "a stream" if evaluated.num_examples is None else f"{evaluated.num_examples} records"
         rows[f"{split} data"] = f"{size}, each exactly once"
     rows["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
@@ -59,8 +35,26 @@ def plan_of(
     return rows
 
 
-def _gradients(config: Config, replicas: int, buckets: Buckets) -> str:
-    if replicas == 1:
+def _batch(job: Job, prepared: Prepared) -> str:
+    sharding, parts = prepared.data.sharding, job.config.accumulate_steps
+    text = (
+        f"{sharding.global_batch} global -> {sharding.worker_batch} per worker -> "
+        f"{sharding.replica_batch} per replica"
+    )
+    return f"{text}, in {parts} micro-batches" if parts > 1 else text
+
+
+def _left_over(job: Job, prepared: Prepared) -> str:
+    size = prepared.data.training.num_examples
+    if not size or job.config.steps_per_epoch:
+        return ""
+    left_over = size % prepared.data.sharding.global_batch
+    return f"; {left_over} examples are left over, others in each epoch" if left_over else ""
+
+
+def _gradients(job: Job, prepared: Prepared) -> str:
+    config, buckets = job.config, prepared.buckets
+    if prepared.data.sharding.num_replicas == 1:
         return "stay on the one device"
     sent = config.wire_dtype if config.compress == "none" else config.compress
     if not buckets.size_bytes:
@@ -69,25 +63,15 @@ def _gradients(config: Config, replicas: int, buckets: Buckets) -> str:
 
 
 def settings_of(
-    config: Config,
-    cluster: Cluster,
-    dataset: object,
-    model: object,
-    plan: dict[str, object],
-    buckets: Buckets,
+    job: Job, prepared: Prepared, plan: Mapping[str, object], *, dataset: object, model: object
 ) -> dict[str, object]:
     """The content of `config.json`."""
     return {
-        **config.as_dict(),
+        **job.config.as_dict(),
         "dataset": name_of(dataset),
         "model": name_of(model),
-        "workers": list(cluster.addresses),
-        "buckets": asdict(buckets),
-        "plan": plan,
+        "workers": list(job.cluster.addresses),
+        "buckets": asdict(prepared.buckets),
+        "plan": dict(plan),
         "versions": versions(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of what a result may depend on."""
-    return {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}

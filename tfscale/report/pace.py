@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 
+from tfscale.fit.boundary import Boundary
 from tfscale.fit.distributed_model import DistributedModel
-from tfscale.report.step_times import StepTimes
+from tfscale.report.step_times import Block, StepTimes
 
 
 class Pace(keras.callbacks.Callback):
@@ -32,13 +33,7 @@ class Pace(keras.callbacks.Callback):
             self.seconds_to_first_step = time.perf_counter() - self.started
         boundary = self._distributed.boundary
         if boundary is not None:
-            self.times.add(
-                boundary.steps,
-                float(boundary.seconds.max()),
-                float(boundary.input_wait_seconds.mean()),
-                float(boundary.exposed_seconds.mean()),
-                float(boundary.travel_seconds.mean()),
-            )
+            self.times.add(block_of(boundary))
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock of an evaluation."""
@@ -47,3 +42,14 @@ class Pace(keras.callbacks.Callback):
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Adds the time of an evaluation."""
         self.evaluate_seconds += time.perf_counter() - self._evaluation_started
+
+
+def block_of(boundary: Boundary) -> Block:
+    """What the figures of all workers say about the steps that they took together."""
+    return Block(
+        steps=boundary.steps,
+        seconds=float(boundary.seconds.max()),
+        input_wait_seconds=float(boundary.input_wait_seconds.mean()),
+        exposed_seconds=float(boundary.exposed_seconds.mean()),
+        travel_seconds=float(boundary.travel_seconds.mean()),
+    )

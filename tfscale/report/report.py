@@ -1,55 +1,68 @@
 """The content of `report.json`, after a run."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from tfscale.gradients.reducer import Traffic
 from tfscale.report.step_times import StepTimes
+from tfscale.startup.agreement import versions
+from tfscale.startup.job import Job
+from tfscale.structures import Json
 
 SCHEMA_VERSION = 1
 
 
-def summary(
-    *,
-    times: StepTimes,
-    workers: int,
-    replicas: int,
-    devices: list[str],
-    global_batch: int,
-    steps: int,
-    epochs: int,
-    seconds: Mapping[str, float],
-    metrics: Mapping[str, float],
-    weights_sha256: str,
-    versions: Mapping[str, str],
-    traffic: Traffic,
-    alone_seconds: float | None,
-) -> dict[str, Any]:
-    """The content of `report.json`.
+@dataclass(frozen=True)
+class Finished:
+    """What a run has come to.
 
-    Exposed communication is the time between the last gradient and the last sum; bus bandwidth is
-    what a replica sends in a step, through the time from the first bucket to the last sum.
+    Args:
+        times: of its steps.
+        steps: that were taken.
+        epochs: that were taken.
+        seconds: of each part of the run, by its name.
+        metrics: final values, by their Keras names.
+        weights_sha256: of the trained model.
+        traffic: what one replica sends in a step.
+        alone_seconds: of a step of one replica alone, None if that wasn't measured.
     """
-    waited = times.input_wait_share if times.num_steps else None
-    exposed = times.exposed_share if times.num_steps else None
-    compute = None if waited is None or exposed is None else max(0.0, 1.0 - waited - exposed)
-    travelled = times.travel_seconds if times.num_steps else 0.0
+
+    times: StepTimes
+    steps: int
+    epochs: int
+    seconds: Mapping[str, float]
+    metrics: Mapping[str, Json]
+    weights_sha256: str
+    traffic: Traffic
+    alone_seconds: float | None
+
+
+def report_of(job: Job, finished: Finished) -> dict[str, Json]:
+    """The content of `report.json`; BUILD.md says what each figure means.
+
+    `share_of_step` has each figure over all boundaries but the first, as `Block` defines it for
+    one. Bus bandwidth is what a replica sends in a step, through the time from the first bucket to
+    the last sum.
+    """
+    times, traffic, workers = finished.times, finished.traffic, job.cluster.num_workers
+    waited, exposed = times.input_wait_share, times.exposed_share
+    travelled = times.travel_seconds
     return {
         "schema_version": SCHEMA_VERSION,
         "workers": workers,
-        "replicas": replicas,
-        "devices": devices,
-        "global_batch": global_batch,
-        "steps": steps,
-        "epochs": epochs,
-        "examples_per_second": times.examples_per_second(global_batch),
+        "replicas": workers * job.devices.count,
+        "devices": list(job.devices.names) * workers,
+        "global_batch": job.config.batch_size,
+        "steps": finished.steps,
+        "epochs": finished.epochs,
+        "examples_per_second": times.examples_per_second(job.config.batch_size),
         "step_seconds": {
             "median": times.step_seconds_median,
             "p95": times.step_seconds_p95,
         },
         "share_of_step": {
             "input_wait": waited,
-            "compute": compute,
+            "compute": max(0.0, 1.0 - waited - exposed),
             "exposed_communication": exposed,
         },
         "communication": {
@@ -60,15 +73,15 @@ def summary(
             "sparse_gradients": traffic.sparse,
             "densified_gradients": traffic.densified,
         },
-        "scaling_efficiency": _efficiency(times, alone_seconds),
-        "seconds": dict(seconds),
-        "metrics": dict(metrics),
-        "weights_sha256": weights_sha256,
-        "versions": dict(versions),
+        "scaling_efficiency": _efficiency(finished),
+        "seconds": dict(finished.seconds),
+        "metrics": dict(finished.metrics),
+        "weights_sha256": finished.weights_sha256,
+        "versions": versions(),
     }
 
 
-def _efficiency(times: StepTimes, alone_seconds: float | None) -> float | None:
-    if alone_seconds is None or not times.num_steps:
-        return None
-    return alone_seconds / times.step_seconds_median
+def _efficiency(finished: Finished) -> float | None:
+    """Of a step of the middle length."""
+    alone = finished.alone_seconds
+    return None if alone is None else alone / finished.times.step_seconds_median

@@ -1,6 +1,5 @@
 """Writes the curves of a run for TensorBoard."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import tensorflow as tf
 
 from tfscale.fit.boundary import Boundary
 from tfscale.fit.distributed_model import DistributedModel
+from tfscale.report.pace import block_of
 
 
 class Scalars(keras.callbacks.Callback):
@@ -21,7 +21,6 @@ class Scalars(keras.callbacks.Callback):
         distributed: whose boundaries are written.
         folder: TensorBoard's, or None.
         global_batch: examples per step.
-        figure_names: what each worker's figures are.
         alone_seconds: of a step of one replica alone, None if that isn't known.
         text: of the run's configuration, in Markdown.
     """
@@ -32,7 +31,6 @@ class Scalars(keras.callbacks.Callback):
         folder: Path | None,
         *,
         global_batch: int,
-        figure_names: Sequence[str],
         text: str,
         alone_seconds: float | None = None,
     ) -> None:
@@ -41,7 +39,6 @@ class Scalars(keras.callbacks.Callback):
         self._distributed = distributed
         self._folder = folder
         self._global_batch = global_batch
-        self._figure_names = figure_names
         self._text = text
         self._alone_seconds = alone_seconds
         self._writers: dict[str, Any] = {}
@@ -63,7 +60,7 @@ class Scalars(keras.callbacks.Callback):
             points |= self._rates(boundary)
         self._write("train", points, boundary.step)
         for worker, figures in enumerate(boundary.figures):
-            named = dict(zip(self._figure_names, figures, strict=True))
+            named = dict(zip(self._distributed.figure_names, figures, strict=True))
             self._write(f"workers/worker-{worker}", named, boundary.step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -86,21 +83,18 @@ class Scalars(keras.callbacks.Callback):
         self._writers.clear()
 
     def _rates(self, boundary: Boundary) -> dict[str, float]:
-        seconds = float(boundary.seconds.max()) / boundary.steps
-        waited = boundary.input_wait_seconds / boundary.seconds
+        block = block_of(boundary)
         rates = {
-            "examples_per_second": self._global_batch / seconds,
-            "step_seconds": seconds,
-            "input_wait_share": float(waited.mean()),
+            "examples_per_second": self._global_batch / block.step_seconds,
+            "step_seconds": block.step_seconds,
+            "input_wait_share": block.input_wait_share,
         }
-        travelled = float(boundary.travel_seconds.mean()) / boundary.steps
-        if travelled > 0:
-            exposed = boundary.exposed_seconds / boundary.seconds
-            rates["exposed_communication_share"] = float(exposed.mean())
-            sent = self._distributed.traffic.sent_bytes
-            rates["bus_bandwidth_gb_per_second"] = sent / travelled / 1e9
+        if block.travel_seconds > 0:
+            rates["exposed_communication_share"] = block.exposed_share
+            sent = self._distributed.traffic.sent_bytes * block.steps
+            rates["bus_bandwidth_gb_per_second"] = sent / block.travel_seconds / 1e9
         if self._alone_seconds:
-            rates["scaling_efficiency"] = self._alone_seconds / seconds
+            rates["scaling_efficiency"] = self._alone_seconds / block.step_seconds
         return rates
 
     def _write(self, run: str, points: dict[str, float], step: int) -> None:

@@ -1,58 +1,81 @@
-"""What step times say, as plain arithmetic: medians, rates, waiting, and how long to loop.
+"""What step times say, as plain arithmetic: medians, rates, and shares of the time.
 
-Nothing here looks at a clock. The trainer times blocks of steps, because one Python call runs
-several steps on the device, and feeds the times in; so the tests can invent them.
+Nothing here looks at a clock. One Python call runs many steps on the device, so that a block of
+steps is what is timed; the tests invent blocks.
 """
 
-import bisect
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 
-def percentile(values: Sequence[float], q: float, counts: Sequence[int] | None = None) -> float:
-    """Give the value below which `q` percent lie, with linear interpolation as in NumPy.
+
+def quantile(values: Sequence[float], share: float, counts: Sequence[int]) -> float:
+    """The smallest value that at least a share of all values don't exceed.
 
     Args:
         values: at least one number, in any order.
-        q: 0 (the smallest) to 100 (the largest).
-        counts: how often each value is there, once each if None. The result is that of the
-            list written out, which a long run could not hold.
-
-    Raises:
-        ValueError: no values, `q` out of range, or counts that do not fit the values.
+        share: 0 (gives the smallest) to 1 (gives the largest).
+        counts: how often each value is there, at least once.
     """
-    if not values or not 0 <= q <= 100:
-        raise ValueError(f"percentile got {len(values)} values and q={q}; give values, q in 0..100")
-    if counts is None:
-        counts = [1] * len(values)
-    ordered = sorted(zip(values, counts, strict=True))
-    ends = list(itertools.accumulate(count for _, count in ordered))
-    position = (ends[-1] - 1) * q / 100
-    below = math.floor(position)
-    low, high = (
-        ordered[bisect.bisect_right(ends, min(rank, ends[-1] - 1))][0]
-        for rank in (below, below + 1)
-    )
-    return low + (high - low) * (position - below)
+    found = np.quantile(values, share, weights=counts, method="inverted_cdf")
+    return float(found)
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
+    """Some steps of all workers, one after the other.
+
+    Steps are synchronous: the slowest worker's time is everybody's. What workers spend otherwise in
+    it is the mean of theirs, so that every share of a block is that mean over this one time.
+
+    Args:
+        steps: at least 1.
+        seconds: from the start of the first step to the end of the last one, on the slowest
+            worker; above 0.
+        input_wait_seconds: of these, spent waiting for input, the mean of the workers; at least 0.
+        exposed_seconds: in which gradients travelled when backward was over, the mean.
+        travel_seconds: in which gradients travelled at all, the mean.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
     steps: int
     seconds: float
     input_wait_seconds: float
-    exposed_seconds: float
-    travel_seconds: float
+    exposed_seconds: float = 0.0
+    travel_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses what no clock gives."""
+        steps, seconds, waited = self.steps, self.seconds, self.input_wait_seconds
+        if steps < 1 or not 0 < seconds < math.inf or not waited >= 0:
+            raise ValueError(
+                f"Block({steps=}, {seconds=}, input_wait_seconds={waited}) is no block of steps; "
+                "expected steps >= 1, seconds > 0 and input_wait_seconds >= 0. "
+                "Time it with time.perf_counter()."
+            )
 
     @property
     def step_seconds(self) -> float:
+        """Seconds of one step."""
         return self.seconds / self.steps
+
+    @property
+    def input_wait_share(self) -> float:
+        """Share of the time that the workers waited for input, 0 to 1."""
+        return min(1.0, self.input_wait_seconds / self.seconds)
+
+    @property
+    def exposed_share(self) -> float:
+        """Share of the time that gradients travelled when backward was over, 0 to 1."""
+        return min(1.0, self.exposed_seconds / self.seconds)
 
 
 class StepTimes:
-    """The step times of one run on one worker, fed block by block.
+    """The step times of one run, fed block by block.
 
     The first block holds tracing and the filling of buffers. It is left out of every number as
     soon as there is a second one. A block of k steps counts as k steps of an equal share each.
@@ -60,37 +83,11 @@ class StepTimes:
 
     def __init__(self) -> None:
         """Start without a step."""
-        self._blocks: list[_Block] = []
+        self._blocks: list[Block] = []
 
-    def add(
-        self,
-        steps: int,
-        seconds: float,
-        input_wait_seconds: float,
-        exposed_seconds: float = 0.0,
-        travel_seconds: float = 0.0,
-    ) -> None:
-        """Count a block of steps.
-
-        Args:
-            steps: at least 1.
-            seconds: time from the start of its first step to the end of its last one, above 0.
-            input_wait_seconds: how much of it the steps waited for input, at least 0. Whatever
-                exceeds `seconds` (input fetched ahead of the block) is not counted.
-            exposed_seconds: how much of it gradients travelled when backward was over.
-            travel_seconds: how much of it gradients travelled at all.
-
-        Raises:
-            ValueError: a number out of its range.
-        """
-        if steps < 1 or not 0 < seconds < math.inf or not input_wait_seconds >= 0:
-            raise ValueError(
-                f"add({steps=}, {seconds=}, {input_wait_seconds=}) is no block of steps; "
-                "expected steps >= 1, seconds > 0 and input_wait_seconds >= 0. "
-                "Time it with time.perf_counter()."
-            )
-        waited = min(input_wait_seconds, seconds)
-        self._blocks.append(_Block(steps, seconds, waited, exposed_seconds, travel_seconds))
+    def add(self, block: Block) -> None:
+        """Counts a block of steps."""
+        self._blocks.append(block)
 
     @property
     def num_steps(self) -> int:
@@ -100,27 +97,22 @@ class StepTimes:
     @property
     def step_seconds_median(self) -> float:
         """Seconds of the middle step."""
-        return self._percentile_of_steps(50)
+        return self._quantile_of_steps(0.5)
 
     @property
     def step_seconds_p95(self) -> float:
         """Seconds that one step in twenty exceeds."""
-        return self._percentile_of_steps(95)
+        return self._quantile_of_steps(0.95)
 
     @property
     def input_wait_share(self) -> float:
-        """Share of the time that the steps waited for input, 0 to 1."""
-        blocks = self._measured()
-        return sum(block.input_wait_seconds for block in blocks) / sum(
-            block.seconds for block in blocks
-        )
+        """Share of the time that the workers waited for input, 0 to 1; see `Block`."""
+        return self._share([block.input_wait_share for block in self._measured()])
 
     @property
     def exposed_share(self) -> float:
         """Share of the time that gradients travelled when backward was over, 0 to 1."""
-        blocks = self._measured()
-        total = sum(block.seconds for block in blocks)
-        return min(1.0, sum(block.exposed_seconds for block in blocks) / total)
+        return self._share([block.exposed_share for block in self._measured()])
 
     @property
     def travel_seconds(self) -> float:
@@ -137,20 +129,25 @@ class StepTimes:
         blocks = self._measured()
         rates = [global_batch / block.step_seconds for block in blocks]
         counts = [block.steps for block in blocks]
-        names = {"median": 50, "p10": 10, "p90": 90}
-        return {name: percentile(rates, q, counts) for name, q in names.items()}
+        shares = {"median": 0.5, "p10": 0.1, "p90": 0.9}
+        return {name: quantile(rates, share, counts) for name, share in shares.items()}
 
-    def _percentile_of_steps(self, q: float) -> float:
+    def _share(self, of_blocks: Sequence[float]) -> float:
+        """The shares of blocks, each weighed by its time."""
+        seconds = [block.seconds for block in self._measured()]
+        return float(np.average(of_blocks, weights=seconds))
+
+    def _quantile_of_steps(self, share: float) -> float:
         blocks = self._measured()
-        return percentile(
-            [block.step_seconds for block in blocks], q, [block.steps for block in blocks]
+        return quantile(
+            [block.step_seconds for block in blocks], share, [block.steps for block in blocks]
         )
 
     @property
     def _first(self) -> int:
         return 1 if len(self._blocks) > 1 else 0
 
-    def _measured(self) -> list[_Block]:
+    def _measured(self) -> list[Block]:
         if not self._blocks:
             raise ValueError("No step was timed yet; call add() first, or ask num_steps.")
         return self._blocks[self._first :]

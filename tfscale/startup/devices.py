@@ -1,16 +1,16 @@
 """This worker's devices, made ready before the first tensor exists.
 
-TensorFlow fixes memory growth, thread pools and logical devices when it makes its first tensor,
-and Keras fixes its backend when it is imported. So this module imports neither at its top.
+TensorFlow fixes memory growth, thread pools and logical devices when it makes its first tensor.
 """
 
-import os
 from dataclasses import dataclass
 
+import keras
+import tensorflow as tf
+
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
-from tfscale.process.cores import _bind, inter_op_threads, num_cores, share_of_cores
-from tfscale.startup.environment import _INTRA_OP_THREADS
+from tfscale.process.cores import bind, inter_op_threads, num_cores, share_of_cores
+from tfscale.startup.environment import has_own_thread_count
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,17 @@ class Devices:
     count: int
     names: tuple[str, ...]
 
+    @property
+    def num_gpus(self) -> int:
+        """GPUs of this worker."""
+        return self.count if self.kind == "GPU" else 0
 
-def prepare(config: Config, cluster: Cluster, *, is_emulated: bool = False) -> Devices:
-    """Claims this worker's devices and sets threads, precision and seed.
+
+def claim_devices(logical_cpus: int, cluster: Cluster, *, is_emulated: bool = False) -> Devices:
+    """Claims this worker's devices and sets its threads.
 
     Args:
-        config: `devices` asks for logical CPU devices instead of the real ones.
+        logical_cpus: how many logical CPU devices to make in place of the real devices, or 0.
         cluster: whose workers may share the processors of this machine.
         is_emulated: whether what computes only stands for a GPU, and leaves the processors as
             free as a GPU does.
@@ -40,28 +45,32 @@ def prepare(config: Config, cluster: Cluster, *, is_emulated: bool = False) -> D
     Returns:
         The devices that the strategy is to use.
     """
-    import keras
-    import tensorflow as tf
-
-    devices = _logical_cpus(config.devices) if config.devices else _physical_devices()
+    devices = _logical_cpus(logical_cpus) if logical_cpus else _physical_devices()
     are_cores_free = is_emulated or devices.kind == "GPU"
-    is_users_choice = bool(os.environ.get(_INTRA_OP_THREADS))  # which TensorFlow reads by itself
+    is_users_choice = has_own_thread_count()
     if not are_cores_free and not is_users_choice:
-        _bind(share_of_cores(cluster.workers_here, cluster.index_here))
+        bind(share_of_cores(cluster.workers_here, cluster.index_here))
     threads = inter_op_threads(num_cores(), are_cores_free=are_cores_free)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     if not is_users_choice:
         tf.config.threading.set_intra_op_parallelism_threads(num_cores())
-    # Inputs and metrics follow floatx, layers the policy.
-    keras.config.set_floatx("float64" if config.precision == "float64" else "float32")
-    keras.config.set_dtype_policy(config.precision)
-    keras.utils.set_random_seed(config.seed)
     return devices
 
 
-def _physical_devices() -> Devices:
-    import tensorflow as tf
+def set_numerics(precision: str, seed: int) -> None:
+    """Sets what every later tensor and random number depends on.
 
+    Args:
+        precision: a Keras dtype policy.
+        seed: of Python, NumPy and TensorFlow.
+    """
+    # Inputs and metrics follow floatx, layers the policy.
+    keras.config.set_floatx("float64" if precision == "float64" else "float32")
+    keras.config.set_dtype_policy(precision)
+    keras.utils.set_random_seed(seed)
+
+
+def _physical_devices() -> Devices:
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return Devices("CPU", 1, ("CPU",))
@@ -73,8 +82,6 @@ def _physical_devices() -> Devices:
 
 
 def _logical_cpus(count: int) -> Devices:
-    import tensorflow as tf
-
     tf.config.set_visible_devices([], "GPU")
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(

@@ -8,8 +8,6 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.tf_config import write_tf_config
 from tfscale.errors import ConfigError
 
-_INTRA_OP_THREADS = "TF_NUM_INTRAOP_THREADS"
-
 
 def check_environment(environ: Mapping[str, str] = os.environ) -> None:
     """Refuses settings under which Keras 3 on TensorFlow is not what gets imported.
@@ -40,3 +38,8 @@ def set_environment(cluster: Cluster, environ: MutableMapping[str, str] = os.env
     environ.setdefault("KERAS_BACKEND", "tensorflow")
     # Each GPU gets launch threads of its own, so that input work can't delay a kernel's start.
     environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
+
+
+def has_own_thread_count(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user says how many threads an operation may have; TensorFlow reads it itself."""
+    return bool(environ.get("TF_NUM_INTRAOP_THREADS"))

@@ -41,7 +41,7 @@ def meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], Non
             "free port in --hosts. End the process that has it, or use another port."
         ) from error
     with listener:
-        while missing := _unreachable(cluster, missing):
+        while missing := unreachable(cluster, missing):
             now = time.monotonic()
             who = ", ".join(
                 f"worker {rank} at {cluster.addresses[rank]} ({why})"
@@ -93,7 +93,7 @@ def ended_at(timeout_seconds: float) -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _unreachable(cluster: Cluster, asked: Iterable[int]) -> dict[int, str]:
+def unreachable(cluster: Cluster, asked: Iterable[int]) -> dict[int, str]:
     """The workers, of those that are asked, at whose address nobody listens, with the reason."""
     missing = {}
     for rank in asked:

@@ -8,7 +8,6 @@ from tensorflow.python.distribute import collective_all_reduce_strategy
 from tensorflow.python.framework import auto_control_deps
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.errors import ConfigError
 from tfscale.startup.devices import Devices
 from tfscale.startup.rendezvous import ended_at, meet
@@ -17,43 +16,53 @@ from tfscale.startup.rendezvous import ended_at, meet
 _made: dict[tuple[Cluster, Devices, str], tf.distribute.Strategy] = {}
 
 
-def collectives_for(config: Config, devices: Devices, num_workers: int) -> str:
+def collectives_for(asked: str, devices: Devices, num_workers: int) -> str:
     """Names how gradients are summed: "nccl", "ring", or "none" for a single replica.
+
+    Args:
+        asked: "nccl", "ring", or "auto" for nccl where there are GPUs.
+        devices: of each worker.
+        num_workers: of the job.
 
     Raises:
         ConfigError: NCCL was asked for where there is no GPU.
     """
     if num_workers * devices.count == 1:
         return "none"
-    if config.collectives == "nccl" and devices.kind != "GPU":
+    if asked == "nccl" and devices.kind != "GPU":
         raise ConfigError(
             "--collectives=nccl needs GPUs and this worker has none; expected auto or ring. "
             "Use --collectives=auto."
         )
-    if config.collectives != "auto":
-        return config.collectives
+    if asked != "auto":
+        return asked
     return "nccl" if devices.kind == "GPU" else "ring"
 
 
-def create(
-    config: Config, cluster: Cluster, devices: Devices, complain: Callable[[str], None]
+def make_strategy(
+    cluster: Cluster,
+    devices: Devices,
+    collectives: str,
+    *,
+    timeout_seconds: float,
+    complain: Callable[[str], None],
 ) -> tf.distribute.Strategy:
     """Makes the strategy; with several workers it returns when all of them have arrived.
 
-    A missing worker is named every few seconds, and after `config.start_timeout` seconds this
-    process ends with a code that says "try again": TensorFlow's constructor can't be interrupted.
-    A second run in the same process gets the strategy of the first.
+    A missing worker is named every few seconds, and after the timeout this process ends with a code
+    that says "try again": TensorFlow's constructor can't be interrupted. A second run in the same
+    process gets the strategy of the first.
 
     Args:
-        config: collectives and the start timeout.
         cluster: who the workers are, as `TF_CONFIG` says it too.
-        devices: what `devices.prepare` gave.
+        devices: this worker's.
+        collectives: what `collectives_for` gave.
+        timeout_seconds: how long to wait for the other workers.
         complain: gets the lines about workers that are waited for.
 
     Raises:
         ConfigError: an earlier run of this process had other workers, devices or collectives.
     """
-    collectives = collectives_for(config, devices, cluster.num_workers)
     key = (cluster, devices, collectives)
     if key not in _made:
         if _made:
@@ -61,26 +70,22 @@ def create(
                 "An earlier run of this process had other workers, devices or collectives, which "
                 "TensorFlow can't change any more; expected the same. Start a new process."
             )
-        _made[key] = _make(config, cluster, devices, collectives, complain)
+        if cluster.num_workers == 1:
+            names = [f"{devices.kind}:{number}" for number in range(devices.count)]
+            _made[key] = tf.distribute.MirroredStrategy(names)
+        else:
+            meet(cluster, timeout_seconds, complain)
+            with ended_at(timeout_seconds):
+                _made[key] = _of_several_workers(devices, collectives)
     return _made[key]
 
 
-def _make(
-    config: Config,
-    cluster: Cluster,
-    devices: Devices,
-    collectives: str,
-    complain: Callable[[str], None],
-) -> tf.distribute.Strategy:
-    if cluster.num_workers == 1:
-        names = [f"{devices.kind}:{number}" for number in range(devices.count)]
-        return tf.distribute.MirroredStrategy(names)
+def _of_several_workers(devices: Devices, collectives: str) -> tf.distribute.Strategy:
     _let_overlap(collectives)
     # Chosen by name, because TensorFlow's "auto" may change the algorithm with the size.
     implementation = tf.distribute.experimental.CommunicationImplementation[collectives.upper()]
     options = tf.distribute.experimental.CommunicationOptions(implementation=implementation)
-    meet(cluster, config.start_timeout, complain)
-    with ended_at(config.start_timeout), _logical_cpus_allowed(devices):
+    with _logical_cpus_allowed(devices):
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 

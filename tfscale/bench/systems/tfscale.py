@@ -7,8 +7,9 @@ from typing import Any
 from tfscale.bench import workloads
 from tfscale.bench.task import Task
 from tfscale.config import Config
-from tfscale.startup import devices as device_setup
-from tfscale.startup import environment
+from tfscale.process.terminal import Terminal
+from tfscale.startup.environment import set_environment
+from tfscale.structures import Foreign
 
 _EPOCH_STEPS = 32  # with a single one, every step would begin with a new order of all examples
 
@@ -42,18 +43,11 @@ class Run:
 
 
 def prepare(task: Task) -> Run:
-    """Makes strategy, input and model as `tfscale.train` does, and gives `fit`."""
+    """Gets the job ready as `tfscale.train` does, and gives `fit`."""
     cluster, options = task.cluster, task.options
-    environment.set_environment(cluster)
-    import keras
-
-    from tfscale.data.sharding import Sharding
-    from tfscale.data.splits import read_inputs
-    from tfscale.fit.distributed_model import DistributedModel, StepOptions
-    from tfscale.model.learning_rate import learning_rate
-    from tfscale.model.model_file import build_model, read_model_file
-    from tfscale.model.task import compile_model
-    from tfscale.startup import strategy as strategies
+    set_environment(cluster)
+    from tfscale.fit.prepared import prepare as prepare_job
+    from tfscale.startup.job import Job
 
     config = Config(
         run_dir="nothing is written",
@@ -61,55 +55,34 @@ def prepare(task: Task) -> Run:
         bucket_mb=options.bucket_mb,
         compress=options.compress,
         devices=options.devices,
+        jit=bool(options.jit),
     )
     # Where a device that waits stands for a GPU, the processors are as free as a GPU's host's.
-    devices = device_setup.prepare(config, cluster, is_emulated=workloads.is_emulated(task))
-    strategy = strategies.create(config, cluster, devices, print)
-    replicas = strategy.num_replicas_in_sync
+    is_emulated = workloads.is_emulated(task)
+    job = Job.start(config, cluster, Terminal(print), is_emulated=is_emulated)
+    replicas = job.strategy.num_replicas_in_sync
     workload = None if task.dataset else workloads.load(task)
     examples = workload.examples_per_step if workload else task.batch_size
-    config = replace(config, batch_size=examples * replicas)
-
-    dataset = _dataset(workload, replicas) if workload else task.dataset
-    sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, devices.count)
-    data = read_inputs(config, dataset, sharding, strategy)
+    job = replace(job, config=replace(config, batch_size=examples * replicas))
     if workload:
-        with strategy.scope():
-            model = workload.keras_model(keras)
-            model.compile(
-                keras.optimizers.SGD(0.01, momentum=0.9), workload.loss, jit_compile=False
-            )
+        prepared = prepare_job(job, _dataset(workload, replicas), _model(workload))
     else:
-        file = read_model_file(task.workload, ())
-        model = build_model(file, data.file, data.training.spec, strategy)
-        if not model.compiled:
-            rate = learning_rate(config, steps_per_epoch=data.training.steps or 0)
-            compile_model(model, data.file, config, rate, data.training.spec, strategy)
-    distributed = DistributedModel(
-        model,
-        strategy,
-        spec=data.training.spec,
-        options=StepOptions(
-            bucket_bytes=_bucket_bytes(config, model, strategy),
-            wire_dtype=config.wire_dtype,
-            compress=options.compress,
-            jit=bool(options.jit),
-        ),
-        worker=cluster.index,
-        num_workers=cluster.num_workers,
-    )
-    return Run(distributed, data.training, getattr(workload, "clock", None), cluster.index)
+        prepared = prepare_job(job, task.dataset, task.workload)
+    clock = getattr(workload, "clock", None)
+    return Run(prepared.distributed, prepared.data.training, clock, cluster.index)
 
 
-def _bucket_bytes(config: Config, model: Any, strategy: Any) -> int:  # noqa: ANN401
-    """The size that training chooses too; nothing is remembered between benchmarks."""
-    from tfscale.gradients import bucket_size, link_times
+def _model(workload: workloads.Workload) -> SimpleNamespace:
+    """The workload's network as a model file would give it, compiled as for other systems."""
+    import keras
 
-    if config.bucket_bytes or strategy.num_replicas_in_sync == 1:
-        return config.bucket_bytes or 1
-    gradient_bytes = 4 * model.count_params()
-    share = 1.0 if config.wire_dtype == "float32" else 0.5
-    return bucket_size.best(link_times.measure(strategy), gradient_bytes, wire_share=share)
+    def build() -> Foreign:
+        model = workload.keras_model(keras)
+        optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+        model.compile(optimizer, workload.loss, jit_compile=False)
+        return model
+
+    return SimpleNamespace(build=build)
 
 
 def _dataset(workload: workloads.Workload, replicas: int) -> SimpleNamespace:

@@ -1,20 +1,18 @@
-"""Every contact with the insides of Keras 3.15.1: a new version has one file to break.
+"""Makes one model's `fit`, `evaluate` and `predict` run on all replicas.
 
-Keras's own `fit`, `evaluate` and `predict` stay: they call the functions that are installed here,
-iterate over an `Input` through `Epochs`, and the optimizer reduces gradients before it does
-anything else with them. tests/jobs/test_parity.py names the defect behind each replacement.
+Keras's own methods stay: they call the step functions that are installed here, iterate over an
+`Input` (see `loops`), and the optimizer reduces gradients before it does anything else with them
+(see `optimizer`). tests/jobs/test_parity.py names the defect behind each replacement.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as keras_trainer
 
-from tfscale.fit.keras.loops import StepFunctions, _over_inputs
+from tfscale.fit.keras.loops import StepFunctions, over_inputs
 
 
 def build(model: keras.Model, spec: Any) -> None:  # noqa: ANN401 - the user's structure
@@ -56,37 +54,10 @@ def install(model: keras.Model, functions: StepFunctions, strategy: tf.distribut
     # 5 ms for each variable of each metric, at the beginning of every epoch and evaluation.
     model.reset_metrics = functools.partial(strategy.run, model.reset_metrics)
     for name in ("fit", "evaluate", "predict"):
-        setattr(model, name, _over_inputs(name, getattr(model, name), functions))
+        setattr(model, name, over_inputs(name, getattr(model, name), functions))
 
 
 def has_own_train_step(model: keras.Model) -> bool:
     """Whether the model's class brings a `train_step`."""
     stock = keras_trainer.TensorFlowTrainer.train_step
     return getattr(type(model), "train_step", stock) is not stock
-
-
-@contextlib.contextmanager
-def output_losses_weighted(model: keras.Model, count: tf.Tensor) -> Iterator[None]:
-    """Weighs the loss of each output by the rows that it is the mean of, while a step is traced.
-
-    Keras does so where the batch size is static only; elsewhere a batch of one row counts as much
-    as a full one (compile_utils.CompileLoss.call).
-    """
-    trackers = list(getattr(model._compile_loss, "metrics", []))
-    for tracker in trackers:
-        original = tracker.update_state
-        tracker.update_state = functools.partial(_weighted_update, original, count)
-    try:
-        yield
-    finally:
-        for tracker in trackers:
-            del tracker.update_state
-
-
-def _weighted_update(
-    original: Callable[..., Any],
-    count: tf.Tensor,
-    value: tf.Tensor,
-    sample_weight: Any = None,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
-    return original(value, sample_weight=count if sample_weight is None else sample_weight)

@@ -24,6 +24,12 @@ def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list({id(one): one for one in within}.values())
 
 
+def synchronized_layer(model: keras.Model) -> keras.layers.Layer | None:
+    """The first layer, at any depth, that reduces over replicas by itself; None without one."""
+    layers = model._flatten_layers()
+    return next((layer for layer in layers if getattr(layer, "synchronized", False)), None)
+
+
 @contextlib.contextmanager
 def calls_recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[list[LayerCall]]:
     """Writes down the calls of these layers in the body, in the order in which they start.

@@ -42,7 +42,7 @@ class StepFunctions:
     as_input: Callable[..., Input] | None
 
 
-def _over_inputs(
+def over_inputs(
     name: str, method: Callable[..., Any], functions: StepFunctions
 ) -> Callable[..., Any]:
     """Lets one of Keras's loops iterate over an `Input`, and over plain data through one."""

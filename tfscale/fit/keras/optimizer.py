@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tfscale.errors import ConfigError
-from tfscale.gradients.reducer import Gradient
+from tfscale.structures import Gradient
 
 
 class ReducedUpdate:

@@ -1,0 +1,125 @@
+"""The one way to get a job ready: from a strategy that stands to a model that trains on it."""
+
+from dataclasses import dataclass
+
+import keras
+
+from tfscale.data.splits import Splits, read_splits
+from tfscale.fit.distributed_model import DistributedModel
+from tfscale.gradients import bucket_size
+from tfscale.gradients.bucket_size import Buckets
+from tfscale.gradients.wires import make_wire
+from tfscale.model.learning_rate import LearningRate, learning_rate
+from tfscale.model.model_file import ModelFile, build_model, read_model_file
+from tfscale.model.optimizers import make_optimizer
+from tfscale.model.task import compile_model
+from tfscale.model.weights import weights_bytes
+from tfscale.startup.agreement import require_same, versions
+from tfscale.startup.job import Job
+from tfscale.user_files import name_of
+
+
+@dataclass(frozen=True)
+class Built:
+    """The user's files, read.
+
+    Args:
+        data: every split, sharded.
+        model_file: what the model file says.
+        model: as `build` returned it, compiled or not.
+    """
+
+    data: Splits
+    model_file: ModelFile
+    model: keras.Model
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is ready to train.
+
+    Args:
+        data: every split, sharded.
+        model_file: what the model file says.
+        distributed: the model, whose `fit`, `evaluate` and `predict` run on all replicas.
+        rate: the learning rate of the run; None where the model came compiled.
+        buckets: how gradients are put together.
+    """
+
+    data: Splits
+    model_file: ModelFile
+    distributed: DistributedModel
+    rate: LearningRate | None
+    buckets: Buckets
+
+    @property
+    def model(self) -> keras.Model:
+        """The user's."""
+        return self.distributed.model
+
+
+def prepare(job: Job, dataset: object, model: object) -> Prepared:
+    """Reads the user's files, and makes of them what trains on all replicas.
+
+    Args:
+        job: a strategy that stands.
+        dataset: path of a dataset file, or a module or object with the same attributes.
+        model: path of a model file, such a module or object, or a `build` function.
+
+    Raises:
+        ConfigError: the workers differ, a file can't be used, or the model can't be distributed.
+    """
+    built = build(job, dataset, model)
+    rate = None if built.model.compiled else _compile(job, built)
+    wire = make_wire(job.config.wire_dtype, job.config.compress, job.strategy.num_replicas_in_sync)
+    gradient_bytes = weights_bytes(built.model.trainable_variables)
+    buckets = bucket_size.choose(job, wire, gradient_bytes)
+    distributed = DistributedModel(
+        job, built.model, built.data, wire=wire, bucket_bytes=buckets.size_bytes
+    )
+    return Prepared(built.data, built.model_file, distributed, rate, buckets)
+
+
+def build(job: Job, dataset: object, model: object) -> Built:
+    """The first half of `prepare`, for who needs no loss and no optimizer.
+
+    Args:
+        job: a strategy that stands.
+        dataset: as in `prepare`.
+        model: as in `prepare`.
+
+    Raises:
+        ConfigError: the workers differ, or a file can't be used.
+    """
+    require_same(job.board, "facts", _facts(job, dataset, model))
+    model_file = read_model_file(model, job.config.model_option)
+    data = read_splits(job, dataset)
+    require_same(job.board, "data", data.facts())
+    made = build_model(model_file, data.file, data.training.spec, job.strategy)
+    return Built(data, model_file, made)
+
+
+def _facts(job: Job, dataset: object, model: object) -> dict[str, object]:
+    return {
+        "device kind": job.devices.kind,
+        "number of devices": job.devices.count,
+        "versions": versions(),
+        "dataset": name_of(dataset),
+        "model": name_of(model),
+        **job.config.as_flags(),
+    }
+
+
+def _compile(job: Job, built: Built) -> LearningRate:
+    """Gives a model that came uncompiled the loss of its task and the run's optimizer."""
+    config, training = job.config, built.data.training
+    rate = learning_rate(config, steps_per_epoch=training.steps or 0)
+    with job.strategy.scope():
+        optimizer = make_optimizer(
+            config.optimizer,
+            rate.as_schedule(),
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        compile_model(built.model, built.data.file, training.spec[1], optimizer)
+    return rate

@@ -1,0 +1,84 @@
+"""A job as one of its workers sees it: all that has to stand before data is read."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tfscale.cluster.cluster import Cluster
+from tfscale.config import Config
+from tfscale.process.terminal import Terminal
+from tfscale.startup.board import Board
+from tfscale.startup.devices import Devices, claim_devices, set_numerics
+from tfscale.startup.strategy import collectives_for, make_strategy
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every later stage of a run works with.
+
+    Args:
+        config: what is asked for, the same on every worker.
+        cluster: who the workers are and which of them this process is.
+        devices: this worker's.
+        strategy: TensorFlow's, over all replicas.
+        collectives: how gradients are summed: "nccl", "ring", or "none" for a single replica.
+        board: what workers tell each other beside gradients.
+        terminal: where this worker's words go; the chief's alone shows progress.
+    """
+
+    config: Config
+    cluster: Cluster
+    devices: Devices
+    strategy: tf.distribute.Strategy
+    collectives: str
+    board: Board
+    terminal: Terminal
+
+    @classmethod
+    def start(
+        cls, config: Config, cluster: Cluster, terminal: Terminal, *, is_emulated: bool = False
+    ) -> "Job":
+        """Claims this worker's devices, and returns when all workers have met.
+
+        Args:
+            config: what is asked for.
+            cluster: who the workers are.
+            terminal: where this worker's words go.
+            is_emulated: whether what computes only stands for a GPU; see `claim_devices`.
+
+        Raises:
+            ConfigError: a device or a port can't be had, or an earlier run of this process was of
+                another kind.
+        """
+        if not cluster.is_chief:
+            terminal = terminal.silenced()
+        devices = _claimed(config, cluster, is_emulated=is_emulated)
+        collectives = collectives_for(config.collectives, devices, cluster.num_workers)
+        strategy = make_strategy(
+            cluster,
+            devices,
+            collectives,
+            timeout_seconds=config.start_timeout,
+            complain=terminal.complain,
+        )
+        board = Board(cluster, terminal.complain)
+        return cls(config, cluster, devices, strategy, collectives, board, terminal)
+
+    @classmethod
+    def alone(cls, config: Config, cluster: Cluster, terminal: Terminal) -> "Job":
+        """A rehearsal of this worker's part: nobody is waited for, and nothing is told to anybody.
+
+        Raises:
+            ConfigError: a device can't be had.
+        """
+        devices = _claimed(config, cluster)
+        collectives = collectives_for(config.collectives, devices, cluster.num_workers)
+        board = Board(Cluster(), terminal.complain)
+        strategy = tf.distribute.get_strategy()
+        return cls(config, cluster, devices, strategy, collectives, board, terminal)
+
+
+def _claimed(config: Config, cluster: Cluster, *, is_emulated: bool = False) -> Devices:
+    devices = claim_devices(config.devices, cluster, is_emulated=is_emulated)
+    set_numerics(config.precision, config.seed)
+    return devices
