@@ -174,12 +174,3 @@ def test_both_files_are_written_into_a_new_folder_and_nothing_else(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["scaling.json", "scaling.md"]
     assert json.loads((folder / "scaling.json").read_text()) == rows
     assert (folder / "scaling.md").read_text() == results.markdown(rows)
-
-
-def test_a_file_that_fails_half_way_leaves_the_old_one_alone(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-    with pytest.raises(KeyError), results.replacing(path) as temporary:
-        temporary.write_text("ne")
-        raise KeyError
-    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]

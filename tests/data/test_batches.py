@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from tfscale.data import feed as iterators
-from tfscale.data import pipeline
+from tfscale.data import feed, streams
 from tfscale.data.dataset_file import read_dataset_file
+from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import next_of
-from tfscale.data.pipeline import evaluation_input, training_input
-from tfscale.data.records import read_records
 from tfscale.data.sharding import Sharding, shuffled
+from tfscale.data.source import source_of
+from tfscale.data.training_batches import training_input
 from tfscale.errors import ConfigError
 
 SIZE = 23
@@ -23,7 +23,7 @@ ONE_DEVICE = tf.distribute.OneDeviceStrategy("CPU:0")
 @pytest.fixture(autouse=True)
 def _small_shuffle_buffer(monkeypatch):
     # A generator of numbers would have to fill the usual one first.
-    monkeypatch.setattr(pipeline, "_SHUFFLE_BUFFER", 64)
+    monkeypatch.setattr(streams, "_SHUFFLE_BUFFER", 64)
 
 
 def _numbers(split="train", size=SIZE):
@@ -51,7 +51,7 @@ def _stream(split="train", size=SIZE):
 def _input(make, file, *, workers=1, worker=0, devices=1, batch=BATCH, strategy=None, **settings):
     return make(
         file,
-        read_records(file, "train"),
+        source_of(file, "train"),
         Sharding(batch, workers, worker, devices),
         strategy or tf.distribute.get_strategy(),
         **settings,
@@ -454,9 +454,8 @@ def test_what_a_file_holds_may_need_no_preprocess():
 
 def test_files_that_are_not_listed_cannot_be_read():
     file = _file(_stream, read=lambda record: tf.data.Dataset.range(record, record + 4))
-    given = _training(file, steps_per_epoch=1)
     with pytest.raises(ConfigError, match=r"must list its files for read\(\)"):
-        given.start()
+        _training(file, steps_per_epoch=1)
 
 
 # Errors.
@@ -614,7 +613,7 @@ def test_autotune_is_off_in_the_part_of_an_iterator_that_belongs_to_a_device(mon
     monkeypatch.setattr(
         tf.data.Dataset, "__iter__", lambda self: started.append(self) or original(self)
     )
-    monkeypatch.setattr(iterators, "_has_one_cpu", lambda strategy: False)  # as for a GPU
+    monkeypatch.setattr(feed, "_has_one_cpu", lambda strategy: False)  # as for a GPU
     given = _training(_file(), strategy=ONE_DEVICE)
     assert len(_take(given, 3)) == 3
     on_device = [dataset for dataset in started if "PerDevice" in _chain(dataset)]
@@ -633,7 +632,7 @@ def test_tensorflow_still_autotunes_the_part_of_an_iterator_that_belongs_to_a_de
 
 def test_the_function_of_tensorflow_comes_back_after_an_error_too():
     before = multi_device_iterator_ops._create_device_dataset
-    with pytest.raises(KeyError), iterators._no_autotune_on_devices():
+    with pytest.raises(KeyError), feed._no_autotune_on_devices():
         assert multi_device_iterator_ops._create_device_dataset is not before
         raise KeyError
     assert multi_device_iterator_ops._create_device_dataset is before
@@ -641,7 +640,7 @@ def test_the_function_of_tensorflow_comes_back_after_an_error_too():
 
 @pytest.mark.parametrize("has_one_cpu", [True, False])
 def test_a_strategy_gets_the_same_batches_as_a_plain_iterator(monkeypatch, has_one_cpu):
-    monkeypatch.setattr(iterators, "_has_one_cpu", lambda strategy: has_one_cpu)
+    monkeypatch.setattr(feed, "_has_one_cpu", lambda strategy: has_one_cpu)
     plain = _take(_training(_file()), 4)
     distributed = _take(_training(_file(), strategy=ONE_DEVICE), 4)
     assert [_ids(batch) for batch in plain] == [_ids(batch) for batch in distributed]
@@ -674,7 +673,7 @@ def _in_a_loop(given, count):
 @pytest.mark.parametrize("has_one_cpu", [True, False])
 def test_a_loop_on_the_device_gets_the_same_batches(monkeypatch, has_one_cpu):
     expected = [_ids(batch) for batch in _take(_training(_file()), 5)]
-    monkeypatch.setattr(iterators, "_has_one_cpu", lambda strategy: has_one_cpu)
+    monkeypatch.setattr(feed, "_has_one_cpu", lambda strategy: has_one_cpu)
     found, waiting = _in_a_loop(_training(_file(), strategy=ONE_DEVICE), 5)
     assert found == expected
     assert (waiting == {"IteratorGetNextSync"}) == has_one_cpu

@@ -145,23 +145,6 @@ def test_a_refused_folder_that_was_there_before_stays(tmp_path, monkeypatch):
     assert _names(tmp_path / "run") == []
 
 
-def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
-    directory = _directory(tmp_path)
-    temporary = directory.temporary("model.keras")
-    temporary.write_text("half")
-    assert not (tmp_path / "model.keras").exists()
-    temporary.write_text("whole")
-    assert directory.commit(temporary, "model.keras") == tmp_path / "model.keras"
-    assert _names(tmp_path) == ["model.keras"]
-    assert (tmp_path / "model.keras").read_text() == "whole"
-
-
-def test_a_temporary_file_lies_where_a_rename_is_one_operation(tmp_path):
-    directory = _directory(tmp_path)
-    assert directory.temporary("model.keras").parent == tmp_path
-    assert directory.temporary("model.keras").suffix == ".keras"  # Keras asks for it
-
-
 def test_json_is_written_readable_in_the_given_order(tmp_path):
     _directory(tmp_path).write_json("report.json", {"workers": 2, "devices": ["CPU"]})
     text = (tmp_path / "report.json").read_text()

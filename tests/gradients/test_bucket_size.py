@@ -3,13 +3,22 @@ from types import SimpleNamespace
 
 import pytest
 
+from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.gradients import bucket_size
-from tfscale.gradients.bucket_size import Buckets, best, choose
+from tfscale.gradients.bucket_size import Buckets, best, choose, wire_share
 from tfscale.gradients.link_times import LinkTimes
+from tfscale.gradients.wires import make_wire
+from tfscale.startup.devices import Devices
 
 MEBIBYTE = 2**20
-CONDITIONS = {"workers": 2, "devices": ["CPU", 1], "wire_dtype": "float32"}
+CONDITIONS = {
+    "workers": 2,
+    "devices": ["CPU", 1],
+    "collectives": "ring",
+    "wire_dtype": "float32",
+    "compress": "none",
+}
 
 
 def _link(latency, bytes_per_second):
@@ -56,7 +65,16 @@ def strategy(monkeypatch):
 
 def _choose(run_dir, board, strategy, gradient_bytes=100_000_000, **settings):
     config = Config(run_dir=str(run_dir), **settings)
-    return choose(config, board, strategy, gradient_bytes=gradient_bytes, conditions=CONDITIONS)
+    job = SimpleNamespace(
+        config=config,
+        cluster=Cluster(("a:1", "b:1")),
+        devices=Devices("CPU", 1, ("CPU",)),
+        collectives="ring",
+        board=board,
+        strategy=strategy,
+    )
+    wire = make_wire(config.wire_dtype, config.compress, 2)
+    return choose(job, wire, gradient_bytes)
 
 
 def test_the_flag_decides(tmp_path, board, strategy):
@@ -106,3 +124,28 @@ def test_an_earlier_run_under_the_same_conditions_is_followed(tmp_path, board, s
 def test_another_run_or_a_broken_file_is_not_followed(tmp_path, board, strategy, content):
     _write(tmp_path, content)
     assert _choose(tmp_path, board, strategy).source == "measured"
+
+
+@pytest.mark.parametrize(
+    ("wire_dtype", "compress", "replicas", "share"),
+    [
+        ("float32", "none", 2, 1.0),
+        ("bfloat16", "none", 2, 0.5),
+        ("float16", "none", 8, 0.5),
+        ("float32", "int8", 2, 0.25),
+        # A twentieth of the elements, each with its place, to every other replica: not in a ring.
+        ("float32", "topk", 2, 0.1),
+        ("float32", "topk", 8, 0.4),
+    ],
+)
+def test_a_wire_is_asked_what_it_sends(wire_dtype, compress, replicas, share):
+    wire = make_wire(wire_dtype, compress, replicas)
+    assert wire_share(wire, 100_000_000, replicas) == pytest.approx(share, rel=1e-5)
+
+
+def test_a_quarter_of_the_bytes_is_sent_in_buckets_of_twice_as_many_gradients(
+    tmp_path, board, strategy
+):
+    whole = _choose(tmp_path, board, strategy).size_bytes
+    quarter = _choose(tmp_path, board, strategy, compress="int8").size_bytes
+    assert quarter == pytest.approx(2 * whole, rel=0.05)

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tfscale.errors import ConfigError
 from tfscale.gradients.micro_batches import mean_of
 from tfscale.gradients.reducer import GradientReducer
-from tfscale.gradients.wires import wire
+from tfscale.gradients.wires import make_wire
 
 
 def _slices(values, rows, shape=(4, 2)):
@@ -13,7 +13,7 @@ def _slices(values, rows, shape=(4, 2)):
 
 
 def _reducer(wire_dtype="float32", compress="none", bucket_bytes=2**20, **rest):
-    sent_as = wire(wire_dtype, compress, replicas=2)
+    sent_as = make_wire(wire_dtype, compress, replicas=2)
     return GradientReducer(bucket_bytes=bucket_bytes, wire=sent_as, **rest)
 
 

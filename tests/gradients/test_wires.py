@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.gradients.wires import wire
+from tfscale.gradients.wires import make_wire
 
 
 class _Ring:
@@ -42,7 +42,7 @@ def _sent(arrays, dtype="float32", compress="none"):
     ring, results = _Ring(len(arrays)), [None] * len(arrays)
 
     def run(replica):
-        given = wire(dtype, compress, len(arrays))
+        given = make_wire(dtype, compress, len(arrays))
         results[replica] = given.send(tf.constant(arrays[replica]), ring.of(replica))
 
     threads = [threading.Thread(target=run, args=(n,)) for n in range(len(arrays))]
@@ -149,9 +149,9 @@ def test_topk_sends_the_largest_of_each_and_sums_what_meets():
     ],
 )
 def test_the_bytes_of_a_thousand_elements(dtype, compress, replicas, sent):
-    assert wire(dtype, compress, replicas).bytes_sent(1000, 4, replicas) == sent
+    assert make_wire(dtype, compress, replicas).bytes_sent(1000, 4, replicas) == sent
 
 
 def test_int8_refuses_more_replicas_than_eight_bits_can_sum():
     with pytest.raises(ConfigError, match="at most 64"):
-        wire("float32", "int8", 65)
+        make_wire("float32", "int8", 65)

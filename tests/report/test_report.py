@@ -1,13 +1,18 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tfscale.cluster.cluster import Cluster
+from tfscale.config import Config
 from tfscale.gradients.reducer import Traffic
-from tfscale.report import report as reports
 from tfscale.report import tables
-from tfscale.report.step_times import StepTimes
+from tfscale.report.report import Finished, report_of
+from tfscale.report.step_times import Block, StepTimes
+from tfscale.startup.devices import Devices
 
 TRAFFIC = Traffic(3, 8 * 2**20, 4 * 2**20, 1, 2)
 SECONDS = {"startup": 1.0, "train": 8.0, "total": 10.0}
@@ -16,28 +21,30 @@ SECONDS = {"startup": 1.0, "train": 8.0, "total": 10.0}
 def _times(*blocks):
     times = StepTimes()
     for block in blocks:
-        times.add(*block)
+        times.add(Block(*block))
     return times
 
 
+# Warm-up of 60 s, then ten steps of 0.1 s of which a quarter was waiting.
+FINISHED = Finished(
+    times=_times((1, 60.0, 50.0), (10, 1.0, 0.25)),
+    steps=11,
+    epochs=1,
+    seconds=SECONDS,
+    metrics={"loss": 0.5, "accuracy": 0.875},
+    weights_sha256="abc",
+    traffic=TRAFFIC,
+    alone_seconds=None,
+)
+
+
 def _report(replicas=1, **changes):
-    given = {
-        # Warm-up of 60 s, then ten steps of 0.1 s of which a quarter was waiting.
-        "times": _times((1, 60.0, 50.0), (10, 1.0, 0.25)),
-        "workers": 1,
-        "replicas": replicas,
-        "devices": ["CPU"] * replicas,
-        "global_batch": 32,
-        "steps": 11,
-        "epochs": 1,
-        "seconds": SECONDS,
-        "metrics": {"loss": 0.5, "accuracy": 0.875},
-        "weights_sha256": "abc",
-        "versions": {"keras": "3"},
-        "traffic": TRAFFIC,
-        "alone_seconds": None,
-    }
-    return reports.summary(**{**given, **changes})
+    job = SimpleNamespace(
+        cluster=Cluster(),
+        devices=Devices("CPU", replicas, ("CPU",) * replicas),
+        config=Config(run_dir="runs/first", batch_size=32),
+    )
+    return report_of(job, replace(FINISHED, **changes))
 
 
 def test_the_report_has_the_keys_that_its_readers_rely_on():

@@ -1,0 +1,32 @@
+"""A boundary of two workers, with invented times."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from tfscale.fit.boundary import Boundary
+from tfscale.gradients.reducer import Traffic
+
+
+def boundary_of(step=10, steps=10, seconds=(2.0, 4.0), waited=(0.5, 2.0), is_warm=True):
+    """Two workers, each with a figure for the load and one for the memory."""
+    figures = np.array([[50.0, 100.0], [60.0, 200.0]])
+    return Boundary(
+        step,
+        steps,
+        seconds=np.array(seconds),
+        input_wait_seconds=np.array(waited),
+        exposed_seconds=np.array([0.5, 0.5]),
+        travel_seconds=np.array([1.0, 3.0]),
+        figures=figures,
+        is_warm=is_warm,
+    )
+
+
+def distributed_with(boundary=None, step=0):
+    return SimpleNamespace(
+        boundary=boundary,
+        step=step,
+        traffic=Traffic(sent_bytes=3e8),
+        figure_names=["load", "memory"],
+    )

@@ -1,0 +1,112 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.report.boundaries import boundary_of, distributed_with
+from tfscale.report.pace import block_of
+from tfscale.report.scalars import Scalars
+from tfscale.report.step_times import StepTimes
+
+
+def _scalars(distributed, folder, **settings):
+    scalars = Scalars(
+        distributed,
+        folder,
+        global_batch=32,
+        text="| setting |",
+        **settings,
+    )
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.25), "mse")
+    scalars.set_model(model)
+    return scalars
+
+
+def _curves(folder):
+    """Every point as {curve: {step: value}}, and the texts."""
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    curves, texts = {}, {}
+    for name in events.Tags()["tensors"]:
+        for event in events.Tensors(name):
+            value = tf.make_ndarray(event.tensor_proto)
+            is_text = value.dtype == object
+            (texts if is_text else curves).setdefault(name, {})[event.step] = value.ravel()[0]
+    return curves, texts
+
+
+def _written(folder, *boundaries, logs=None, epoch_logs=None, **settings):
+    distributed = distributed_with()
+    scalars = _scalars(distributed, folder, **settings)
+    scalars.on_train_begin()
+    for boundary in boundaries:
+        distributed.boundary, distributed.step = boundary, boundary.step
+        scalars.on_train_batch_end(boundary.step - 1, logs)
+    scalars.on_epoch_end(0, epoch_logs)
+    scalars.on_train_end()
+
+
+def test_every_boundary_is_a_point_at_its_step(tmp_path):
+    first, second = boundary_of(step=1, steps=1, is_warm=False), boundary_of(step=11)
+    _written(tmp_path, first, second, logs={"loss": 0.5})
+    curves, _ = _curves(tmp_path / "train")
+    assert curves["loss"] == {1: 0.5, 11: 0.5}
+    assert curves["learning_rate"] == {1: 0.25, 11: 0.25}
+
+
+def test_rates_are_those_of_the_slowest_worker(tmp_path):
+    _written(tmp_path, boundary_of(step=11))
+    curves, _ = _curves(tmp_path / "train")
+    assert curves["step_seconds"][11] == pytest.approx(0.4)
+    assert curves["examples_per_second"][11] == pytest.approx(32 / 0.4)
+    # The same as in the report, which has a boundary like this one alone.
+    times = StepTimes()
+    times.add(block_of(boundary_of(step=11)))
+    assert curves["input_wait_share"][11] == pytest.approx(1.25 / 4)
+    assert curves["input_wait_share"][11] == pytest.approx(times.input_wait_share)
+    assert curves["exposed_communication_share"][11] == pytest.approx(0.5 / 4)
+    assert curves["exposed_communication_share"][11] == pytest.approx(times.exposed_share)
+    assert curves["bus_bandwidth_gb_per_second"][11] == pytest.approx(0.3 / 0.2)
+    assert "scaling_efficiency" not in curves
+
+
+def test_efficiency_is_against_a_replica_alone(tmp_path):
+    _written(tmp_path, boundary_of(step=11), alone_seconds=0.3)
+    assert _curves(tmp_path / "train")[0]["scaling_efficiency"][11] == pytest.approx(0.75)
+
+
+def test_a_loop_that_includes_tracing_has_no_rate(tmp_path):
+    _written(tmp_path, boundary_of(is_warm=False), logs={"loss": 0.5})
+    curves, _ = _curves(tmp_path / "train")
+    assert set(curves) == {"loss", "learning_rate"}
+
+
+def test_every_worker_has_curves_of_its_own(tmp_path):
+    _written(tmp_path, boundary_of(step=11))
+    assert _curves(tmp_path / "workers" / "worker-0")[0] == {"load": {11: 50}, "memory": {11: 100}}
+    assert _curves(tmp_path / "workers" / "worker-1")[0] == {"load": {11: 60}, "memory": {11: 200}}
+
+
+def test_validation_has_the_names_and_the_steps_of_training(tmp_path):
+    logs = {"loss": 0.5, "val_loss": 0.75, "val_accuracy": 0.25}
+    _written(tmp_path, boundary_of(step=11), epoch_logs=logs)
+    curves, _ = _curves(tmp_path / "validation")
+    assert curves == {"loss": {11: 0.75}, "accuracy": {11: 0.25}}
+
+
+def test_a_metric_of_many_numbers_has_no_curve(tmp_path):
+    _written(tmp_path, boundary_of(), logs={"loss": 0.5, "per_class": np.zeros(3)})
+    assert "per_class" not in _curves(tmp_path / "train")[0]
+
+
+def test_the_configuration_is_there_to_read(tmp_path):
+    _written(tmp_path)
+    assert _curves(tmp_path / "train")[1]["config"][0] == b"| setting |"
+
+
+def test_a_worker_without_a_folder_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _written(None, boundary_of(), logs={"loss": 0.5}, epoch_logs={"val_loss": 0.75})
+    assert list(tmp_path.iterdir()) == []
