@@ -574,7 +574,7 @@ def test_the_plan_says_what_each_worker_reads():
 
 @pytest.mark.parametrize("make", [_training, _evaluation])
 def test_autotune_is_off_and_tensorflow_shards_nothing(make):
-    options = make(_file())._make().options()
+    options = make(_file()).make().options()
     assert options.autotune.enabled is False
     assert options.deterministic is True
     assert (
@@ -585,7 +585,7 @@ def test_autotune_is_off_and_tensorflow_shards_nothing(make):
 
 def test_an_input_is_made_by_threads_that_no_step_can_hold():
     for make in (_training, _evaluation):
-        assert make(_file())._make().options().threading.private_threadpool_size >= 2
+        assert make(_file()).make().options().threading.private_threadpool_size >= 2
 
 
 def _chain(dataset):
@@ -624,7 +624,7 @@ def test_tensorflow_still_autotunes_the_part_of_an_iterator_that_belongs_to_a_de
     device_datasets,
 ):
     # When this fails, TensorFlow hands on our options and _no_autotune_on_devices can go.
-    dataset = _training(_file())._make()
+    dataset = _training(_file()).make()
     iter(ONE_DEVICE.distribute_datasets_from_function(lambda _: dataset))
     assert dataset.options().autotune.enabled is False
     assert [made.options().autotune.enabled for made in device_datasets] == [None]

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.data import records
+from tfscale.data import records, source
 from tfscale.data.records import hold
 from tfscale.data.source import classified
 from tfscale.data.streams import Stream
 from tfscale.errors import ConfigError
+
+BUDGET = 2**30
 
 
 def _int64(*values):
@@ -55,7 +57,7 @@ def _of_different_shapes():
     ],
 )
 def test_every_record_of_a_known_number_is_had_by_its_index(dataset):
-    found = hold("mine", dataset)
+    found = hold("mine", dataset, budget_bytes=BUDGET)
     assert found.takes_many
     assert found.num_examples == int(dataset.cardinality())
     for index, record in enumerate(dataset):
@@ -64,21 +66,21 @@ def test_every_record_of_a_known_number_is_had_by_its_index(dataset):
 
 def test_several_records_of_one_shape_are_had_at_once():
     dataset = tf.data.Dataset.from_tensor_slices((np.arange(12).reshape(6, 2), list("abcdef")))
-    numbers, letters = hold("mine", dataset).at(_int64(4, 0, 4))
+    numbers, letters = hold("mine", dataset, budget_bytes=BUDGET).at(_int64(4, 0, 4))
     np.testing.assert_array_equal(numbers, [[8, 9], [0, 1], [8, 9]])
     assert list(letters.numpy()) == [b"e", b"a", b"e"]
 
 
 def test_records_of_different_shapes_come_back_as_they_were():
     dataset = _of_different_shapes()
-    found = hold("mine", dataset)
+    found = hold("mine", dataset, budget_bytes=BUDGET)
     assert not found.takes_many
     for index, record in enumerate(dataset):
         _equal(found.at(_int64(index)), record)
 
 
 def test_a_record_of_unknown_shape_keeps_what_is_known_of_it_within_a_dataset():
-    found = hold("mine", _of_different_shapes())
+    found = hold("mine", _of_different_shapes(), budget_bytes=BUDGET)
     mapped = tf.data.Dataset.range(4).map(found.at)
     assert mapped.element_spec == found.records.element_spec
     assert [len(record["words"]) for record in mapped] == [3, 0, 5, 1]
@@ -86,7 +88,7 @@ def test_a_record_of_unknown_shape_keeps_what_is_known_of_it_within_a_dataset():
 
 def test_more_records_than_are_read_ahead_keep_their_order(monkeypatch):
     monkeypatch.setattr(records, "_READ_AHEAD", 4)
-    found = hold("mine", tf.data.Dataset.range(10, 21))
+    found = hold("mine", tf.data.Dataset.range(10, 21), budget_bytes=BUDGET)
     np.testing.assert_array_equal(found.at(tf.range(11, dtype=tf.int64)), np.arange(10, 21))
 
 
@@ -94,7 +96,7 @@ def test_records_beyond_the_budget_stay_a_stream_of_known_length(monkeypatch):
     dataset = tf.data.Dataset.from_tensor_slices(np.zeros((10, 100), np.float32))
     assert hold("mine", dataset, budget_bytes=4000) is not None
     assert hold("mine", dataset, budget_bytes=3999) is None
-    monkeypatch.setattr(records, "MEMORY_BUDGET_BYTES", 3999)
+    monkeypatch.setattr(source, "MEMORY_BUDGET_BYTES", 3999)
     beyond = classified("mine", dataset, None)
     assert isinstance(beyond, Stream)
     assert beyond.num_examples == 10
@@ -131,7 +133,7 @@ def test_the_first_records_tell_that_all_are_too_many(monkeypatch):
 )
 def test_sparse_and_ragged_records_are_refused_with_what_to_do(dataset):
     with pytest.raises(ConfigError) as caught:
-        hold("mine", dataset())
+        hold("mine", dataset(), budget_bytes=BUDGET)
     assert "mine gives sparse or ragged records" in str(caught.value)
     assert "Make them dense" in str(caught.value)
 
@@ -145,7 +147,7 @@ def test_sparse_and_ragged_records_are_refused_with_what_to_do(dataset):
 def test_every_dtype_has_a_checksum_that_a_changed_record_changes(dtype):
     def checksum(numbers):
         records = tf.data.Dataset.from_tensor_slices(tf.cast(tf.constant(numbers), dtype))
-        return hold("mine", records).checksum
+        return hold("mine", records, budget_bytes=BUDGET).checksum
 
     assert checksum([0, 1, 0, 1]) == checksum([0, 1, 0, 1])
     assert checksum([0, 1, 0, 1]) != checksum([0, 1, 1, 0])
@@ -154,7 +156,10 @@ def test_every_dtype_has_a_checksum_that_a_changed_record_changes(dtype):
 def test_slices_are_taken_as_they_were_given_and_not_read():
     records = tf.data.Dataset.from_tensor_slices((np.arange(6).reshape(3, 2), list("abc")))
     read = records.map(lambda numbers, letter: (numbers, letter))
-    taken, as_read = hold("mine", records), hold("mine", read)
+    taken, as_read = (
+        hold("mine", records, budget_bytes=BUDGET),
+        hold("mine", read, budget_bytes=BUDGET),
+    )
     assert taken.checksum == as_read.checksum
     for index in range(3):
         _equal(taken.at(_int64(index)), as_read.at(_int64(index)))

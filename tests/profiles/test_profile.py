@@ -47,7 +47,7 @@ def _gradient_bytes(layer):
 
 
 def test_every_shipped_profile_is_known_here():
-    assert {path.stem for path in SHIPPED.iterdir()} == set(FACTS)
+    assert {path.stem for path in SHIPPED.glob("*.json")} == set(FACTS)
 
 
 @pytest.mark.parametrize("name", FACTS)

@@ -15,13 +15,10 @@ from tfscale.data.indexed import Indexed
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Structure
 
-MEMORY_BUDGET_BYTES = 2**30
 _READ_AHEAD = 1024
 
 
-def hold(
-    name: str, records: tf.data.Dataset, *, budget_bytes: float = MEMORY_BUDGET_BYTES
-) -> Indexed | None:
+def hold(name: str, records: tf.data.Dataset, *, budget_bytes: float) -> Indexed | None:
     """Holds the records of a dataset of known size.
 
     Args:

@@ -18,6 +18,8 @@ from tfscale.data.streams import Files, Stream
 from tfscale.errors import ConfigError
 from tfscale.structures import Structure
 
+MEMORY_BUDGET_BYTES = 2**30  # of each split on each worker; what needs more is a stream
+
 
 class Source(Protocol):
     """One split.
@@ -91,7 +93,7 @@ def classified(
         ConfigError: a record failed, or files aren't listed.
     """
     count = int(records.cardinality())
-    kept = hold(name, records) if count >= 0 else None
+    kept = hold(name, records, budget_bytes=MEMORY_BUDGET_BYTES) if count >= 0 else None
     if read is not None:
         if kept is None or not kept.num_examples:
             raise ConfigError(
