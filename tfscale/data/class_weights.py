@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfscale.data.dataset_file import DatasetFile
+from tfscale.structures import Foreign, Structure
 
 
 def weight_function(dataset: DatasetFile) -> Callable[[Any], Any]:
@@ -14,7 +15,7 @@ def weight_function(dataset: DatasetFile) -> Callable[[Any], Any]:
     if table is None:
         return lambda example: example
 
-    def weighted(example: Any) -> Any:  # noqa: ANN401
+    def weighted(example: Structure) -> Structure:
         x, y, *given = example
         if isinstance(y, dict):
             weights = {name: _weight_of(label, table.get(name, {})) for name, label in y.items()}
@@ -30,7 +31,7 @@ def weight_function(dataset: DatasetFile) -> Callable[[Any], Any]:
     return weighted
 
 
-def _weight_of(label: tf.Tensor, table: Any) -> tf.Tensor:  # noqa: ANN401
+def _weight_of(label: tf.Tensor, table: Foreign) -> tf.Tensor:
     classes = label if label.shape.rank == 0 else tf.argmax(label, axis=-1)
     size = max(table, default=0) + 1
     weights = tf.constant([float(table.get(number, 1.0)) for number in range(size)])

@@ -10,6 +10,7 @@ from tfscale.data.class_weights import weight_function
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError, one_line
+from tfscale.structures import Structure
 
 Preprocess = Callable[[Any, tf.Tensor, tf.Tensor], Any]
 
@@ -21,7 +22,7 @@ def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Prep
     that augmentation doesn't depend on the number of workers or on where a run was resumed.
     """
 
-    def example(record: Any, index: tf.Tensor, epoch: tf.Tensor) -> Any:  # noqa: ANN401
+    def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
         if dataset.preprocess is None:
             return record
         if not dataset.preprocess_takes_seed:
@@ -49,7 +50,7 @@ def example_spec(
     weigh = weight_function(dataset) if training else lambda example: example
     call = f"{dataset.name}: preprocess" if dataset.preprocess else source.name
 
-    def first_of(*parts: Any) -> Any:  # noqa: ANN401
+    def first_of(*parts: Structure) -> Structure:
         zero = tf.constant(0, tf.int64)
         return make_example(as_record(source.records, parts), zero, zero)
 
@@ -68,7 +69,7 @@ def example_spec(
         raise ConfigError(f"{call} raised {one_line(error)}") from error
     spec = tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), first)
 
-    def finish(example: Any, index: tf.Tensor) -> Any:  # noqa: ANN401
+    def finish(example: Structure, index: tf.Tensor) -> Structure:
         return tf.nest.map_structure(
             lambda leaf, expected: _with_shape(leaf, expected.shape, index, call),
             weigh(tf.nest.map_structure(tf.convert_to_tensor, example)),

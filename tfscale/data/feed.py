@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
@@ -60,7 +59,7 @@ class Input:
         self.iterator = None
 
 
-def next_of(iterator: Any) -> Any:  # noqa: ANN401
+def next_of(iterator: Foreign) -> Foreign:
     """The next element of an `Input`'s iterator, in a function that TensorFlow traces.
 
     A plain iterator is asked on the thread that runs the step: handing the question to another
@@ -99,7 +98,7 @@ def _no_autotune_on_devices() -> Iterator[None]:
     options = tf.data.Options()
     options.autotune.enabled = False
 
-    def quiet(*args: Any) -> tf.data.Dataset:  # noqa: ANN401
+    def quiet(*args: Foreign) -> tf.data.Dataset:
         return original(*args).with_options(options)
 
     multi_device_iterator_ops._create_device_dataset = quiet

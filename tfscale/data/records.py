@@ -110,7 +110,7 @@ def _read_all(
 ) -> tuple[tf.Tensor, ...] | None:
     specs = tf.nest.flatten(records.element_spec)
 
-    def stackable(*record: Any) -> tuple[tf.Tensor, ...]:  # noqa: ANN401
+    def stackable(*record: Structure) -> tuple[tf.Tensor, ...]:
         leaves = tf.nest.flatten(record)
         return tuple(
             tf.io.serialize_tensor(leaf) if _is_serialized(spec) else leaf

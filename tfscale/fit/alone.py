@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfscale.structures import Spec
+
 _SECONDS = 1.0
 _MOST_STEPS = 1024
 
@@ -14,7 +16,7 @@ def measured_seconds(
     model: keras.Model,
     strategy: tf.distribute.Strategy,
     step: Callable[[Any], Any],
-    spec: Any,  # noqa: ANN401
+    spec: Spec,
 ) -> float:
     """Times steps of replicas that don't talk to each other, on a batch of zeros.
 

@@ -11,6 +11,7 @@ from tfscale.fit.keras.loops import Call
 from tfscale.fit.keras.losses import output_losses_weighted
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.replica_state import gathered
+from tfscale.structures import Foreign, Structure
 
 STEPS_PER_CALL = 64  # of an evaluation
 
@@ -51,7 +52,7 @@ class Evaluation:
             raise StopIteration
         return self._totals.results(self._totals.packing.unpack(packed))
 
-    def _test_steps(self, iterator: Any, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:  # noqa: ANN401
+    def _test_steps(self, iterator: Foreign, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Evaluates `steps` steps; gives packed metric totals and the examples of all replicas."""
 
         def body(number: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -79,7 +80,7 @@ class Evaluation:
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
         return summed[:-1], summed[-1]
 
-    def _replica_test_step(self, element: Any) -> tf.Tensor:  # noqa: ANN401
+    def _replica_test_step(self, element: Structure) -> tf.Tensor:
         """Evaluates the rows of a replica batch that aren't padding; gives their number."""
         index, batch = element
         count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
@@ -93,14 +94,14 @@ class Evaluation:
         tf.cond(count > 0, evaluated, lambda: tf.constant(0))
         return count
 
-    def predict_call(self, calls: list[Call]) -> Any:  # noqa: ANN401
+    def predict_call(self, calls: list[Call]) -> Structure:
         """Predicts one step; gives the outputs of all replicas in the order of the examples."""
         index, outputs = self._predict_step(calls[0].input.iterator)
         rows = np.flatnonzero(index.numpy() >= 0)
         return keras.tree.map_structure(lambda leaf: tf.gather(leaf, rows), outputs)
 
-    def _predict_one_step(self, iterator: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
-        def on_replica(element: Any) -> Any:  # noqa: ANN401
+    def _predict_one_step(self, iterator: Foreign) -> tuple[tf.Tensor, Foreign]:
+        def on_replica(element: Structure) -> Structure:
             index, batch = element
             return keras.tree.map_structure(gathered, (index, self._model.predict_step(batch)))
 

@@ -10,7 +10,7 @@ from tfscale.errors import ConfigError
 from tfscale.gradients import buckets
 from tfscale.gradients.timing import time_of
 from tfscale.gradients.wires import Wire
-from tfscale.structures import Gradient
+from tfscale.structures import Foreign, Gradient
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class _Reduction:
         is_finite = tf.reduce_all(tf.math.is_finite(lost))
         residual.assign(tf.where(is_finite, tf.cast(lost, residual.dtype), residual))
 
-    def _all_reduce(self, value: Any) -> Any:  # noqa: ANN401
+    def _all_reduce(self, value: Foreign) -> Foreign:
         return self._context.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 

@@ -1,9 +1,10 @@
 """How long gradients travel, measured in every step on every replica."""
 
 import functools
-from typing import Any
 
 import tensorflow as tf
+
+from tfscale.structures import Foreign
 
 
 class CommunicationTimes:
@@ -76,7 +77,7 @@ def time_of(tensor: tf.Tensor) -> tf.Tensor:
 
 
 @functools.cache
-def _clock() -> Any:  # noqa: ANN401
+def _clock() -> Foreign:
     def now(waited_for: tf.Tensor) -> tf.Tensor:
         with tf.control_dependencies([waited_for]):
             return tf.timestamp()

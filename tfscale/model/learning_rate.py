@@ -1,11 +1,11 @@
 """How fast to learn: a rate that follows the batch and the course of a run."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 
 from tfscale.config import Config
+from tfscale.structures import Foreign
 
 # For 256 examples a step: sgd and lars after the ResNet recipes of Goyal and You, the adaptive two
 # after their papers' ranges. Every run may say --learning_rate instead.
@@ -42,7 +42,7 @@ class LearningRate:
             f"{self.total_steps} steps in all"
         )
 
-    def as_schedule(self) -> Any:  # noqa: ANN401 - a number or a Keras schedule
+    def as_schedule(self) -> Foreign:
         """What a Keras optimizer takes as its `learning_rate`.
 
         Linear scaling and warm-up after P. Goyal et al., "Accurate, Large Minibatch SGD", 2017,

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.errors import ConfigError, one_line
+from tfscale.structures import Spec
 from tfscale.user_files import load_module, name_of, require_function
 
 
@@ -52,7 +53,7 @@ def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
 def build_model(
     model_file: ModelFile,
     dataset: DatasetFile,
-    spec: Any,  # noqa: ANN401 - the user's structure
+    spec: Spec,
     strategy: tf.distribute.Strategy,
 ) -> keras.Model:
     """Calls the user's `build` in the strategy's scope.

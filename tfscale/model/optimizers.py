@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfscale.structures import Foreign, Gradient, Structure
+
 _NOT_DECAYED = ("bias", "gamma", "beta", "scale")
 
 
@@ -60,13 +62,13 @@ class LARS(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.1,  # noqa: ANN401
+        learning_rate: Foreign = 0.1,
         momentum: float = 0.9,
         trust_weight_decay: float = 1e-4,
         trust_coefficient: float = 0.001,
         epsilon: float = 1e-9,
         name: str = "lars",
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Foreign,
     ) -> None:
         """Makes an optimizer without variables; they come with the model's."""
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
@@ -82,7 +84,7 @@ class LARS(keras.optimizers.Optimizer):
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:  # noqa: ANN401
+    def update_step(self, gradient: Gradient, variable: Foreign, learning_rate: Foreign) -> None:
         """Updates one variable with its reduced gradient."""
         rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(ops.convert_to_tensor(gradient), variable.dtype)
@@ -112,5 +114,5 @@ class LARS(keras.optimizers.Optimizer):
         }
 
 
-def _norm(tensor: Any) -> Any:  # noqa: ANN401
+def _norm(tensor: Structure) -> Foreign:
     return ops.norm(ops.reshape(tensor, [-1]))

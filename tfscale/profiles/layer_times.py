@@ -30,6 +30,7 @@ from tfscale.process.terminal import Terminal
 from tfscale.profiles.layer_shares import Part, Times, shared_out
 from tfscale.profiles.profile import Profile
 from tfscale.startup.job import Job
+from tfscale.structures import Structure
 
 _WARM_UP = 2  # calls: the first one traces, the second still allocates
 
@@ -68,7 +69,7 @@ def profile_files(config: Config, dataset: object, model: object, repetitions: i
     return measure(built.model, batch[0], source=source, repetitions=repetitions)
 
 
-def measure(model: keras.Model, inputs: Any, *, source: str, repetitions: int) -> Profile:  # noqa: ANN401
+def measure(model: keras.Model, inputs: Structure, *, source: str, repetitions: int) -> Profile:
     """Measures a model and its layers on one batch.
 
     Args:
@@ -110,7 +111,7 @@ def measure(model: keras.Model, inputs: Any, *, source: str, repetitions: int) -
     )
 
 
-def _recorded(model: keras.Model, inputs: Any) -> tuple[LayerCall, list[LayerCall]]:  # noqa: ANN401
+def _recorded(model: keras.Model, inputs: Structure) -> tuple[LayerCall, list[LayerCall]]:
     """Runs the model once; gives its own call and those of all layers in it."""
     step = LayerCall(model, (inputs,), {"training": True})
     try:
@@ -202,7 +203,7 @@ def _times_alone(
     return Times(forward, backward) if calls else None
 
 
-def _kind(leaf: Any) -> str:  # noqa: ANN401
+def _kind(leaf: Structure) -> str:
     return f"{leaf.dtype}{leaf.shape}" if tf.is_tensor(leaf) else repr(leaf)
 
 
@@ -258,7 +259,7 @@ def _overhead(repetitions: int) -> float:
 
 def _median_seconds(
     functions: Sequence[Callable[..., Any]],
-    argument: Any,  # noqa: ANN401
+    argument: Structure,
     repetitions: int,
 ) -> list[float]:
     """Runs the functions in turn, so that whatever else the machine does meets all of them."""
@@ -274,7 +275,7 @@ def _median_seconds(
     return [statistics.median(own) for own in seconds]
 
 
-def _wait_for(results: Any) -> None:  # noqa: ANN401
+def _wait_for(results: Structure) -> None:
     """Reads one number back: a GPU has then done everything that it was told before."""
     tensors = tf.nest.flatten(results, expand_composites=True)
     if tensors:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfscale.fit.boundary import Boundary
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.report.pace import block_of
+from tfscale.structures import Foreign
 
 
 class Scalars(keras.callbacks.Callback):
@@ -104,7 +105,7 @@ class Scalars(keras.callbacks.Callback):
             for name, value in points.items():
                 tf.summary.scalar(name, value, step=step)
 
-    def _writer(self, run: str) -> Any:  # noqa: ANN401
+    def _writer(self, run: str) -> Foreign:
         if run not in self._writers:
             self._writers[run] = tf.summary.create_file_writer(str(self._folder / run))  # type: ignore[operator]
         return self._writers[run]

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfscale.bench.task import Task
+from tfscale.structures import Foreign
 
 COMPUTING = ("tiny-mlp", "small-resnet")
 
@@ -26,7 +27,7 @@ class Workload(Protocol):
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
         """Features and labels of one replica's step."""
 
-    def keras_model(self, keras: ModuleType) -> Any:  # noqa: ANN401
+    def keras_model(self, keras: ModuleType) -> Foreign:
         """The uncompiled model, for `keras` (3) or `tf_keras` (2)."""
 
     def plain(self) -> tuple[list[Any], Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
+from tfscale.structures import Foreign
 
 _STAGES = (16, 32, 64)
 
@@ -30,11 +31,11 @@ class SmallResNet:
         images = generator.normal(size=(self.examples_per_step, 32, 32, 3)).astype(np.float32)
         return images + labels[:, None, None, None] / 5, labels
 
-    def keras_model(self, keras: ModuleType) -> Any:  # noqa: ANN401
+    def keras_model(self, keras: ModuleType) -> Foreign:
         """The network, with softmax at its end."""
         layers = keras.layers
 
-        def convolved(x: Any, filters: int, stride: int = 1, size: int = 3) -> Any:  # noqa: ANN401
+        def convolved(x: Foreign, filters: int, stride: int = 1, size: int = 3) -> Foreign:
             x = layers.Conv2D(filters, size, stride, padding="same", use_bias=False)(x)
             return layers.BatchNormalization(momentum=0.9)(x)  # PyTorch's default, too
 
@@ -64,7 +65,7 @@ class SmallResNet:
         import torch
         from torch import nn
 
-        def convolved(inputs: int, filters: int, stride: int = 1, size: int = 3) -> Any:  # noqa: ANN401
+        def convolved(inputs: int, filters: int, stride: int = 1, size: int = 3) -> Foreign:
             padding = size // 2
             convolution = nn.Conv2d(inputs, filters, size, stride, padding, bias=False)
             return nn.Sequential(convolution, nn.BatchNorm2d(filters))
@@ -77,7 +78,7 @@ class SmallResNet:
                 same = inputs == filters
                 self.shortcut = nn.Identity() if same else convolved(inputs, filters, stride, 1)
 
-            def forward(self, x: Any) -> Any:  # noqa: ANN401
+            def forward(self, x: Foreign) -> Foreign:
                 return torch.relu(self.shortcut(x) + self.second(torch.relu(self.first(x))))
 
         class Network(nn.Module):
@@ -89,11 +90,11 @@ class SmallResNet:
                 self.blocks = nn.Sequential(*blocks)
                 self.classes = nn.Linear(_STAGES[-1], 10)
 
-            def forward(self, images: Any) -> Any:  # noqa: ANN401
+            def forward(self, images: Foreign) -> Foreign:
                 x = self.blocks(torch.relu(self.stem(images.permute(0, 3, 1, 2))))
                 return self.classes(x.mean((2, 3)))
 
-        def loss(output: Any, labels: Any) -> Any:  # noqa: ANN401
+        def loss(output: Foreign, labels: Foreign) -> Foreign:
             return nn.functional.cross_entropy(output, labels.long())
 
         return Network(), loss

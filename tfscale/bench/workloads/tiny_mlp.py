@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfscale.structures import Foreign
+
 _WIDTH = 64
 
 
@@ -23,7 +25,7 @@ class TinyMlp:
         x = generator.normal(size=(self.examples_per_step, _WIDTH)).astype(np.float32)
         return x, np.tanh(x)
 
-    def keras_model(self, keras: ModuleType) -> Any:  # noqa: ANN401
+    def keras_model(self, keras: ModuleType) -> Foreign:
         """Three layers with relu and one without."""
         inputs = keras.Input((_WIDTH,))
         x = inputs

@@ -16,6 +16,7 @@ from tensorflow.python.data.experimental.ops import testing
 
 from tfscale.gradients.timing import time_of
 from tfscale.profiles.profile import LayerProfile, Profile
+from tfscale.structures import Foreign
 
 
 class Delay:
@@ -121,7 +122,7 @@ def waiting(x: tf.Tensor, weights: Sequence[tf.Tensor], times: LayerTimes) -> tf
     """
 
     @tf.custom_gradient
-    def run(x: tf.Tensor, *weights: tf.Tensor) -> Any:  # noqa: ANN401
+    def run(x: tf.Tensor, *weights: tf.Tensor) -> Foreign:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             ready = times.backward(upstream)
             value = tf.reduce_mean(ready)
@@ -160,7 +161,7 @@ class Waiting:
             self.clock = Clock(len(self.profile.layers))
         return [LayerTimes(layer, n, self.clock) for n, layer in enumerate(self.profile.layers)]
 
-    def keras_model(self, keras: ModuleType) -> Any:  # noqa: ANN401
+    def keras_model(self, keras: ModuleType) -> Foreign:
         """A model of waiting layers that maps float32 (examples, 1) to the same."""
 
         class Layer(keras.layers.Layer):  # type: ignore[name-defined]
@@ -168,7 +169,7 @@ class Waiting:
                 super().__init__(name=layer.name, dtype="float32")
                 self._shapes, self._times = layer.shapes, times
 
-            def build(self, shape: Any) -> None:  # noqa: ANN401
+            def build(self, shape: Foreign) -> None:
                 self._of_profile = [
                     self.add_weight(name=f"weight_{n}", shape=own, initializer="zeros")
                     for n, own in enumerate(self._shapes)
@@ -202,13 +203,13 @@ class Waiting:
 
         class Wait(torch.autograd.Function):
             @staticmethod
-            def forward(ctx: Any, x: Any, layer: Any, *weights: Any) -> Any:  # noqa: ANN401
+            def forward(ctx: Foreign, x: Foreign, layer: Foreign, *weights: Foreign) -> Foreign:
                 ctx.layer, ctx.shapes = layer, [weight.shape for weight in weights]
                 time.sleep(layer.forward_ms / 1000)
                 return x.clone()
 
             @staticmethod
-            def backward(ctx: Any, *upstream: Any) -> Any:  # noqa: ANN401
+            def backward(ctx: Foreign, *upstream: Foreign) -> Foreign:
                 time.sleep(ctx.layer.backward_ms / 1000)
                 value = upstream[0].mean().item()
                 return upstream[0], None, *(torch.full(shape, value) for shape in ctx.shapes)
@@ -219,7 +220,7 @@ class Waiting:
                 self.layer = layer
                 self.own = torch.nn.ParameterList([torch.zeros(shape) for shape in layer.shapes])
 
-            def forward(self, x: Any) -> Any:  # noqa: ANN401
+            def forward(self, x: Foreign) -> Foreign:
                 return Wait.apply(x, self.layer, *self.own)
 
         modules = [Layer(layer) for layer in self.profile.layers]

@@ -6,10 +6,10 @@ with it. The layer stays Keras's own and is saved as such; tests/test_batch_norm
 compares both.
 """
 
-from typing import Any
-
 import keras
 import tensorflow as tf
+
+from tfscale.structures import Foreign, Structure
 
 _FUSED_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
@@ -33,7 +33,7 @@ def fuse_batch_normalization(model: keras.Model) -> int:
     return len(layers)
 
 
-def _can_be_fused(layer: Any) -> bool:  # noqa: ANN401
+def _can_be_fused(layer: Foreign) -> bool:
     original = keras.layers.BatchNormalization
     return (
         isinstance(layer, original)
@@ -44,10 +44,10 @@ def _can_be_fused(layer: Any) -> bool:  # noqa: ANN401
     )
 
 
-def _fused_call(layer: keras.layers.BatchNormalization) -> Any:  # noqa: ANN401
+def _fused_call(layer: keras.layers.BatchNormalization) -> Foreign:
     original = layer.call
 
-    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: ANN401
+    def call(inputs: Structure, training: bool | None = None, mask: Foreign = None) -> Structure:
         is_image = len(inputs.shape) == 4 and layer.axis in (-1, 3)  # noqa: PLR2004
         if not is_image or mask is not None or tf.as_dtype(inputs.dtype) not in _FUSED_DTYPES:
             return original(inputs, training=training, mask=mask)
@@ -82,9 +82,9 @@ def _normalized(
     return tf.cast(outputs, layer.compute_dtype)
 
 
-def _move(moving: Any, before: tf.Tensor, now: tf.Tensor, momentum: float) -> None:  # noqa: ANN401
+def _move(moving: Foreign, before: tf.Tensor, now: tf.Tensor, momentum: float) -> None:
     moving.assign(before * momentum + now * (1.0 - momentum))
 
 
-def _float32(variable: Any, otherwise: tf.Tensor) -> tf.Tensor:  # noqa: ANN401
+def _float32(variable: Foreign, otherwise: tf.Tensor) -> tf.Tensor:
     return otherwise if variable is None else tf.cast(variable.value, tf.float32)

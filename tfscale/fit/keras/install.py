@@ -6,16 +6,16 @@ Keras's own methods stay: they call the step functions that are installed here, 
 """
 
 import functools
-from typing import Any
 
 import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.fit.keras.loops import StepFunctions, over_inputs
+from tfscale.structures import Spec
 
 
-def build(model: keras.Model, spec: Any) -> None:  # noqa: ANN401 - the user's structure
+def build(model: keras.Model, spec: Spec) -> None:
     """Builds model, metrics and optimizer from shapes and dtypes.
 
     Keras would all-reduce a batch to learn them, which strings and integers don't take

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from tfscale.structures import Foreign, Structure
+
 
 @dataclass(frozen=True)
 class LayerCall:
@@ -40,7 +42,7 @@ def calls_recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[list[LayerC
 
     def recording(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        def call(*args: Foreign, **kwargs: Foreign) -> Structure:
             calls.append(LayerCall(layer, args, kwargs))
             return original(*args, **kwargs)
 

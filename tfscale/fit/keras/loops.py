@@ -9,6 +9,7 @@ from typing import Any
 from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.data.feed import Input
+from tfscale.structures import Foreign, Structure
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ def over_inputs(
     """Lets one of Keras's loops iterate over an `Input`, and over plain data through one."""
 
     def epochs(
-        x: Any = None,  # noqa: ANN401
+        x: Structure = None,
         steps_per_epoch: int | None = None,
-        class_weight: Any = None,  # noqa: ANN401
-        **kwargs: Any,  # noqa: ANN401
+        class_weight: Foreign = None,
+        **kwargs: Foreign,
     ) -> "_Epochs":
         if class_weight:
             raise TypeError("class_weight belongs into the dataset file.")
@@ -60,7 +61,7 @@ def over_inputs(
         steps_of_next_call = functools.partial(functions.steps_of_next_call, loop)
         return _Epochs(x, steps_per_epoch or x.steps, steps_of_next_call)
 
-    def run(x: Any = None, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def run(x: Structure = None, *args: Foreign, **kwargs: Foreign) -> Foreign:
         is_nested = kwargs.get("_use_cached_eval_dataset", False)
         if not isinstance(x, Input) and not is_nested:
             x, args, kwargs = _converted(name, functions.as_input, x, args, kwargs)
@@ -73,7 +74,7 @@ def over_inputs(
 def _converted(
     name: str,
     as_input: Callable[..., Input] | None,
-    x: Any,  # noqa: ANN401
+    x: Structure,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> tuple[Input, tuple[Any, ...], dict[str, Any]]:

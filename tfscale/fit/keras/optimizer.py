@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tfscale.errors import ConfigError
-from tfscale.structures import Gradient
+from tfscale.structures import Foreign, Gradient
 
 
 class ReducedUpdate:
@@ -92,7 +92,7 @@ class _LearningRate:
         self._known: Any = None
         optimizer._get_current_learning_rate = self._look_up
 
-    def _look_up(self) -> Any:  # noqa: ANN401
+    def _look_up(self) -> Foreign:
         return self._original() if self._known is None else self._known
 
     @contextlib.contextmanager
