@@ -4,6 +4,7 @@ import pytest
 
 from tfscale.bench.timeline import (
     LANES,
+    Moments,
     Span,
     chrome_trace,
     exposed_of,
@@ -23,7 +24,8 @@ STEP = {
 
 
 def _spans(worker=0, **changes):
-    return spans_of_step(worker, ["conv", "fc"], **{**STEP, **changes})
+    buckets = changes.pop("buckets", ())
+    return spans_of_step(worker, ["conv", "fc"], Moments(**{**STEP, **changes}), buckets)
 
 
 def _named(spans):
@@ -80,7 +82,8 @@ def test_a_clock_that_is_a_little_behind_makes_no_span_of_less_than_nothing():
 
 def test_layers_of_two_branches_are_in_the_order_in_which_they_were_done():
     names, times = ["stem", "left", "right"], {"forward": [11.0, 13.0, 12.0]}
-    spans = spans_of_step(0, names, **{**STEP, **times, "backward": [17.0, 16.0, 15.0]})
+    moments = Moments(**{**STEP, **times, "backward": [17.0, 16.0, 15.0]})
+    spans = spans_of_step(0, names, moments)
     assert [span.name for span in spans[:3]] == ["stem", "right", "left"]
     assert [(span.start, span.end) for span in spans[1:4]] == [(11, 12), (12, 13), (13, 15)]
 

@@ -12,7 +12,7 @@ from tfscale.bench.links import Link, shaped
 from tfscale.bench.results import Row
 from tfscale.bench.sweep import Plan, measure
 from tfscale.bench.task import Task, Variant
-from tfscale.bench.timeline import Span, chrome_trace, spans_of_step
+from tfscale.bench.timeline import Moments, Span, chrome_trace, spans_of_step
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
 from tfscale.profiles.profile import load_profile
@@ -162,7 +162,7 @@ def _timeline(study: Study, task: Task, folder: Path, say: Callable[[str], None]
     layers = [layer.name for layer in load_profile(task.workload).layers]
     spans: list[Span] = []
     for worker, own in enumerate(times):
-        spans += spans_of_step(worker, layers, **own)
+        spans += spans_of_step(worker, layers, Moments(**own))
     name = Path(task.workload).stem
     atomic.write_text(folder / f"timeline-{name}.json", json.dumps(chrome_trace(spans)) + "\n")
     link_text = results.link_name({"link_mbps": mbps})

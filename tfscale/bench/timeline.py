@@ -27,17 +27,30 @@ class Span:
     end: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """When the parts of one worker's step were done, in seconds, on a clock that all share.
+
+    Args:
+        start: of the step.
+        forward: when each layer's forward was done, in forward order.
+        backward: when each layer's gradients were there, in forward order too, so that the last
+            one is the earliest.
+        ready: when each bucket could leave.
+        done: when each bucket was summed.
+        end: of the step: what follows the last sum is the update.
+    """
+
+    start: float
+    forward: Sequence[float]
+    backward: Sequence[float]
+    ready: Sequence[float]
+    done: Sequence[float]
+    end: float
+
+
 def spans_of_step(
-    worker: int,
-    names: Sequence[str],
-    *,
-    start: float,
-    forward: Sequence[float],
-    backward: Sequence[float],
-    ready: Sequence[float],
-    done: Sequence[float],
-    end: float,
-    buckets: Sequence[str] = (),
+    worker: int, names: Sequence[str], moments: Moments, buckets: Sequence[str] = ()
 ) -> list[Span]:
     """The spans of a step, from the times at which its parts were done.
 
@@ -46,25 +59,24 @@ def spans_of_step(
     Args:
         worker: global rank.
         names: of the layers, in forward order.
-        start: of the step.
-        forward: when each layer's forward was done, in the order of `names`.
-        backward: when each layer's gradients were there, in the order of `names` too, so that
-            the last one is the earliest.
-        ready: when each bucket could leave.
-        done: when each bucket was summed.
-        end: of the step: what follows the last sum is the update.
+        moments: of the step.
         buckets: names of the buckets; numbers from 0 if there are none.
     """
-    labels = buckets or [str(number) for number in range(len(ready))]
-    forwards = _one_after_the_other(worker, "forward", names, forward, start)
-    turn = forwards[-1].end if forwards else start
-    backwards = _one_after_the_other(worker, "backward", names, backward, turn)
+    labels = buckets or [str(number) for number in range(len(moments.ready))]
+    forwards = _one_after_the_other(worker, "forward", names, moments.forward, moments.start)
+    turn = forwards[-1].end if forwards else moments.start
+    backwards = _one_after_the_other(worker, "backward", names, moments.backward, turn)
     travels = [
         Span(worker, "all-reduce", name, begin, max(begin, stop))
-        for name, begin, stop in zip(labels, ready, done, strict=True)
+        for name, begin, stop in zip(labels, moments.ready, moments.done, strict=True)
     ]
     last = max([turn, *(span.end for span in [*backwards, *travels])])
-    return [*forwards, *backwards, *travels, Span(worker, "update", "", last, max(end, last))]
+    return [
+        *forwards,
+        *backwards,
+        *travels,
+        Span(worker, "update", "", last, max(moments.end, last)),
+    ]
 
 
 def _one_after_the_other(

@@ -4,6 +4,8 @@ The last step is filled up, so that every replica has the same shapes; an index 
 that only fills up.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfscale.data.batching import batched_spec, parallelism, with_own_threads
@@ -13,7 +15,7 @@ from tfscale.data.feed import Input
 from tfscale.data.sharding import Sharding
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError
-from tfscale.structures import Structure
+from tfscale.structures import Spec, Structure
 
 _PREFETCHED = 2  # steps
 
@@ -49,22 +51,14 @@ def evaluation_input(
     spec, finish = example_spec(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
 
-    def rows() -> tf.data.Dataset:
-        places = source.evaluation_places(sharding)
-
-        def row(*place: Structure) -> tuple[tf.Tensor, Structure]:
-            record, index, epoch = places.fetch(*place)
-            return index, finish(make_example(record, index, epoch), index)
-
-        found = places.elements.map(row, num_parallel_calls=parallelism(), deterministic=True)
-        if steps is not None:
-            return found  # filled up already, and started again by itself
-        nothing = tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)
-        filling = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), nothing)).repeat()
-        return found.concatenate(filling)
+    def row(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Structure]:
+        return index, finish(make_example(record, index, epoch), index)
 
     def batches() -> tf.data.Dataset:
-        whole = rows().batch(sharding.replica_batch, drop_remainder=True)
+        rows = _rows(source, sharding, row)
+        if steps is None:  # the others are filled up, and start again by themselves
+            rows = rows.concatenate(_filling(spec))
+        whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
 
     return Input(
@@ -77,3 +71,18 @@ def evaluation_input(
         checksum=source.checksum,
         is_evaluation=True,
     )
+
+
+def _rows(source: Source, sharding: Sharding, row: Callable[..., Structure]) -> tf.data.Dataset:
+    places = source.evaluation_places(sharding)
+    return places.elements.map(
+        lambda *place: row(*places.fetch(*place)),
+        num_parallel_calls=parallelism(),
+        deterministic=True,
+    )
+
+
+def _filling(spec: Spec) -> tf.data.Dataset:
+    """Endless rows of nothing."""
+    nothing = tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)
+    return tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), nothing)).repeat()

@@ -3,13 +3,15 @@
 Each worker takes its share first and does expensive work only on that.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfscale.data.batching import batched_spec, parallelism, with_own_threads
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.examples import example_function, example_spec
 from tfscale.data.feed import Input
-from tfscale.data.sharding import Sharding
+from tfscale.data.sharding import Places, Sharding
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError
 from tfscale.structures import Spec, Structure
@@ -46,23 +48,18 @@ def training_input(
     batch = batched_spec(spec, sharding.replica_batch)
     ahead = _prefetched_steps(batch) * sharding.local_replicas
 
+    def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
+        return finish(make_example(record, index, epoch), index)
+
     def batches() -> tf.data.Dataset:
         whole = source.whole_batches(sharding, seed) if dataset.gives_examples else None
-        if whole is not None:
-            return whole
-        places = source.training_places(sharding, seed)
-
-        def example(*place: Structure) -> Structure:
-            record, index, epoch = places.fetch(*place)
-            return finish(make_example(record, index, epoch), index)
-
-        examples = places.elements.map(
-            example, num_parallel_calls=parallelism(), deterministic=True
-        )
-        return examples.batch(sharding.replica_batch, drop_remainder=True)
+        if whole is None:
+            whole = _examples(source.training_places(sharding, seed), example)
+            whole = whole.batch(sharding.replica_batch, drop_remainder=True)
+        return with_own_threads(whole.prefetch(ahead))
 
     return Input(
-        make=lambda: with_own_threads(batches().prefetch(ahead)),
+        make=batches,
         strategy=strategy,
         steps=steps,
         spec=batch,
@@ -70,6 +67,14 @@ def training_input(
         num_examples=source.num_examples,
         checksum=source.checksum,
         is_evaluation=False,
+    )
+
+
+def _examples(places: Places, example: Callable[..., Structure]) -> tf.data.Dataset:
+    return places.elements.map(
+        lambda *place: example(*places.fetch(*place)),
+        num_parallel_calls=parallelism(),
+        deterministic=True,
     )
 
 

@@ -109,43 +109,51 @@ class Exchange:
             averages. The same on every replica.
         """
         names = sorted(custom)
-        width = _OWN_COLUMNS + int(figures.shape[0])
+        logs = [custom[name] for name in names]
         parts = Packing(
             [
                 [sum(self._totals.packing.sizes)],
                 [sum(self._statistics.packing.sizes)],
-                [self._num_workers, width],
+                [self._num_workers, _OWN_COLUMNS + int(figures.shape[0])],
                 [len(names)],
             ]
         )
 
         def on_replica() -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            replicas = context.num_replicas_in_sync
-            local = self._totals.local()
+            totals = self._totals.local()
             # The totals are read after the loop has written them, so the clock is read after both.
-            with tf.control_dependencies(local):
+            with tf.control_dependencies(totals):
                 seconds = tf.timestamp() - started
-            row = tf.concat(
-                [tf.stack([seconds, waited]), self._communication.local(), figures], axis=0
-            )
-            is_first = context.replica_id_in_sync_group % (replicas // self._num_workers) == 0
-            mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis]
-            rows = tf.where(is_first, mine * row, tf.zeros_like(mine * row))
-            logs = [custom[name] / replicas for name in names]
             packed = parts.pack(
                 [
-                    self._totals.packing.pack(local),
+                    self._totals.packing.pack(totals),
                     self._statistics.packing.pack(self._statistics.local()),
-                    rows,
-                    tf.stack(logs) if logs else tf.zeros([0], tf.float64),
+                    self._own_row(seconds, waited, figures),
+                    _own_share(logs),
                 ]
             )
-            if replicas == 1:
+            context = tf.distribute.get_replica_context()
+            if context.num_replicas_in_sync == 1:
                 return packed
             return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
 
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
-        totals, statistics, rows, logs = parts.unpack(summed)
+        totals, statistics, rows, means = parts.unpack(summed)
         self._statistics.assign(self._statistics.packing.unpack(statistics))
-        return totals, rows, {name: logs[number] for number, name in enumerate(names)}
+        return totals, rows, {name: means[number] for number, name in enumerate(names)}
+
+    def _own_row(self, seconds: tf.Tensor, waited: tf.Tensor, figures: tf.Tensor) -> tf.Tensor:
+        """This worker's row among zeros, which its first replica alone contributes."""
+        context = tf.distribute.get_replica_context()
+        row = tf.concat([tf.stack([seconds, waited]), self._communication.local(), figures], axis=0)
+        local_replicas = context.num_replicas_in_sync // self._num_workers
+        is_first = context.replica_id_in_sync_group % local_replicas == 0
+        mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis] * row
+        return tf.where(is_first, mine, tf.zeros_like(mine))
+
+
+def _own_share(logs: list[tf.Tensor]) -> tf.Tensor:
+    """What a sum over replicas makes the means of."""
+    if not logs:
+        return tf.zeros([0], tf.float64)
+    return tf.stack(logs) / tf.distribute.get_replica_context().num_replicas_in_sync

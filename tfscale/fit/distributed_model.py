@@ -9,13 +9,13 @@ batch statistics and each worker's figures. `evaluation` has the other two.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfscale.data.feed import next_of
+from tfscale.data.feed import Input, next_of
 from tfscale.data.splits import Splits, input_of
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.alone import measured_seconds
@@ -104,14 +104,19 @@ class DistributedModel:
         separate_random_states(model, strategy, job.cluster.index)
         self._train_loop = tf.function(self._train_steps, autograph=False)
         evaluation = Evaluation(model, strategy, self._totals, job.cluster.num_workers)
-        functions = StepFunctions(
+        as_input = functools.partial(input_of, sharding=data.sharding, strategy=strategy)
+        install(model, self._step_functions(evaluation, as_input), strategy)
+
+    def _step_functions(
+        self, evaluation: Evaluation, as_input: Callable[..., Input]
+    ) -> StepFunctions:
+        return StepFunctions(
             train=self._train_call,
             test=evaluation.test_call,
             predict=evaluation.predict_call,
             steps_of_next_call=self._steps_of_next_call,
-            as_input=functools.partial(input_of, sharding=data.sharding, strategy=strategy),
+            as_input=as_input,
         )
-        install(model, functions, strategy)
 
     def alone_seconds(self) -> float:
         """Seconds of a step of one replica that has nobody to wait for; changes no state."""

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Collection
 
+import psutil
+
 _SPARE_THREADS = 4
 
 
@@ -51,17 +53,20 @@ def share_of_cores(workers: int, index: int) -> set[int]:
 
 
 def num_cores() -> int:
-    """How many cores this thread may run on."""
+    """How many cores this process may run on."""
     return len(_cores())
 
 
 def bind(cores: Collection[int]) -> None:
-    """Keeps this thread, and those that it makes from now on, to some cores where that exists."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
+    """Keeps the main thread, and those that it makes from now on, to some cores."""
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        process.cpu_affinity(sorted(cores))
 
 
 def _cores() -> Collection[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):  # macOS has none
+        found: list[int] = process.cpu_affinity()
+        return found
     return range(os.cpu_count() or 1)

@@ -4,7 +4,7 @@ import contextlib
 import faulthandler
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import START_TIMEOUT_CODE, ConfigError
@@ -23,44 +23,54 @@ def meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], Non
     meanwhile, so that no thread of this process could name them or give up. Hence this before it:
     until it has seen all others, a worker listens at its own address; after that, TensorFlow does.
     """
-    port = cluster.addresses[cluster.index].rpartition(":")[2]
-    missing = {rank: "" for rank in range(cluster.num_workers) if rank != cluster.index}
+    others = [rank for rank in range(cluster.num_workers) if rank != cluster.index]
     started = said = time.monotonic()
+    with _listening(cluster):
+        while missing := unreachable(cluster, others):
+            others = list(missing)
+            now = time.monotonic()
+            if now - started >= timeout_seconds:
+                complain(
+                    f"Worker {cluster.index} gave up after {now - started:.0f} s of waiting for: "
+                    f"{_named(cluster, missing)}. Check that each worker runs the same command "
+                    "with its own --index and that no firewall is between them; --start_timeout "
+                    "sets the limit."
+                )
+                leave(START_TIMEOUT_CODE)
+            if now - said >= _PROGRESS_SECONDS:
+                said = now
+                waited = f"Worker {cluster.index} has waited {now - started:.0f} s"
+                complain(f"{waited} for: {_named(cluster, missing)}")
+            time.sleep(_POLL_SECONDS)
+        if not cluster.is_chief:
+            # Still listening: the chief may not have seen this worker yet.
+            _await_server(cluster.addresses[0], started + timeout_seconds)
+
+
+def _listening(cluster: Cluster) -> socket.socket:
+    """Listens at this worker's port, as TensorFlow's server will: on every interface.
+
+    Raises:
+        ConfigError: the port can't be had.
+    """
+    port = int(cluster.addresses[cluster.index].rpartition(":")[2])
     try:
-        # As TensorFlow's server will: on every interface, for both families where there are both.
-        listener = (
-            socket.create_server(
-                ("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
-            )
-            if socket.has_dualstack_ipv6()
-            else socket.create_server(("", int(port)), backlog=_BACKLOG)
+        if not socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), backlog=_BACKLOG)
+        family = socket.AF_INET6  # for both families at once
+        return socket.create_server(
+            ("", port), family=family, dualstack_ipv6=True, backlog=_BACKLOG
         )
     except OSError as error:
         raise ConfigError(
             f"Worker {cluster.index} can't listen on port {port} ({error.strerror}); expected a "
             "free port in --hosts. End the process that has it, or use another port."
         ) from error
-    with listener:
-        while missing := unreachable(cluster, missing):
-            now = time.monotonic()
-            who = ", ".join(
-                f"worker {rank} at {cluster.addresses[rank]} ({why})"
-                for rank, why in missing.items()
-            )
-            if now - started >= timeout_seconds:
-                complain(
-                    f"Worker {cluster.index} gave up after {now - started:.0f} s of waiting for: "
-                    f"{who}. Check that each worker runs the same command with its own --index and "
-                    "that no firewall is between them; --start_timeout sets the limit."
-                )
-                leave(START_TIMEOUT_CODE)
-            if now - said >= _PROGRESS_SECONDS:
-                said = now
-                complain(f"Worker {cluster.index} has waited {now - started:.0f} s for: {who}")
-            time.sleep(_POLL_SECONDS)
-        if not cluster.is_chief:
-            # Still listening: the chief may not have seen this worker yet.
-            _await_server(cluster.addresses[0], started + timeout_seconds)
+
+
+def _named(cluster: Cluster, missing: Mapping[int, str]) -> str:
+    workers = [f"worker {rank} at {cluster.addresses[rank]}" for rank in missing]
+    return ", ".join(f"{who} ({why})" for who, why in zip(workers, missing.values(), strict=True))
 
 
 def _await_server(address: str, deadline: float) -> None:
