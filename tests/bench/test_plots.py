@@ -9,7 +9,7 @@ from tfscale.bench import plots, results
 from tfscale.bench.groups import Cell
 from tfscale.bench.sweep import Measured
 from tfscale.bench.task import Variant
-from tfscale.bench.timeline import spans_of_step
+from tfscale.bench.timeline import Moments, spans_of_step
 
 SYSTEMS = (
     "tfscale",
@@ -48,16 +48,10 @@ def _spans(workers=2, layers=4, buckets=2, reduce_seconds=0.3):
         names = [f"layer_{number}" for number in range(layers)]
         forward = [1.0 * (number + 1) / layers for number in range(layers)]
         end = max([*done, backward[0]]) + 0.1
-        spans += spans_of_step(
-            worker,
-            names,
-            start=0.0,
-            forward=forward,
-            backward=backward,
-            ready=ready,
-            done=done,
-            end=end,
+        moments = Moments(
+            start=0.0, forward=forward, backward=backward, ready=ready, done=done, end=end
         )
+        spans += spans_of_step(worker, names, moments)
     return spans
 
 

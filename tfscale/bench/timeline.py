@@ -71,12 +71,8 @@ def spans_of_step(
         for name, begin, stop in zip(labels, moments.ready, moments.done, strict=True)
     ]
     last = max([turn, *(span.end for span in [*backwards, *travels])])
-    return [
-        *forwards,
-        *backwards,
-        *travels,
-        Span(worker, "update", "", last, max(moments.end, last)),
-    ]
+    update = Span(worker, "update", "", last, max(moments.end, last))
+    return [*forwards, *backwards, *travels, update]
 
 
 def _one_after_the_other(
