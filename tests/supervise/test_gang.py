@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launch import processes
+from tfscale.supervise import gang
 from tfscale.cluster.ports import free_addresses
 
 ROOT = Path(__file__).resolve().parents[2]
