@@ -114,7 +114,7 @@ def help_text(description: str) -> str:
 
 def config() -> tfscale.Config:
     """The run that the flags ask for."""
-    values = {name: FLAGS[name].value for name in _DEFAULT}
+    values: dict[str, Any] = {name: FLAGS[name].value for name in _DEFAULT}
     if values["run_dir"] is None:
         raise tfscale.ConfigError(
             "--run_dir is missing; expected a folder, for example --run_dir=runs/first"

@@ -71,7 +71,7 @@ class Workers:
         """One answer of each; whoever ends first is named, others may only wait for it.
 
         Raises:
-            WorkerError: one ended without an answer, or took too long.
+            WorkerError: one ended without an answer, wrote something else, or took too long.
         """
         deadline = time.monotonic() + timeout_seconds
         found: dict[int, dict[str, Any]] = {}
@@ -84,7 +84,7 @@ class Workers:
                 silent = next(n for n in range(len(self._all)) if n not in found)
                 raise self._all[silent].failed("did not answer in time") from None
             if line:
-                found[number] = json.loads(line)
+                found[number] = self._all[number].answer(line)
             else:
                 self._ended.add(number)
         return [found[number] for number in range(len(self._all))]
@@ -140,6 +140,12 @@ class _Worker:
                 self.member.stdin.write(text.encode() + b"\n")
         except OSError:
             raise self.failed("ended") from None
+
+    def answer(self, line: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads(line))
+        except (ValueError, TypeError):
+            raise self.failed(f"wrote {line[:80]!r}, which is no answer") from None
 
     def failed(self, what: str) -> WorkerError:
         # Without moving the place in the file, which the process shares.

@@ -20,7 +20,7 @@ def worker_commands(
         devices: devices of each worker; 0 leaves the flag out.
     """
     addresses = free_addresses(num_workers) if num_workers > 1 else []
-    # In front of the user's flags, because absl reads none after the first stray word.
+    # In front of the user's flags, because absl reads none after a `--`.
     shared = [sys.executable, str(program), *([f"--hosts={','.join(addresses)}"] * bool(addresses))]
     rest = [*([f"--devices={devices}"] * bool(devices)), *worker_flags]
     if num_workers == 1:
