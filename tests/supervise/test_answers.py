@@ -36,6 +36,13 @@ def test_workers_that_ended_well_are_finished():
         workers.finish(DEADLINE_SECONDS)
 
 
+def test_a_worker_that_has_finished_takes_no_orders():
+    with _workers("") as workers:
+        workers.finish(DEADLINE_SECONDS)
+        with pytest.raises(WorkerError, match="worker 0 ended"):
+            workers.order("1")
+
+
 @pytest.mark.parametrize(
     ("source", "what"),
     [

@@ -138,7 +138,7 @@ class _Worker:
         try:
             if self.member.stdin is not None:
                 self.member.stdin.write(text.encode() + b"\n")
-        except OSError:
+        except (OSError, ValueError):  # the pipe has nobody left, or is closed because of that
             raise self.failed("ended") from None
 
     def answer(self, line: str) -> dict[str, Any]:
