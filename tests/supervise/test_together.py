@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -171,8 +172,10 @@ def test_workers_do_not_outlive_a_launcher_that_is_killed(lifeline):
     with _launcher(*[hold + DEAF + "print('ready', flush=True)\n" + FOREVER] * 2) as launcher:
         for _ in range(2):
             assert "ready" in launcher.stdout.readline()
+        killed = time.monotonic()
         launcher.kill()
         assert wait() == b"xx"
+    assert time.monotonic() - killed < DEADLINE_SECONDS / 2, "the guard ended them, no alarm"
 
 
 def test_the_signal_handlers_are_put_back():
