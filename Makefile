@@ -37,7 +37,6 @@ bench: bench-env
 	$(BENCH)/four --profile=wait-12 --workers=1,4 --block_seconds=3 --notimeline \
 	    --systems=$(BF16)
 	.venv/bin/python launch/compare.py --blocks=5 --out=runs/bench/whole
-	.venv/bin/python launch/compare.py --what=wires --blocks=5 --out=runs/bench/wires
 	$(BENCH)/buckets --profile=wait-12 --workers=2 --link_mbps=0,1000 --block_seconds=2 --notimeline \
 	    --systems=$(BF16),$(BF16):bucket_mb=2,$(BF16):bucket_mb=4,$(BF16):bucket_mb=8,$(BF16):bucket_mb=16
 	$(BENCH)/xla --model=small-resnet --workers=1 --block_seconds=2 --systems=tfscale,tfscale:jit=1

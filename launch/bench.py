@@ -8,19 +8,16 @@ Writes scaling.json, scaling.md and scaling.png, and for a profile a timeline of
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 
-from absl import app, flags  # noqa: E402  # after the path is set
+from absl import flags
 
-import tfscale  # noqa: E402
-from tfscale.bench import study  # noqa: E402
-from tfscale.bench.processes import BenchmarkError  # noqa: E402
-from tfscale.bench.task import Variant  # noqa: E402
+import tfscale
+from launch import program
+from tfscale.bench import study
+from tfscale.bench.task import Variant
 
 _PROFILE = flags.DEFINE_list("profile", [], "Shipped profiles or JSON files; the device waits.")
 _MODEL = flags.DEFINE_string("model", "", "tiny-mlp, small-resnet, or a model file.")
@@ -37,30 +34,24 @@ _TIMELINE = flags.DEFINE_bool("timeline", True, "Draw one step of each profile."
 _OUT = flags.DEFINE_string("out", "runs/bench", "The folder that is written to.")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Translates the flags, measures, and says where the results are."""
-    try:
-        asked = study.Study(
-            profiles=tuple(_PROFILE.value),
-            model=_MODEL.value,
-            dataset=_DATASET.value,
-            batch_size=_BATCH.value,
-            time_scale=_SCALE.value,
-            workers=study.counts("workers", _WORKERS.value),
-            gpus=study.counts("gpus", _GPUS.value),
-            links=study.rates("link_mbps", _LINKS.value),
-            variants=tuple(Variant.parse(text) for text in _SYSTEMS.value),
-            blocks=_BLOCKS.value,
-            block_seconds=_SECONDS.value,
-            has_timeline=_TIMELINE.value,
-        )
-        print(study.run(asked, Path(_OUT.value), print))
-        return 0
-    except Exception as error:
-        reason, code = tfscale.describe_failure(error)
-        print(error if isinstance(error, BenchmarkError) else reason, file=sys.stderr)
-        return code
+def main(terminal: tfscale.Terminal) -> None:
+    """Translates the flags, measures, and shows the table."""
+    asked = study.Study(
+        profiles=tuple(_PROFILE.value),
+        model=_MODEL.value,
+        dataset=_DATASET.value,
+        batch_size=_BATCH.value,
+        time_scale=_SCALE.value,
+        workers=study.counts("workers", _WORKERS.value),
+        gpus=study.counts("gpus", _GPUS.value),
+        links=study.rates("link_mbps", _LINKS.value),
+        variants=tuple(Variant.parse(text) for text in _SYSTEMS.value),
+        blocks=_BLOCKS.value,
+        block_seconds=_SECONDS.value,
+        has_timeline=_TIMELINE.value,
+    )
+    terminal.show(study.run(asked, Path(_OUT.value), terminal.show))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    program.run(main)

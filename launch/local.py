@@ -6,19 +6,19 @@ r"""Starts several workers on this machine, each a `launch/worker.py` with the s
 The exit code is that of the first worker that failed, or 0.
 """
 
+import io
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-# Started by its path, Python looks for modules in launch/ alone; `-m launch.local` needs nothing.
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 
-from absl import app, flags  # noqa: E402  # after the path is set
+from absl import flags
 
-from launch import processes  # noqa: E402
+import tfscale
+from launch import program
+from tfscale.supervise.commands import run_dir_of, worker_commands
+from tfscale.supervise.together import run_together
 
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer(
@@ -26,11 +26,10 @@ _DEVICES = flags.DEFINE_integer(
 )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Start the workers with the flags that stand after `--` and wait for them."""
-    worker_flags = argv[1:]
-    commands = processes.worker_commands(
-        ROOT / "launch" / "worker.py",
+def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
+    """Starts the workers with the flags that stand after `--` and waits for them."""
+    commands = worker_commands(
+        Path(__file__).resolve().with_name("worker.py"),
         worker_flags,
         num_workers=_WORKERS.value,
         devices=_DEVICES.value,
@@ -38,11 +37,10 @@ def main(argv: Sequence[str]) -> int:
     # The workers get their cluster from the flags; one that this shell has would contradict them.
     environ = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     # A worker's letters that this terminal does not have must not end the launcher.
-    sys.stdout.reconfigure(errors="replace")
-    return processes.run_together(
-        commands, environ=environ, run_dir=processes.run_dir_of(worker_flags)
-    )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    return run_together(commands, environ=environ, run_dir=run_dir_of(worker_flags))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    program.run(main, is_launcher=True)

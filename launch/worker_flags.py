@@ -4,14 +4,15 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 import tfscale
 from tfscale import config as settings
 
 FLAGS = flags.FLAGS
-_DEFAULT = {field.name: field.default for field in fields(tfscale.Config)}
+_DEFAULT: dict[str, Any] = {field.name: field.default for field in fields(tfscale.Config)}
 
 
 GROUPS: dict[str, list[str]] = {}  # title of --help: names of its flags
@@ -83,11 +84,15 @@ with _group("What is shown"):
 
 
 def parse(arguments: Sequence[str], description: str) -> list[str]:
-    """Parse the command line, for `absl.app.run`; --help shows the flags by concern."""
+    """Reads the command line and gives its words; --help shows the flags by concern.
+
+    Raises:
+        flags.Error: a flag that isn't there, or a value that it can't have.
+    """
     if {"--help", "-h", "--helpshort", "-help"} & set(arguments):
         print(help_text(description))
         sys.exit(0)
-    return list(app.parse_flags_with_usage(list(arguments)))
+    return list(FLAGS(list(arguments)))
 
 
 def help_text(description: str) -> str:
@@ -108,7 +113,7 @@ def help_text(description: str) -> str:
 
 def config() -> tfscale.Config:
     """The run that the flags ask for."""
-    values = {name: FLAGS[name].value for name in _DEFAULT}
+    values: dict[str, Any] = {name: FLAGS[name].value for name in _DEFAULT}
     if values["run_dir"] is None:
         raise tfscale.ConfigError(
             "--run_dir is missing; expected a folder, for example --run_dir=runs/first"
@@ -140,14 +145,6 @@ def verbose() -> bool:
 def dry_run() -> bool:
     """Whether only the plan is shown."""
     return bool(FLAGS.dry_run)
-
-
-def refuse_words(words: Sequence[str]) -> None:
-    """Refuses what is no flag: absl would drop it and every flag after it without a word."""
-    if words:
-        raise tfscale.ConfigError(
-            f"{' '.join(words)!r} is no flag; expected --name=value only. See --help."
-        )
 
 
 def _required(name: str, example: str) -> str:

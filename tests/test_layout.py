@@ -61,7 +61,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MAY_READ_THE_ENVIRONMENT = {"cluster", "devices"}
 
 LIBRARY = sorted((ROOT / "tfscale").rglob("*.py"))
-# Programs are what can be started; launch/processes.py is what one of them starts others with.
+# Programs are what can be started; launch/program.py is the shell that they share.
 PROGRAMS = [
     path for path in sorted((ROOT / "launch").glob("*.py")) if "__main__" in path.read_text()
 ]

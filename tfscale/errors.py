@@ -31,10 +31,27 @@ class SharedFailure(Exception):  # noqa: N818 - named after what happened, on ev
         self.code = code
 
 
+class WorkerError(RuntimeError):
+    """One of several processes ended or didn't answer, as who waited for it has seen it.
+
+    Args:
+        what: which one, and what it did.
+        log: the end of what it said; its last line is most often the cause.
+    """
+
+    def __init__(self, what: str, log: str = "") -> None:
+        """Keeps a line for the terminal, and all of it for the log."""
+        super().__init__(f"{what}. The end of its log:\n{log}" if log else what)
+        last = log.rstrip().rpartition("\n")[2].strip()
+        self.reason = f"{what}: {last}" if last else what
+
+
 def describe_failure(error: BaseException) -> tuple[str, int]:
     """The one-line reason and the exit code of an error."""
     if isinstance(error, SharedFailure):
         return error.reason, error.code
+    if isinstance(error, WorkerError):
+        return _shortened(error.reason), FAILURE_CODE
     if isinstance(error, ConfigError):
         return " ".join(str(error).split()), CONFIG_CODE
     if _DISK_FULL in str(error):

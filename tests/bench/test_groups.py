@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from tfscale.bench import groups, processes
+from tfscale.bench import commands, groups
 from tfscale.bench.groups import Cell, Group
 from tfscale.bench.links import Link
-from tfscale.bench.processes import BenchmarkError
 from tfscale.bench.task import Task, Variant
+from tfscale.errors import WorkerError
 from tfscale.process.cores import num_cores, share_of_cores
 
 DEADLINE_SECONDS = 20
@@ -52,7 +52,7 @@ def workers_are(tmp_path, monkeypatch):
         program = tmp_path / "worker"
         program.write_text(BEGINNING + source)
         program.chmod(0o755)
-        monkeypatch.setattr(processes.sys, "executable", str(program))
+        monkeypatch.setattr(commands.sys, "executable", str(program))
 
     yield put
     alive = [pid for pid in _started(tmp_path) if _is_alive(pid)]
@@ -155,7 +155,7 @@ for number in range(30):
     sys.stderr.write(f"line {number} \\xff\\n")
 sys.exit(1)
 """)
-    with pytest.raises(BenchmarkError) as raised, _group(1) as group:
+    with pytest.raises(WorkerError) as raised, _group(1) as group:
         group.wait()
     first, *log = str(raised.value).splitlines()
     assert first == "stock, worker 0 ended. The end of its log:"
@@ -169,7 +169,7 @@ if task["index"] == 1:
 time.sleep(3600)
 """)
     started = time.monotonic()
-    with pytest.raises(BenchmarkError, match="worker 1 ended.*\nno memory"), _group(2) as group:
+    with pytest.raises(WorkerError, match="worker 1 ended.*\nno memory"), _group(2) as group:
         group.wait()
     assert time.monotonic() - started < DEADLINE_SECONDS / 2
 
@@ -180,14 +180,14 @@ answer(seconds=0)
 sys.stdin.readline()
 sys.exit("out of range")
 """)
-    with pytest.raises(BenchmarkError, match="worker 0 ended.*\nout of range"), _group(1) as group:
+    with pytest.raises(WorkerError, match="worker 0 ended.*\nout of range"), _group(1) as group:
         group.wait()
         group.run(5)
 
 
 def test_a_worker_that_ended_between_two_blocks_is_named(workers_are, tmp_path):
     workers_are("answer(seconds=0)\nsys.exit('gone')\n")
-    with pytest.raises(BenchmarkError, match="worker 0 ended.*\ngone"), _group(1) as group:
+    with pytest.raises(WorkerError, match="worker 0 ended.*\ngone"), _group(1) as group:
         group.wait()
         (pid,) = _started(tmp_path)
         _wait_until(lambda: not _is_alive(pid))
@@ -205,14 +205,14 @@ time.sleep(3600)
 """)
     with _group(2) as group:
         group.wait()
-        with pytest.raises(BenchmarkError, match="worker 1 did not answer in time.*\nbusy"):
+        with pytest.raises(WorkerError, match="worker 1 did not answer in time.*\nbusy"):
             group.run(5, timeout_seconds=0.5)
 
 
 def test_a_start_that_takes_too_long_is_given_up(workers_are, monkeypatch):
     monkeypatch.setattr(groups, "_START_SECONDS", 0.2)
     workers_are("time.sleep(3600)\n")
-    with pytest.raises(BenchmarkError, match="worker 0 did not answer in time"), _group(2) as group:
+    with pytest.raises(WorkerError, match="worker 0 did not answer in time"), _group(2) as group:
         group.wait()
 
 

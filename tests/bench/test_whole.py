@@ -3,11 +3,12 @@ import sys
 
 import pytest
 
-from tfscale.bench import processes, runs, whole
-from tfscale.bench.processes import BenchmarkError, on_own_cores
+from tfscale.bench import commands, runs, whole
+from tfscale.bench.commands import on_own_cores
 from tfscale.bench.programs.task import WholeTask
 from tfscale.bench.runs import Run
 from tfscale.bench.whole import KINDS, Whole
+from tfscale.errors import WorkerError
 
 MEASURED = {
     "tfscale": [Whole(10.0, 4.0, 90.0), Whole(12.0, 5.0, 80.0), Whole(11.0, 4.5, 100.0)],
@@ -47,10 +48,10 @@ def test_every_kind_runs_once_a_block_in_turns_that_change(monkeypatch):
 
 def test_a_program_that_fails_ends_the_measurement(monkeypatch):
     def run(program, tasks, prefixes):
-        raise BenchmarkError(f"{program} ended with code 1")
+        raise WorkerError(f"{program} ended with code 1")
 
     monkeypatch.setattr(whole.runs, "run", run)
-    with pytest.raises(BenchmarkError, match="ours ended with code 1"):
+    with pytest.raises(WorkerError, match="ours ended with code 1"):
         whole.measure(blocks=1, epochs=1, steps=1, say=lambda line: None)
 
 
@@ -72,7 +73,7 @@ def program_is(tmp_path, monkeypatch):
         script = tmp_path / "program"
         script.write_text(f"#!{sys.executable} -S\nimport json, os, sys, time\n" + source)
         script.chmod(0o755)
-        monkeypatch.setattr(processes.sys, "executable", str(script))
+        monkeypatch.setattr(commands.sys, "executable", str(script))
 
     return put
 
@@ -103,12 +104,12 @@ time.sleep(0.3 * task["index"])
 )
 def test_a_program_that_ends_wrongly_is_named_with_the_end_of_its_log(program_is, source, message):
     program_is(source)
-    with pytest.raises(BenchmarkError, match=message):
+    with pytest.raises(WorkerError, match=message):
         runs.run("ours", TASKS)
 
 
 def test_a_program_that_does_not_end_is_named(program_is, monkeypatch):
     monkeypatch.setattr(runs, "_DEADLINE_SECONDS", 1.0)
     program_is("print('{}', flush=True)\ntime.sleep(60)\n")
-    with pytest.raises(BenchmarkError, match="ours, worker 0 did not end in time"):
+    with pytest.raises(WorkerError, match="ours, worker 0 did not end in time"):
         runs.run("ours", TASKS)

@@ -1,14 +1,15 @@
 """Starts real workers for a test, each with a deadline, and always ends them with SIGKILL."""
 
+import contextlib
 import os
-import signal
-import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfscale.cluster.ports import free_addresses
+from tfscale.supervise.gang import Gang, Streams
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLEAN = ("TF_CONFIG", "KERAS_BACKEND", "TF_USE_LEGACY_KERAS")
@@ -28,31 +29,27 @@ def start_all(commands, *, deadline_seconds, environ=(), cwd=ROOT):
     environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
     # Test workers have no GPU to look for, wherever they run.
     environment |= {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONWARNINGS": "default"} | dict(environ)
-    started = [
-        subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        for command in commands
-    ]
-    deadline = time.monotonic() + deadline_seconds
-    return [_end(process, deadline) for process in started]
+    with contextlib.ExitStack() as files, Gang() as gang:
+        started = []
+        for command in commands:
+            out, err = (files.enter_context(_text_file()) for _ in range(2))
+            streams = Streams(stdout=out, stderr=err)
+            member = gang.start(command, environ=environment, folder=cwd, streams=streams)
+            started.append((member, out, err))
+        deadline = time.monotonic() + deadline_seconds
+        return [_end(*each, deadline) for each in started]
 
 
-def _end(process, deadline):
-    try:
-        out, err = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
-        return Ended(process.returncode, out, err)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        return Ended(None, out, err)
+def _text_file():
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+
+
+def _end(member, out, err, deadline):
+    code = member.wait(deadline)
+    member.kill()
+    for file in (out, err):
+        file.seek(0)
+    return Ended(code, out.read(), err.read())
 
 
 def worker_commands(flags, *, num_workers=2):

@@ -1,307 +1,229 @@
 import contextlib
 import os
-import select
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import pytest
 
-from launch import processes
-from tfscale.cluster.ports import free_addresses
+from tests.supervise.sources import ALARM, DEADLINE_SECONDS, DEAF, FOREVER, ROOT, command, name_in
+from tfscale.supervise import gang as module
+from tfscale.supervise.gang import Gang, Streams
 
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_SECONDS = 10
-# No worker outlives its deadline, whatever the launcher does: the alarm ends it.
-ALARM = f"import os, signal, subprocess, sys, time; signal.alarm({DEADLINE_SECONDS})\n"
-DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-FOREVER = f"time.sleep({DEADLINE_SECONDS})\n"
+PACKAGE = ("answers", "commands", "echo", "gang", "lines", "together")
 
 
-def _name_in(path):
-    return f"open({str(path) + '~'!r}, 'w').write(str(os.getpid())); " + (
-        f"os.rename({str(path) + '~'!r}, {str(path)!r})\n"
-    )
+def _deadline():
+    return time.monotonic() + DEADLINE_SECONDS
 
 
-def _after_the_end_of(path):
-    """Waits until the launcher has reaped the worker that named itself in the file."""
-    return f"""
-while True:
+def _wait_for(path):
+    deadline = _deadline()
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def signalled(monkeypatch):
+    """The (group, signal) of every `os.killpg`; one for a group that was reaped fails at once."""
+    calls, killpg = [], os.killpg
+
+    def checked(group, number):
+        # ChildProcessError where the number is nobody's, or another's, by now.
+        os.waitid(os.P_PID, group, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        calls.append((group, number))
+        killpg(group, number)
+
+    monkeypatch.setattr(module.os, "killpg", checked)
+    return calls
+
+
+def test_a_member_ends_with_its_code():
+    with Gang() as gang:
+        members = [gang.start(command(f"sys.exit({code})")) for code in (0, 3)]
+        assert [member.wait(_deadline()) for member in members] == [0, 3]
+
+
+def test_a_member_that_a_signal_ended_has_its_negative_number():
+    with Gang() as gang:
+        assert gang.start(command("os.kill(os.getpid(), 11)")).wait(_deadline()) == -11
+
+
+def test_a_member_that_runs_at_the_deadline_has_no_code():
+    with Gang() as gang:
+        assert gang.start(command(FOREVER)).wait(time.monotonic()) is None
+
+
+def test_a_member_runs_in_its_folder_with_its_environment_alone(tmp_path):
+    with (tmp_path / "out").open("w+") as out, Gang() as gang:
+        show = command("print(os.getcwd(), os.environ.get('HOME'), os.environ['WORD'])")
+        streams = Streams(stdout=out)
+        member = gang.start(show, environ={"WORD": "yes"}, folder=tmp_path, streams=streams)
+        assert member.wait(_deadline()) == 0
+        assert (tmp_path / "out").read_text() == f"{tmp_path} None yes\n"
+
+
+def test_whatever_ends_the_context_ends_the_members(lifeline, tmp_path):
+    hold, wait = lifeline
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Gang() as gang:
+        for name in "ab":
+            gang.start(command(hold + DEAF + name_in(tmp_path / name) + FOREVER))
+            _wait_for(tmp_path / name)
+        raise KeyboardInterrupt
+    assert wait() == b"xx"
+    assert time.monotonic() - started < DEADLINE_SECONDS / 2, "the gang ended them, no alarm"
+
+
+def test_what_an_ended_member_left_behind_is_killed(lifeline, tmp_path):
+    hold, wait = lifeline
+    child = "import os, time; open({!r}, 'w').close(); time.sleep(10)".format(str(tmp_path / "on"))
+    leaves = f"subprocess.Popen([sys.executable, '-S', '-c', {child!r}], pass_fds=[line])\n"
+    leaves += f"while not os.path.exists({str(tmp_path / 'on')!r}): time.sleep(0.01)\n"
+    with Gang() as gang:
+        assert gang.start(command(hold + leaves)).wait(_deadline()) == 0
+        assert wait() == b"x"
+
+
+def test_a_group_is_never_signalled_after_it_was_reaped(signalled):
+    with Gang() as gang:
+        ended = gang.start(command(""))
+        assert ended.wait(_deadline()) == 0
+        assert signalled == [(ended.pid, signal.SIGKILL)], "for what it left behind"
+        ended.send(signal.SIGTERM)
+        ended.kill()
+        killed = gang.start(command(FOREVER))
+        killed.kill()
+        killed.kill()
+    assert signalled == [(each.pid, signal.SIGKILL) for each in (ended, killed)]
+
+
+def test_a_group_whose_end_nobody_has_seen_is_signalled_before_it_is_reaped(signalled):
+    with Gang() as gang:
+        member = gang.start(command(""))
+        os.waitid(os.P_PID, member.pid, os.WEXITED | os.WNOWAIT)
+        member.send(signal.SIGTERM)
+        assert signalled == [(member.pid, signal.SIGKILL)]
+        assert member.poll() == 0
+
+
+def test_a_group_that_the_system_reaped_is_not_signalled(signalled):
+    previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        os.kill(int(open({str(path)!r}).read()), 0)
-    except FileNotFoundError:
-        pass
-    except ProcessLookupError:
-        break
-    time.sleep(0.01)
-"""
+        with Gang() as gang:
+            member = gang.start(command(""))
+            assert member.wait(_deadline()) == 0
+            member.kill()
+    finally:
+        signal.signal(signal.SIGCHLD, previous)
+    assert not signalled
 
 
-def _command(source):
-    return [sys.executable, "-S", "-c", ALARM + source]
+def test_a_system_that_cannot_look_without_reaping_still_ends_what_was_left(monkeypatch):
+    calls = []
+    monkeypatch.delattr(module.os, "waitid")
+    monkeypatch.setattr(module.os, "killpg", lambda group, number: calls.append(group))
+    with Gang() as gang:
+        member = gang.start(command(""))
+        assert member.wait(_deadline()) == 0
+        member.send(signal.SIGTERM)
+        assert calls == [member.pid]
 
 
-def _run(*sources, grace_seconds=0.1, **options):
-    return processes.run_together(
-        [_command(source) for source in sources],
-        environ=dict(os.environ),
-        grace_seconds=grace_seconds,
-        **options,
-    )
+def test_the_guard_forgets_a_group_before_it_is_reaped(monkeypatch):
+    told = []
+    with Gang() as gang:
+        member = gang.start(command(""))
+
+        def tell(guard, group):
+            os.waitid(os.P_PID, group, os.WEXITED | os.WNOWAIT)  # still there, as a zombie
+            told.append(group)
+
+        monkeypatch.setattr(module._Guard, "tell", tell)
+        assert member.wait(_deadline()) == 0
+        assert told == [member.pid]
+
+
+def test_the_guard_ends_the_groups_on_its_list_and_no_others():
+    with Gang() as gang:
+        listed, forgotten = (gang.start(command(FOREVER)) for _ in range(2))
+        guard = module._Guard()
+        for group in (listed.pid, forgotten.pid, forgotten.pid):
+            guard.tell(group)
+        guard._process.stdin.close()  # what the end of its owner is to it
+        guard._process.wait(DEADLINE_SECONDS)
+        assert listed.wait(_deadline()) == -signal.SIGKILL
+        assert forgotten.poll() is None
+
+
+def test_a_guard_that_was_killed_does_not_end_the_gang():
+    with Gang() as gang:
+        gang._guard._process.kill()
+        gang._guard._process.wait()
+        assert gang.start(command("sys.exit(3)")).wait(_deadline()) == 3
+
+
+def test_a_program_that_is_not_there_ends_those_that_were_started(lifeline, tmp_path):
+    hold, wait = lifeline
+    with pytest.raises(FileNotFoundError), Gang() as gang:
+        gang.start(command(hold + name_in(tmp_path / "on") + FOREVER))
+        _wait_for(tmp_path / "on")
+        gang.start(["/no/such/program"])
+    assert wait() == b"x"
 
 
 @contextlib.contextmanager
-def _launcher(*sources, grace_seconds=5.0):
-    """A launcher that may be signalled, because it is not this process."""
-    program = "import sys; from launch import processes; sys.exit(processes.run_together("
-    program += f"{[_command(source) for source in sources]!r}, environ={{}}, "
-    program += f"grace_seconds={grace_seconds}))"
-    command = [sys.executable, "-c", ALARM + program]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+def _owner(program):
+    """A process that owns a gang and may be killed; it says "ready" when its worker runs."""
+    words = [sys.executable, "-c", ALARM + program]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-@pytest.fixture
-def lifeline(tmp_path):
-    """A FIFO that ends when the last process holding it has ended: (what to run, wait for it)."""
-    path = tmp_path / "lifeline"
-    os.mkfifo(path)
-    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-
-    def wait():
-        held = b""
-        while select.select([reading], [], [], DEADLINE_SECONDS)[0]:
-            read = os.read(reading, 100)
-            if not read:
-                return held
-            held += read
-        raise TimeoutError("a process still lives")
-
-    yield f"line = os.open({str(path)!r}, os.O_WRONLY); os.write(line, b'x')\n", wait
-    os.close(reading)
-
-
-def test_the_lines_of_several_workers_carry_their_index(capsys):
-    both = "print('out', flush=True); print('err', file=sys.stderr)"
-    assert _run(both, both) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert sorted(lines) == ["[0] err", "[0] out", "[1] err", "[1] out"]
+OWNERS = {
+    "a benchmark": """
+from pathlib import Path
+from tfscale.supervise.answers import Workers
+with Workers(Path()) as workers:
+    workers.start("worker", {words!r})
+    workers.answers({seconds})
+    print("ready", flush=True)
+    workers.answers({seconds})
+""",
+    "a test": """
+import threading
+from tests.jobs.workers import start_all
+def tell():
+    while not os.path.exists({path!r}): time.sleep(0.01)
+    print("ready", flush=True)
+threading.Thread(target=tell).start()
+start_all([{words!r}], deadline_seconds={seconds})
+""",
+}
 
 
-def test_lines_arrive_whole_before_their_worker_ends(capsys):
-    # Nothing is flushed and the worker is killed: without an unbuffered pipe the line was lost.
-    assert _run("print('last words'); os.kill(os.getpid(), 9)", "") == 137
-    assert "[0] last words\n" in capsys.readouterr().out
-
-
-def test_progress_bars_and_letters_of_no_encoding_become_lines(capsys):
-    _run(r"sys.stdout.buffer.write(b'1/2\r2/2\r\n\xff end')", "")
-    assert capsys.readouterr().out == "[0] 1/2\n[0] 2/2\n[0] � end\n"
-
-
-def test_many_lines_of_many_workers_all_arrive_in_order(capsys):
-    _run(*["for number in range(2000): print(number)"] * 3)
-    lines = capsys.readouterr().out.splitlines()
-    for index in range(3):
-        own = [line for line in lines if line.startswith(f"[{index}] ")]
-        assert own == [f"[{index}] {number}" for number in range(2000)]
-
-
-def test_a_worker_alone_has_the_terminal_to_itself(capfd, tmp_path):
-    assert _run(r"sys.stdout.write('1/2\r2/2\n')", run_dir=tmp_path) == 0
-    assert capfd.readouterr().out == "1/2\r2/2\n"
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_worker_that_succeeds_early_does_not_end_the_others(capsys, tmp_path):
-    pid = tmp_path / "pid"
-    assert _run(_name_in(pid), _after_the_end_of(pid) + "print('done')", grace_seconds=0) == 0
-    assert "[1] done" in capsys.readouterr().out
-
-
-def test_the_code_of_the_first_that_fails_is_the_launchers(capsys, tmp_path):
-    pid = tmp_path / "pid"
-    later, first = _after_the_end_of(pid) + "sys.exit(4)", _name_in(pid) + "sys.exit(3)"
-    assert _run(later, first, grace_seconds=5) == 3
-    assert "[launch] A worker ended with exit code 3; the rest has 5 s" in capsys.readouterr().out
-
-
-def test_a_worker_killed_by_a_signal_counts_as_in_a_shell():
-    assert _run("os.kill(os.getpid(), signal.SIGSEGV)", FOREVER) == 128 + signal.SIGSEGV
-
-
-def test_others_may_end_by_themselves_after_a_failure(capsys, tmp_path):
-    pid = tmp_path / "pid"
-    saves = _after_the_end_of(pid) + "print('saved')"
-    assert _run(_name_in(pid) + "sys.exit(3)", saves, grace_seconds=5) == 3
-    assert "[1] saved" in capsys.readouterr().out
-
-
-def test_others_that_do_not_end_after_a_failure_are_killed(lifeline, tmp_path):
+@pytest.mark.parametrize("who", OWNERS)
+def test_workers_do_not_outlive_an_owner_that_is_killed(who, lifeline, tmp_path):
     hold, wait = lifeline
-    ready = tmp_path / "ready"
-    fails = f"while not os.path.exists({str(ready)!r}): time.sleep(0.01)\nsys.exit(3)"
-    assert _run(fails, hold + DEAF + _name_in(ready) + FOREVER) == 3
-    assert wait() == b"x"
+    path = tmp_path / "on"
+    worker = hold + DEAF + name_in(path) + "print('{}', flush=True)\n" + FOREVER
+    program = OWNERS[who].format(words=command(worker), path=str(path), seconds=DEADLINE_SECONDS)
+    with _owner(program) as owner:
+        assert owner.stdout.readline() == "ready\n"
+        killed = time.monotonic()
+        owner.kill()
+        assert wait() == b"x"
+    assert time.monotonic() - killed < DEADLINE_SECONDS / 2, "the guard ended it, no alarm"
 
 
-def test_what_a_worker_started_ends_with_it(lifeline):
-    hold, wait = lifeline
-    start = hold + "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(10)'], "
-    assert _run(start + "pass_fds=[line], stdout=subprocess.DEVNULL)", "") == 0
-    assert wait() == b"x"
-
-
-def test_a_command_that_cannot_start_ends_those_that_did(monkeypatch):
-    started, start = [], subprocess.Popen
-
-    def starting(*args, **kwargs):
-        started.append(start(*args, **kwargs))
-        return started[-1]
-
-    monkeypatch.setattr(processes.subprocess, "Popen", starting)
-    with pytest.raises(FileNotFoundError):
-        processes.run_together([_command(FOREVER), ["/no/such/program"]], environ=dict(os.environ))
-    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2  # with the guard
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_signal_is_passed_on_as_sigterm_and_decides_the_code(number, workers):
-    saves = "signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), sys.exit(0)))\n"
-    saves += "print('ready', flush=True)\n" + FOREVER
-    with _launcher(*[saves] * workers) as launcher:
-        for _ in range(workers):
-            assert "ready" in launcher.stdout.readline()
-        launcher.send_signal(number)
-        rest, _ = launcher.communicate(timeout=DEADLINE_SECONDS)
-    assert rest.count("saved") == workers
-    assert launcher.returncode == 128 + number
-
-
-def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace():
-    deaf = DEAF + "print('ready', flush=True)\n" + FOREVER + "print('lived on')\n"
-    with _launcher(deaf, deaf, grace_seconds=0.1) as launcher:
-        for _ in range(2):
-            launcher.stdout.readline()
-        launcher.send_signal(signal.SIGTERM)
-        rest, _ = launcher.communicate(timeout=DEADLINE_SECONDS)
-    assert "lived on" not in rest
-    assert launcher.returncode == 128 + signal.SIGTERM
-
-
-def test_workers_do_not_outlive_a_launcher_that_is_killed(lifeline):
-    hold, wait = lifeline
-    with _launcher(*[hold + DEAF + "print('ready', flush=True)\n" + FOREVER] * 2) as launcher:
-        for _ in range(2):
-            assert "ready" in launcher.stdout.readline()
-        launcher.kill()
-        assert wait() == b"xx"
-
-
-def test_the_signal_handlers_are_put_back():
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    _run("", "")
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-
-
-def test_logs_wait_for_a_worker_to_make_the_folder_and_then_hold_every_line(tmp_path):
-    run_dir = tmp_path / "runs" / "first"
-    makes = f"print('early'); os.makedirs({str(run_dir)!r}); print('late')"
-    assert _run(makes, "print('other')", run_dir=run_dir) == 0
-    logs = {path.name: path.read_text() for path in (run_dir / "logs").iterdir()}
-    assert logs == {"launch-0.log": "early\nlate\n", "launch-1.log": "other\n"}
-
-
-def test_a_folder_that_no_worker_made_is_not_made(tmp_path):
-    _run("print('refused')", "", run_dir=tmp_path / "first")
-    assert not (tmp_path / "first").exists()
-
-
-def test_a_folder_that_was_there_is_left_alone_until_the_workers_end(tmp_path):
-    # A worker may be about to refuse a folder that is not empty, or to remove what is in it.
-    looks = f"print('early'); print(os.listdir({str(tmp_path)!r}))"
-    assert _run(looks, "", run_dir=tmp_path) == 0
-    assert (tmp_path / "logs" / "launch-0.log").read_text() == "early\n[]\n"
-
-
-def test_a_second_run_in_the_folder_appends_to_its_logs(tmp_path):
-    for word in ("first", "second"):
-        _run(f"print({word!r})", "", run_dir=tmp_path)
-    assert (tmp_path / "logs" / "launch-0.log").read_text() == "first\nsecond\n"
-
-
-def test_a_log_that_cannot_be_written_does_not_stop_the_workers(tmp_path, capsys):
-    (tmp_path / "logs").write_text("a file where the folder should be")
-    assert _run("print('trained')", "", run_dir=tmp_path) == 0
-    assert "[0] trained" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("worker_flags", "run_dir"),
-    [
-        (["--run_dir=runs/a", "--epochs=1"], "runs/a"),
-        (["--epochs=1", "--run_dir", "runs/a"], "runs/a"),
-        (["-run_dir=runs/a"], "runs/a"),
-        (["--run_dir=a", "--run_dir=b"], "b"),
-        (["--run_dir=a=b"], "a=b"),
-        (["--run_dirs=a"], None),
-        (["--run_dir"], None),
-        (["--run_dir="], None),
-        ([], None),
-    ],
-)
-def test_the_run_folder_is_read_from_the_workers_flags(worker_flags, run_dir):
-    assert processes.run_dir_of(worker_flags) == (run_dir and Path(run_dir))
-
-
-def test_free_addresses_are_different_and_free():
-    addresses = free_addresses(20)
-    assert len(set(addresses)) == 20
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        with socket.socket() as each:
-            each.bind((host, int(port)))
-
-
-def test_every_worker_gets_all_addresses_and_its_own_index():
-    commands = processes.worker_commands(Path("worker.py"), ["--x=1"], num_workers=2, devices=3)
-    hosts = commands[0][2]
-    assert hosts.count("127.0.0.1:") == 2
-    for index, command in enumerate(commands):
-        expected = [sys.executable, "worker.py", hosts, f"--index={index}", "--devices=3", "--x=1"]
-        assert command == expected
-
-
-def test_a_worker_alone_gets_neither_addresses_nor_devices_that_were_not_asked_for():
-    commands = processes.worker_commands(Path("worker.py"), ["--x=1"], num_workers=1)
-    assert commands == [[sys.executable, "worker.py", "--x=1"]]
-
-
-@pytest.mark.parametrize("how", [["launch/local.py"], ["-m", "launch.local"]])
-def test_the_program_starts_the_worker_beside_it_without_the_shells_tf_config(tmp_path, how):
-    (tmp_path / "launch").mkdir()
-    (tmp_path / "tfscale").symlink_to(ROOT / "tfscale")
-    for name in ("__init__.py", "local.py", "processes.py"):
-        shutil.copy(ROOT / "launch" / name, tmp_path / "launch" / name)
-    show = "print(sys.argv[1:], os.environ.get('TF_CONFIG'))\n"
-    (tmp_path / "launch" / "worker.py").write_text(ALARM + show + "sys.exit(5)\n")
-    done = subprocess.run(
-        [sys.executable, *how, "--workers=1", "--devices=2", "--", "--epochs=3", "--workers=9"],
-        cwd=tmp_path,
-        env=dict(os.environ) | {"TF_CONFIG": "{}"},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
-    assert (done.stdout, done.returncode) == (
-        "['--devices=2', '--epochs=3', '--workers=9'] None\n",
-        5,
-    ), done.stderr
+def test_the_package_imports_neither_tensorflow_nor_keras():
+    modules = ", ".join(f"tfscale.supervise.{name}" for name in PACKAGE)
+    heavy = "{'tensorflow', 'keras', 'numpy'} & set(sys.modules)"
+    source = f"import sys, {modules}; sys.exit(str({heavy}) if {heavy} else 0)"
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

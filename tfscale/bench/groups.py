@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+from tfscale.bench.commands import ROOT, module_command, on_own_cores
 from tfscale.bench.links import Link
-from tfscale.bench.processes import Processes, on_own_cores
 from tfscale.bench.task import Task, Variant
 from tfscale.cluster.ports import free_addresses
+from tfscale.supervise.answers import Workers
 
 _START_SECONDS = 300.0
 
@@ -52,41 +53,39 @@ class Group:
         if cell.coupled and cell.workers > 1:
             is_shaped = bool(link.namespaces)
             hosts = link.hosts(cell.workers) if is_shaped else tuple(free_addresses(cell.workers))
-        self._processes = Processes()
+        self._workers = Workers(ROOT)
         try:
             for index in range(cell.workers):
                 own = replace(task, variant=cell.variant, hosts=hosts, index=index if hosts else 0)
-                self._processes.start(
-                    f"{cell.variant}, worker {index}",
-                    ["-m", "tfscale.bench.worker", own.to_json()],
-                    prefix=link.command(index) if link.namespaces else _prefix(cell, index),
-                )
+                prefix = link.command(index) if link.namespaces else _prefix(cell, index)
+                command = [*prefix, *module_command("tfscale.bench.worker", own.to_json())]
+                self._workers.start(f"{cell.variant}, worker {index}", command)
         except BaseException:
-            self._processes.end()  # nobody enters a group that was not made
+            self._workers.end()  # nobody enters a group that was not made
             raise
 
     def wait(self) -> None:
         """Returns when every worker has taken its first steps.
 
         Raises:
-            BenchmarkError: one ended, or took too long.
+            WorkerError: one ended, or took too long.
         """
-        self._processes.answers(_START_SECONDS)
+        self._workers.answers(_START_SECONDS)
 
     def run(self, steps: int, timeout_seconds: float = _START_SECONDS) -> list[dict[str, Any]]:
         """Trains on all workers; gives each one's `seconds` and `peak_bytes`.
 
         Raises:
-            BenchmarkError: one ended, or took too long.
+            WorkerError: one ended, or took too long.
         """
-        self._processes.order(str(steps))
-        return self._processes.answers(timeout_seconds)
+        self._workers.order(str(steps))
+        return self._workers.answers(timeout_seconds)
 
     def step_times(self) -> list[dict[str, Any]]:
         """Trains one step and gives when its parts were done, of each worker.
 
         Raises:
-            BenchmarkError: one ended, or took too long.
+            WorkerError: one ended, or took too long.
         """
         self.run(1)
         return self.run(0)
@@ -102,7 +101,7 @@ class Group:
         trace: TracebackType | None,
     ) -> None:
         """Ends all processes."""
-        self._processes.end()
+        self._workers.end()
 
 
 def _prefix(cell: Cell, index: int) -> list[str]:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from tfscale.bench.results import Row, title_of, titles
 from tfscale.bench.timeline import LANES, Span, exposed_of, side_by_side
 from tfscale.files import atomic
+from tfscale.structures import Foreign
 
 # Okabe and Ito's colours, which the colour-blind can tell apart too, and a marker for each.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -56,7 +57,7 @@ def draw_scaling(rows: Sequence[Row], path: Path) -> None:
     _save(figure, path)
 
 
-def _throughput(axis: Any, rows: Sequence[Row], styles: Mapping[str, Any]) -> None:  # noqa: ANN401
+def _throughput(axis: Foreign, rows: Sequence[Row], styles: Mapping[str, Foreign]) -> None:
     ideal = _ideal(rows)
     axis.plot(list(ideal), list(ideal.values()), **_IDEAL, zorder=1)
     for system, own in _by_system(rows, styles):
@@ -90,7 +91,7 @@ def _range_of_rate(row: Row) -> tuple[float, float]:
 
 
 def _efficiency(
-    axis: Any,  # noqa: ANN401
+    axis: Foreign,
     rows: Sequence[Row],
     styles: Mapping[str, Any],
     least: float,
@@ -128,7 +129,7 @@ def _by_system(rows: Sequence[Row], styles: Mapping[str, Any]) -> list[tuple[str
 
 
 def _points(
-    axis: Any,  # noqa: ANN401
+    axis: Foreign,
     xs: Sequence[float],
     ys: Sequence[float],
     ranges: Sequence[tuple[float, float]],
@@ -140,7 +141,7 @@ def _points(
     axis.errorbar(xs, ys, [below, above], capsize=3, elinewidth=1.2, **_LINE, **style)
 
 
-def _over_workers(axis: Any, rows: Sequence[Row], label: str) -> None:  # noqa: ANN401
+def _over_workers(axis: Foreign, rows: Sequence[Row], label: str) -> None:
     workers = sorted({row["workers"] for row in rows if row["coupled"]})
     axis.set_xscale("log", base=2)
     axis.set_xlim(workers[0] / 1.25, workers[-1] * 1.25)
@@ -176,7 +177,7 @@ def _rows_of(spans: Sequence[Span]) -> dict[str, int]:
     return {lane: max(row for row, _ in side_by_side(own)) + 1 for lane, own in lanes if own}
 
 
-def _strip(axis: Any, spans: Sequence[Span], origin: float) -> None:  # noqa: ANN401
+def _strip(axis: Foreign, spans: Sequence[Span], origin: float) -> None:
     """The lanes of one worker, from top to bottom."""
     top, ticks = 0, {}
     for lane, count in _rows_of(spans).items():
@@ -195,13 +196,13 @@ def _strip(axis: Any, spans: Sequence[Span], origin: float) -> None:  # noqa: AN
     axis.spines["left"].set_visible(False)
 
 
-def _fits(axis: Any, span: Span) -> bool:  # noqa: ANN401
+def _fits(axis: Foreign, span: Span) -> bool:
     """Whether the name has room; some 130 letters fit across the picture."""
     letters = 130 * 1000 * (span.end - span.start) / axis.get_xlim()[1]
     return bool(len(span.name) + 0.5 <= letters)
 
 
-def _bar(axis: Any, span: Span, row: int, origin: float, *, is_named: bool) -> None:  # noqa: ANN401
+def _bar(axis: Foreign, span: Span, row: int, origin: float, *, is_named: bool) -> None:
     left, width = 1000 * (span.start - origin), 1000 * (span.end - span.start)
     colour = _LANE_COLOURS[span.lane]
     # Between many layers there is no room for gaps: they would hide the layers.
@@ -213,7 +214,7 @@ def _bar(axis: Any, span: Span, row: int, origin: float, *, is_named: bool) -> N
         axis.text(left + width / 2, row, span.name, **style)
 
 
-def _bracket(axis: Any, spans: Sequence[Span], bottom: float, origin: float) -> None:  # noqa: ANN401
+def _bracket(axis: Foreign, spans: Sequence[Span], bottom: float, origin: float) -> None:
     """Shows under the lanes how long communication goes on after backward."""
     begin, end = exposed_of(spans)
     step = max(span.end for span in spans) - min(span.start for span in spans)
@@ -239,19 +240,19 @@ def _bracket(axis: Any, spans: Sequence[Span], bottom: float, origin: float) -> 
     )
 
 
-def _figure(width: float, height: float) -> Any:  # noqa: ANN401
+def _figure(width: float, height: float) -> Foreign:
     figure: Any = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     FigureCanvasAgg(figure)
     return figure
 
 
-def _plain(axis: Any) -> None:  # noqa: ANN401
+def _plain(axis: Foreign) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(_GREY)
     axis.tick_params(colors=_INK, labelsize=9)
 
 
-def _save(figure: Any, path: Path) -> None:  # noqa: ANN401
+def _save(figure: Foreign, path: Path) -> None:
     with atomic.replacing(path) as temporary:
         figure.savefig(temporary, dpi=_DPI, format="png")

@@ -4,8 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfscale.bench.processes import Processes
+from tfscale.bench.commands import ROOT, module_command
 from tfscale.bench.programs.task import WholeTask
+from tfscale.supervise.answers import Workers
 
 _DEADLINE_SECONDS = 300.0
 
@@ -34,16 +35,14 @@ def run(program: str, tasks: Sequence[WholeTask], prefixes: Sequence[Sequence[st
         prefixes: a command for each worker that runs it; none if empty.
 
     Raises:
-        BenchmarkError: a worker failed or took too long; all are ended.
+        WorkerError: a worker failed or took too long; all are ended.
     """
-    start = time.time()
-    with Processes() as processes:
+    with Workers(ROOT) as workers:
+        start = time.time()
         for number, task in enumerate(tasks):
-            processes.start(
-                f"{program}, worker {number}",
-                ["-m", f"tfscale.bench.programs.{program}", task.to_json()],
-                prefix=prefixes[number] if prefixes else (),
-            )
-        answers = processes.answers(_DEADLINE_SECONDS)
-        processes.finish(start + _DEADLINE_SECONDS - time.time())
+            prefix = prefixes[number] if prefixes else ()
+            command = module_command(f"tfscale.bench.programs.{program}", task.to_json())
+            workers.start(f"{program}, worker {number}", [*prefix, *command])
+        answers = workers.answers(_DEADLINE_SECONDS)
+        workers.finish(start + _DEADLINE_SECONDS - time.time())
         return Run(start, time.time(), answers)

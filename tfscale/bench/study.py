@@ -95,7 +95,7 @@ def run(study: Study, folder: Path, say: Callable[[str], None]) -> str:
         say: gets lines of progress.
 
     Raises:
-        BenchmarkError: a worker ended or didn't answer.
+        WorkerError: a worker ended or didn't answer.
         ConfigError: a link can't be made.
     """
     from tfscale.bench import plots  # its library is installed for benchmarks only

@@ -62,7 +62,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> list[Measured]:
         say: gets a line for each round.
 
     Raises:
-        BenchmarkError: a worker ended or didn't answer.
+        WorkerError: a worker ended or didn't answer.
         ConfigError: the link can't be made.
     """
     measured = [Measured(cell) for cell in plan.cells]

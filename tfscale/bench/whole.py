@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfscale.bench import runs
-from tfscale.bench.processes import on_own_cores
+from tfscale.bench.commands import on_own_cores
 from tfscale.bench.programs.task import BATCH, WholeTask
 from tfscale.cluster.ports import free_addresses
 from tfscale.files import atomic
@@ -50,7 +50,7 @@ def measure(
         say: gets a line a block.
 
     Raises:
-        BenchmarkError: a program failed or took too long.
+        WorkerError: a program failed or took too long.
     """
     measured: dict[str, list[Whole]] = {name: [] for name in KINDS}
     for block in range(blocks):

@@ -13,10 +13,10 @@ import resource
 import sys
 import threading
 import time
-from typing import Any
 
 from tfscale.bench.task import Task
 from tfscale.process.exit import leave
+from tfscale.structures import Foreign
 
 _WARM_UP_STEPS = 2
 
@@ -28,7 +28,7 @@ def main(text: str) -> None:
     orders: queue.Queue[int] = queue.Queue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
 
-    def answer(**values: Any) -> None:  # noqa: ANN401
+    def answer(**values: Foreign) -> None:
         answers.write(json.dumps(values) + "\n")
         answers.flush()
 

@@ -20,8 +20,6 @@ def main(text: str) -> None:
         batch_size=BATCH * task.cluster.num_workers,
         epochs=task.epochs,
         learning_rate=0.05,
-        seed=task.seed,
-        wire_dtype=task.wire_dtype,
     )
     dataset = SimpleNamespace(load=lambda split: _load(task, split), num_classes=10)
     times: list[float] = []
@@ -30,7 +28,7 @@ def main(text: str) -> None:
     seconds = report["seconds"]
     fit_seconds = seconds["train"] + seconds["evaluate"]
     answer = {"first_step": times[0], "fit_seconds": fit_seconds}
-    answers.write(json.dumps(answer | {"loss": report["metrics"]["loss"]}) + "\n")
+    answers.write(json.dumps(answer) + "\n")
     answers.flush()
     tfscale.leave(0)
 

@@ -20,8 +20,6 @@ class WholeTask:
         epochs: passes over the images.
         steps: of an epoch.
         folder: that a program may write to, the same for all its workers.
-        seed: of the weights and the order of the images.
-        wire_dtype: how gradients travel, where a program lets one choose.
     """
 
     hosts: tuple[str, ...] = ()
@@ -29,8 +27,6 @@ class WholeTask:
     epochs: int = 2
     steps: int = 30
     folder: str = ""
-    seed: int = 0
-    wire_dtype: str = "float32"
 
     @property
     def cluster(self) -> Cluster:

@@ -9,7 +9,7 @@ from tfscale.bench.task import Task
 from tfscale.config import Config
 from tfscale.process.terminal import Terminal
 from tfscale.startup.environment import set_environment
-from tfscale.structures import Foreign
+from tfscale.structures import Foreign, Structure
 
 _EPOCH_STEPS = 32  # with a single one, every step would begin with a new order of all examples
 
@@ -24,7 +24,7 @@ class Run:
         worker: global rank.
     """
 
-    def __init__(self, distributed: Any, data: Any, clock: Any, worker: int) -> None:  # noqa: ANN401
+    def __init__(self, distributed: Foreign, data: Structure, clock: Foreign, worker: int) -> None:
         """Holds them."""
         self._distributed, self._data = distributed, data
         self._clock, self._worker = clock, worker
@@ -90,7 +90,7 @@ def _dataset(workload: workloads.Workload, replicas: int) -> SimpleNamespace:
     import numpy as np
     import tensorflow as tf
 
-    def load(split: str) -> Any:  # noqa: ANN401
+    def load(split: str) -> Foreign:
         if split != "train":
             return None
         parts = [np.concatenate([part] * replicas * _EPOCH_STEPS) for part in workload.batch()]

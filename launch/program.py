@@ -1,0 +1,88 @@
+"""The shell that all programs share: from flags that are read to one line that says why it ended.
+
+A program has one line before its imports, which nothing imported can do for it: started by its path
+(`python launch/worker.py`), Python looks for modules in launch/ alone.
+"""
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from absl import app, flags
+
+import tfscale
+
+_INTERRUPTED_CODE = 130  # what a shell says of a program that Ctrl-C ended
+
+
+def run(
+    main: Callable[..., int | None],
+    *,
+    parse: Callable[[list[str]], list[str]] = flags.FLAGS,
+    is_verbose: Callable[[], bool] = lambda: False,
+    is_launcher: bool = False,
+) -> None:
+    """Runs a program and ends the process with its exit code; call it last.
+
+    Libraries' messages are kept out of the terminal, in a log that stays if something goes wrong.
+    Whatever is raised becomes one line on the standard error, and the exit code that belongs to it.
+
+    Args:
+        main: gets the terminal, of a launcher also each word that is no flag; gives the exit code,
+            None for 0.
+        parse: reads the command line into absl's flags and gives the words that are none, after
+            the program's name.
+        is_verbose: asked when flags are read; whether the messages stay in the terminal.
+        is_launcher: the words are for processes that the program starts in its own terminal, so
+            neither is kept from them.
+    """
+
+    def ended(argv: Sequence[str]) -> NoReturn:
+        terminal = tfscale.Terminal(print, progress=True)
+        with contextlib.ExitStack() as stack:
+            try:
+                tfscale.use_own_temporary_folder()
+                if not (is_launcher or is_verbose()):
+                    stack.enter_context(terminal.captured())
+                if not is_launcher:
+                    _refuse_words(argv[1:])
+                code = main(terminal, *argv[1:]) or 0
+            except (Exception, KeyboardInterrupt) as error:
+                code = _complain(error, terminal, is_verbose=is_verbose())
+        tfscale.leave(code)
+
+    app.run(ended, flags_parser=lambda words: _parsed(parse, words))
+
+
+def _parsed(parse: Callable[[list[str]], list[str]], words: list[str]) -> list[str]:
+    try:
+        return parse(words)
+    except flags.Error as error:
+        reason, code = tfscale.describe_failure(tfscale.ConfigError(f"{error} (see --help)"))
+        tfscale.Terminal().complain(reason)
+        sys.exit(code)
+
+
+def _refuse_words(words: Sequence[str]) -> None:
+    """Refuses what is no flag: a typing error that absl would hand on, and nobody would read."""
+    if words:
+        raise tfscale.ConfigError(
+            f"{' '.join(words)!r} is no flag; expected --name=value only. See --help."
+        )
+
+
+def _complain(error: BaseException, terminal: tfscale.Terminal, *, is_verbose: bool) -> int:
+    """Says in a line why the program ends, and in its log where; gives the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        terminal.complain("Ended by Ctrl-C.")
+        return _INTERRUPTED_CODE
+    reason, code = tfscale.describe_failure(error)
+    has_log = terminal.log_path is not None
+    if code != tfscale.CONFIG_CODE and (has_log or is_verbose):
+        with contextlib.suppress(OSError):  # a full disk must not hide the reason
+            traceback.print_exc()
+        reason += f" (more in {terminal.kept_log()})" if has_log else ""
+    terminal.complain(reason)
+    return code

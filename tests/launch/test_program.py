@@ -1,0 +1,149 @@
+"""The shell of the programs: with programs that are made up, and at the door of the real ones."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.jobs.workers import ROOT, start_all
+
+DEADLINE_SECONDS = 60
+PROGRAMS = ("worker", "local", "bench", "compare", "profile_model")
+BEGINNING = """
+import os, sys
+from absl import flags
+import tfscale
+from launch import program
+from tfscale.errors import SharedFailure, WorkerError
+
+flags.DEFINE_integer("number", 0, "")
+flags.DEFINE_bool("talks", False, "")
+
+
+def main(terminal, *words):
+"""
+
+
+def _run(folder, body, *words, **options):
+    """Runs a program whose main function has this body; its temporary files go to the folder."""
+    shell = ", ".join(f"{name}={value}" for name, value in options.items())
+    source = BEGINNING + "\n".join(f"    {line}" for line in body.splitlines())
+    source += f"\n\nprogram.run(main{', ' + shell if shell else ''})\n"
+    (ended,) = start_all(
+        [[sys.executable, "-c", source, *words]],
+        deadline_seconds=DEADLINE_SECONDS,
+        environ={"TMPDIR": str(folder)},
+    )
+    return ended
+
+
+@pytest.mark.parametrize(("body", "code"), [("pass", 0), ("return 0", 0), ("return 7", 7)])
+def test_a_program_ends_with_the_code_that_it_gives(tmp_path, body, code):
+    ended = _run(tmp_path, f"terminal.show('shown')\n{body}")
+    assert (ended.code, ended.out, ended.err) == (code, "shown\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_are_read_and_messages_are_kept_from_the_terminal(tmp_path):
+    body = "os.write(2, b'noise')\nprint(flags.FLAGS.number)"
+    ended = _run(tmp_path, body, "--number=3")
+    assert (ended.code, ended.out, ended.err) == (0, "3\n", "")
+
+
+def test_messages_stay_in_the_terminal_of_whoever_asks_for_them(tmp_path):
+    verbose = {"is_verbose": "lambda: flags.FLAGS.talks"}
+    ended = _run(tmp_path, "os.write(2, b'noise')", "--talks", **verbose)
+    assert (ended.code, ended.err) == (0, "noise")
+    ended = _run(tmp_path, "os.write(2, b'noise')", **verbose)
+    assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        ("ValueError('a\\nb')", 1, "ValueError: a b"),
+        ("SharedFailure('worker 1 is out of memory', 75)", 75, "worker 1 is out of memory"),
+        (
+            "WorkerError('stock, worker 0 ended', 'x\\nno room')",
+            1,
+            "stock, worker 0 ended: no room",
+        ),
+    ],
+)
+def test_a_failure_is_one_line_that_says_where_more_is(tmp_path, error, code, line):
+    ended = _run(tmp_path, f"os.write(2, b'noise')\nraise {error}")
+    assert (ended.code, ended.out) == (code, "")
+    (log,) = tmp_path.iterdir()
+    assert ended.err == f"{line} (more in {log})\n"
+    assert log.read_text().startswith("noiseTraceback")
+
+
+def test_what_has_to_be_changed_is_one_line_and_leaves_no_log(tmp_path):
+    ended = _run(tmp_path, "raise tfscale.ConfigError('--number=0; expected 1.')")
+    assert (ended.code, ended.err) == (2, "--number=0; expected 1.\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_of_a_verbose_program_names_no_log(tmp_path):
+    ended = _run(tmp_path, "raise ValueError('a')", is_verbose="lambda: True")
+    assert ended.code == 1
+    assert ended.err.startswith("Traceback")
+    assert ended.err.endswith("\nValueError: a\n")
+
+
+def test_a_failure_of_a_launcher_is_one_line(tmp_path):
+    ended = _run(tmp_path, "raise OSError('no room')", is_launcher="True")
+    assert (ended.code, ended.err) == (1, "OSError: no room\n")
+
+
+def test_a_temporary_folder_that_is_not_there_is_one_line(tmp_path):
+    source = "import tempfile; tempfile.tempdir = '/nowhere'\n"
+    ended = _run(tmp_path, "pass", parse=f"(exec({source!r}), flags.FLAGS)[1]")
+    assert ended.code == 1
+    assert "/nowhere" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_launcher_gets_its_words_and_shares_its_terminal(tmp_path):
+    ended = _run(tmp_path, "os.write(2, str(words).encode())", "a", "--", "--b", is_launcher="True")
+    assert (ended.code, ended.err) == (0, "('a', '--b')")
+
+
+def test_ctrl_c_is_one_line_with_the_code_of_a_shell(tmp_path):
+    ended = _run(
+        tmp_path, f"os.kill(os.getpid(), {int(signal.SIGINT)})\nimport time\ntime.sleep(9)"
+    )
+    assert (ended.code, ended.err) == (130, "Ended by Ctrl-C.\n")
+    assert not list(tmp_path.iterdir())
+
+
+def _started(how, *words):
+    """A real program, by its path or as a module, from the repository's root."""
+    return subprocess.run(
+        [sys.executable, *how, *words],
+        cwd=ROOT,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("how", ["path", "module"])
+def test_every_program_refuses_in_one_line_a_flag_that_it_does_not_have(program, how):
+    words = [f"launch/{program}.py"] if how == "path" else ["-m", f"launch.{program}"]
+    done = _started(words, "--nothing=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Unknown command line flag 'nothing' (see --help)\n"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_refuses_in_one_line_what_is_no_flag(program):
+    # The launcher hands its words on; its only worker has the terminal to itself, and refuses.
+    words = ["--workers=1"] if program == "local" else []
+    done = _started([f"launch/{program}.py"], *words, "epochs=3")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "'epochs=3' is no flag; expected --name=value only. See --help.\n"

@@ -1,0 +1,38 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfscale.supervise.commands import run_dir_of, worker_commands
+
+
+@pytest.mark.parametrize(
+    ("worker_flags", "run_dir"),
+    [
+        (["--run_dir=runs/a", "--epochs=1"], "runs/a"),
+        (["--epochs=1", "--run_dir", "runs/a"], "runs/a"),
+        (["-run_dir=runs/a"], "runs/a"),
+        (["--run_dir=a", "--run_dir=b"], "b"),
+        (["--run_dir=a=b"], "a=b"),
+        (["--run_dirs=a"], None),
+        (["--run_dir"], None),
+        (["--run_dir="], None),
+        ([], None),
+    ],
+)
+def test_the_run_folder_is_read_from_the_workers_flags(worker_flags, run_dir):
+    assert run_dir_of(worker_flags) == (run_dir and Path(run_dir))
+
+
+def test_every_worker_gets_all_addresses_and_its_own_index():
+    commands = worker_commands(Path("worker.py"), ["--x=1"], num_workers=2, devices=3)
+    hosts = commands[0][2]
+    assert hosts.count("127.0.0.1:") == 2
+    for index, command in enumerate(commands):
+        expected = [sys.executable, "worker.py", hosts, f"--index={index}", "--devices=3", "--x=1"]
+        assert command == expected
+
+
+def test_a_worker_alone_gets_neither_addresses_nor_devices_that_were_not_asked_for():
+    commands = worker_commands(Path("worker.py"), ["--x=1"], num_workers=1)
+    assert commands == [[sys.executable, "worker.py", "--x=1"]]

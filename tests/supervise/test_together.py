@@ -1,0 +1,216 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.supervise.sources import (
+    ALARM,
+    DEADLINE_SECONDS,
+    DEAF,
+    FOREVER,
+    ROOT,
+    command,
+    name_in,
+)
+from tfscale.supervise import gang
+from tfscale.supervise.together import run_together
+
+
+def _after_the_end_of(path):
+    """Waits until the launcher has reaped the worker that named itself in the file."""
+    return f"""
+while True:
+    try:
+        os.kill(int(open({str(path)!r}).read()), 0)
+    except FileNotFoundError:
+        pass
+    except ProcessLookupError:
+        break
+    time.sleep(0.01)
+"""
+
+
+def _run(*sources, grace_seconds=0.1, **options):
+    return run_together(
+        [command(source) for source in sources],
+        environ=dict(os.environ),
+        grace_seconds=grace_seconds,
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def _launcher(*sources, grace_seconds=5.0):
+    """A launcher that may be signalled, because it is not this process."""
+    program = "import sys; from tfscale.supervise.together import run_together\n"
+    program += f"sys.exit(run_together({[command(source) for source in sources]!r}, environ={{}}, "
+    program += f"grace_seconds={grace_seconds}))"
+    words = [sys.executable, "-c", ALARM + program]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_lines_of_several_workers_carry_their_index(capsys):
+    both = "print('out', flush=True); print('err', file=sys.stderr)"
+    assert _run(both, both) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(lines) == ["[0] err", "[0] out", "[1] err", "[1] out"]
+
+
+def test_lines_arrive_whole_before_their_worker_ends(capsys):
+    # Nothing is flushed and the worker is killed: without an unbuffered pipe the line was lost.
+    assert _run("print('last words'); os.kill(os.getpid(), 9)", "") == 137
+    assert "[0] last words\n" in capsys.readouterr().out
+
+
+def test_progress_bars_and_letters_of_no_encoding_become_lines(capsys):
+    _run(r"sys.stdout.buffer.write(b'1/2\r2/2\r\n\xff end')", "")
+    assert capsys.readouterr().out == "[0] 1/2\n[0] 2/2\n[0] � end\n"
+
+
+def test_many_lines_of_many_workers_all_arrive_in_order(capsys):
+    _run(*["for number in range(2000): print(number)"] * 3)
+    lines = capsys.readouterr().out.splitlines()
+    for index in range(3):
+        own = [line for line in lines if line.startswith(f"[{index}] ")]
+        assert own == [f"[{index}] {number}" for number in range(2000)]
+
+
+def test_a_worker_alone_has_the_terminal_to_itself(capfd, tmp_path):
+    assert _run(r"sys.stdout.write('1/2\r2/2\n')", run_dir=tmp_path) == 0
+    assert capfd.readouterr().out == "1/2\r2/2\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_succeeds_early_does_not_end_the_others(capsys, tmp_path):
+    pid = tmp_path / "pid"
+    assert _run(name_in(pid), _after_the_end_of(pid) + "print('done')", grace_seconds=0) == 0
+    assert "[1] done" in capsys.readouterr().out
+
+
+def test_the_code_of_the_first_that_fails_is_the_launchers(capsys, tmp_path):
+    pid = tmp_path / "pid"
+    later, first = _after_the_end_of(pid) + "sys.exit(4)", name_in(pid) + "sys.exit(3)"
+    assert _run(later, first, grace_seconds=5) == 3
+    assert "[launch] A worker ended with exit code 3; the rest has 5 s" in capsys.readouterr().out
+
+
+def test_a_worker_killed_by_a_signal_counts_as_in_a_shell():
+    assert _run("os.kill(os.getpid(), signal.SIGSEGV)", FOREVER) == 128 + signal.SIGSEGV
+
+
+def test_others_may_end_by_themselves_after_a_failure(capsys, tmp_path):
+    pid = tmp_path / "pid"
+    saves = _after_the_end_of(pid) + "print('saved')"
+    assert _run(name_in(pid) + "sys.exit(3)", saves, grace_seconds=5) == 3
+    assert "[1] saved" in capsys.readouterr().out
+
+
+def test_others_that_do_not_end_after_a_failure_are_killed(lifeline, tmp_path):
+    hold, wait = lifeline
+    ready = tmp_path / "ready"
+    fails = f"while not os.path.exists({str(ready)!r}): time.sleep(0.01)\nsys.exit(3)"
+    assert _run(fails, hold + DEAF + name_in(ready) + FOREVER) == 3
+    assert wait() == b"x"
+
+
+def test_what_a_worker_started_ends_with_it(lifeline):
+    hold, wait = lifeline
+    start = hold + "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(10)'], "
+    assert _run(start + "pass_fds=[line], stdout=subprocess.DEVNULL)", "") == 0
+    assert wait() == b"x"
+
+
+def test_a_command_that_cannot_start_ends_those_that_did(monkeypatch):
+    started, start = [], subprocess.Popen
+
+    def starting(*args, **kwargs):
+        started.append(start(*args, **kwargs))
+        return started[-1]
+
+    monkeypatch.setattr(gang.subprocess, "Popen", starting)
+    with pytest.raises(FileNotFoundError):
+        run_together([command(FOREVER), ["/no/such/program"]], environ=dict(os.environ))
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2  # with the guard
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_is_passed_on_as_sigterm_and_decides_the_code(number, workers):
+    # Not by `print`, which can't be interrupted by itself: the signal may come while it ends.
+    saves = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), sys.exit(0)))\n"
+    saves += "os.write(1, b'ready\\n')\n" + FOREVER
+    with _launcher(*[saves] * workers) as launcher:
+        for _ in range(workers):
+            assert "ready" in launcher.stdout.readline()
+        launcher.send_signal(number)
+        rest, _ = launcher.communicate(timeout=DEADLINE_SECONDS)
+    assert rest.count("saved") == workers
+    assert launcher.returncode == 128 + number
+
+
+def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace():
+    deaf = DEAF + "print('ready', flush=True)\n" + FOREVER + "print('lived on')\n"
+    with _launcher(deaf, deaf, grace_seconds=0.1) as launcher:
+        for _ in range(2):
+            launcher.stdout.readline()
+        launcher.send_signal(signal.SIGTERM)
+        rest, _ = launcher.communicate(timeout=DEADLINE_SECONDS)
+    assert "lived on" not in rest
+    assert launcher.returncode == 128 + signal.SIGTERM
+
+
+def test_workers_do_not_outlive_a_launcher_that_is_killed(lifeline):
+    hold, wait = lifeline
+    with _launcher(*[hold + DEAF + "print('ready', flush=True)\n" + FOREVER] * 2) as launcher:
+        for _ in range(2):
+            assert "ready" in launcher.stdout.readline()
+        killed = time.monotonic()
+        launcher.kill()
+        assert wait() == b"xx"
+    assert time.monotonic() - killed < DEADLINE_SECONDS / 2, "the guard ended them, no alarm"
+
+
+def test_the_signal_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    _run("", "")
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_logs_wait_for_a_worker_to_make_the_folder_and_then_hold_every_line(tmp_path):
+    run_dir = tmp_path / "runs" / "first"
+    makes = f"print('early'); os.makedirs({str(run_dir)!r}); print('late')"
+    assert _run(makes, "print('other')", run_dir=run_dir) == 0
+    logs = {path.name: path.read_text() for path in (run_dir / "logs").iterdir()}
+    assert logs == {"launch-0.log": "early\nlate\n", "launch-1.log": "other\n"}
+
+
+def test_a_folder_that_no_worker_made_is_not_made(tmp_path):
+    _run("print('refused')", "", run_dir=tmp_path / "first")
+    assert not (tmp_path / "first").exists()
+
+
+def test_a_folder_that_was_there_is_left_alone_until_the_workers_end(tmp_path):
+    # A worker may be about to refuse a folder that is not empty, or to remove what is in it.
+    looks = f"print('early'); print(os.listdir({str(tmp_path)!r}))"
+    assert _run(looks, "", run_dir=tmp_path) == 0
+    assert (tmp_path / "logs" / "launch-0.log").read_text() == "early\n[]\n"
+
+
+def test_a_second_run_in_the_folder_appends_to_its_logs(tmp_path):
+    for word in ("first", "second"):
+        _run(f"print({word!r})", "", run_dir=tmp_path)
+    assert (tmp_path / "logs" / "launch-0.log").read_text() == "first\nsecond\n"
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_the_workers(tmp_path, capsys):
+    (tmp_path / "logs").write_text("a file where the folder should be")
+    assert _run("print('trained')", "", run_dir=tmp_path) == 0
+    assert "[0] trained" in capsys.readouterr().out
