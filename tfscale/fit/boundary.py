@@ -1,5 +1,6 @@
 """The end of an on-device loop of training, where workers tell each other what isn't gradients."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.packing import Packing
 from tfscale.fit.replica_state import ReplicaStatistics
 from tfscale.gradients.timing import CommunicationTimes
+from tfscale.gradients.wires import ring_bytes
 
 _OWN_COLUMNS = 4  # of a worker's row, before its figures
 
@@ -64,7 +66,6 @@ class Exchange:
     Args:
         strategy: of the job.
         totals: metric variables, to be summed.
-        statistics: of batches, to be averaged; every replica gets the means.
         communication: how long gradients travelled.
         worker: global rank of this worker.
         num_workers: of the job.
@@ -74,16 +75,15 @@ class Exchange:
         self,
         strategy: tf.distribute.Strategy,
         totals: MetricTotals,
-        statistics: ReplicaStatistics,
         communication: CommunicationTimes,
         *,
         worker: int,
         num_workers: int,
     ) -> None:
         """Holds them."""
+        self.sent_bytes = 0.0
         self._strategy = strategy
         self._totals = totals
-        self._statistics = statistics
         self._communication = communication
         self._worker = worker
         self._num_workers = num_workers
@@ -91,33 +91,34 @@ class Exchange:
     def __call__(
         self,
         started: tf.Tensor,
-        waited: tf.Tensor,
-        figures: tf.Tensor,
-        custom: dict[str, tf.Tensor],
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        own_figures: tf.Tensor,
+        statistics: ReplicaStatistics,
+        custom: Sequence[tf.Tensor],
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Called outside of the replicas, after the loop.
 
         Args:
             started: when the loop began, float64 seconds.
-            waited: how long it waited for input.
-            figures: of this worker, float64 (n,).
-            custom: numbers to be averaged over replicas, by name.
+            own_figures: float64 (1 + n,): how long it waited for input, and this worker's figures.
+            statistics: of batches, to be averaged; every replica gets the means.
+            custom: numbers to be averaged over replicas.
 
         Returns:
-            Packed metric totals; float64 (num_workers, 4 + figures) with seconds, seconds of
+            Packed metric totals; float64 (num_workers, 4 + n) with seconds, seconds of
             waiting for input, of exposed and of all communication, and each worker's figures; the
             averages. The same on every replica.
         """
-        names = sorted(custom)
-        logs = [custom[name] for name in names]
+        shapes = Packing([value.shape for value in custom])
         parts = Packing(
             [
                 [sum(self._totals.packing.sizes)],
-                [sum(self._statistics.packing.sizes)],
-                [self._num_workers, _OWN_COLUMNS + int(figures.shape[0])],
-                [len(names)],
+                [sum(statistics.packing.sizes)],
+                [self._num_workers, _OWN_COLUMNS - 1 + int(own_figures.shape[0])],
+                [sum(shapes.sizes)],
             ]
         )
+        replicas = self._strategy.num_replicas_in_sync
+        self.sent_bytes = ring_bytes(8 * sum(parts.sizes), replicas)
 
         def on_replica() -> tf.Tensor:
             totals = self._totals.local()
@@ -127,33 +128,27 @@ class Exchange:
             packed = parts.pack(
                 [
                     self._totals.packing.pack(totals),
-                    self._statistics.packing.pack(self._statistics.local()),
-                    self._own_row(seconds, waited, figures),
-                    _own_share(logs),
+                    statistics.packing.pack(statistics.local()),
+                    self._own_row(seconds, own_figures),
+                    shapes.pack(custom) / replicas,
                 ]
             )
-            context = tf.distribute.get_replica_context()
-            if context.num_replicas_in_sync == 1:
+            if replicas == 1:
                 return packed
+            context = tf.distribute.get_replica_context()
             return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
 
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
-        totals, statistics, rows, means = parts.unpack(summed)
-        self._statistics.assign(self._statistics.packing.unpack(statistics))
-        return totals, rows, {name: means[number] for number, name in enumerate(names)}
+        totals, means, rows, averages = parts.unpack(summed)
+        statistics.assign(statistics.packing.unpack(means))
+        return totals, rows, shapes.unpack(averages)
 
-    def _own_row(self, seconds: tf.Tensor, waited: tf.Tensor, figures: tf.Tensor) -> tf.Tensor:
+    def _own_row(self, seconds: tf.Tensor, own_figures: tf.Tensor) -> tf.Tensor:
         """This worker's row among zeros, which its first replica alone contributes."""
         context = tf.distribute.get_replica_context()
-        row = tf.concat([tf.stack([seconds, waited]), self._communication.local(), figures], axis=0)
+        waited, figures = own_figures[:1], own_figures[1:]
+        row = tf.concat([[seconds], waited, self._communication.local(), figures], axis=0)
         local_replicas = context.num_replicas_in_sync // self._num_workers
         is_first = context.replica_id_in_sync_group % local_replicas == 0
         mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis] * row
         return tf.where(is_first, mine, tf.zeros_like(mine))
-
-
-def _own_share(logs: list[tf.Tensor]) -> tf.Tensor:
-    """What a sum over replicas makes the means of."""
-    if not logs:
-        return tf.zeros([0], tf.float64)
-    return tf.stack(logs) / tf.distribute.get_replica_context().num_replicas_in_sync

@@ -9,32 +9,36 @@ batch statistics and each worker's figures. `evaluation` has the other two.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from tfscale.data.feed import Input, next_of
 from tfscale.data.splits import Splits, input_of
-from tfscale.errors import ConfigError, one_line
+from tfscale.errors import ConfigError
 from tfscale.fit.alone import measured_seconds
 from tfscale.fit.boundary import Boundary, Exchange
+from tfscale.fit.build import Steps, build_steps
 from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
-from tfscale.fit.keras.install import build, has_own_train_step, install
+from tfscale.fit.keras.install import install
 from tfscale.fit.keras.layers import synchronized_layer
 from tfscale.fit.keras.loops import Call, StepFunctions
+from tfscale.fit.keras.optimizer import ReducedUpdate
 from tfscale.fit.loop_length import next_steps_per_call
 from tfscale.fit.metric_totals import MetricTotals
+from tfscale.fit.own_logs import OwnLogs
+from tfscale.fit.reducers import make_reducers
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
-from tfscale.fit.train_step import TrainStep, make_reducer
+from tfscale.fit.train_step import TrainStep
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import Wire
 from tfscale.process.host_figures import HostFigures
 from tfscale.startup.job import Job
-from tfscale.structures import Foreign, Spec, Structure
+from tfscale.structures import Foreign, Json, Structure
 
 _MOST_STEPS_PER_CALL = 10_000
 
@@ -55,6 +59,7 @@ class DistributedModel:
         boundary: what the last on-device loop of training measured, once there was one.
         communication: how long gradients travel.
         figure_names: what the numbers in `boundary.figures` are.
+        boundary_seconds: spent between loops so far, on this worker, tracing left out.
 
     Raises:
         ConfigError: the model doesn't fit the data, or asks for what can't be distributed.
@@ -63,10 +68,12 @@ class DistributedModel:
     def __init__(
         self, job: Job, model: keras.Model, data: Splits, *, wire: Wire, bucket_bytes: int
     ) -> None:
-        """Builds the model and its optimizer, and replaces what is replaced."""
+        """Builds the model and its optimizers, and replaces what is replaced."""
         self.model = model
         self.boundary: Boundary | None = None
         self.step = 0
+        self.boundary_seconds = 0.0
+        self._worker = job.cluster.index
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
         self._fixed_steps = job.config.steps_per_execution
@@ -75,37 +82,52 @@ class DistributedModel:
         self._figures = HostFigures(job.devices.num_gpus)
         self.figure_names = self._figures.names
         _require_graph(model)
-        _build(model, self._spec, strategy)
+        steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
         self._totals = MetricTotals(model)
+        self._own_logs = OwnLogs(self._totals, steps.own_training)
         self.communication = CommunicationTimes(strategy)
         self._exchange = Exchange(
             strategy,
             self._totals,
-            ReplicaStatistics(model, strategy),
             self.communication,
             worker=job.cluster.index,
             num_workers=job.cluster.num_workers,
         )
-        self._reducer = make_reducer(
-            model,
+        self._reducers = make_reducers(
+            steps.optimizers,
             strategy,
             wire,
             bucket_bytes=bucket_bytes,
             observe=self.communication.observe,
         )
-        self._train_step = TrainStep(
-            model,
-            self._spec,
-            self._reducer,
-            accumulate_steps=job.config.accumulate_steps,
-            jit=_uses_xla(model, asked=job.config.jit, replicas=strategy.num_replicas_in_sync),
-        )
+        self._train_step = self._make_train_step(job, steps)
         separate_random_states(model, strategy, job.cluster.index)
         self._train_loop = tf.function(self._train_steps, autograph=False)
-        evaluation = Evaluation(model, strategy, self._totals, job.cluster.num_workers)
+        num_workers = job.cluster.num_workers
+        evaluation = Evaluation(model, strategy, self._totals, num_workers, steps.own_test)
         as_input = functools.partial(input_of, sharding=data.sharding, strategy=strategy)
         install(model, self._step_functions(evaluation, as_input), strategy)
+
+    def _make_train_step(self, job: Job, steps: Steps) -> TrainStep:
+        replicas = self._strategy.num_replicas_in_sync
+        updates = [
+            ReducedUpdate(
+                optimizer,
+                reducer,
+                replicas=replicas,
+                is_scaled_by_keras=steps.own_training is None,
+            )
+            for optimizer, reducer in zip(steps.optimizers, self._reducers, strict=True)
+        ]
+        return TrainStep(
+            self.model,
+            self._spec,
+            updates,
+            replicas=replicas,
+            accumulate_steps=job.config.accumulate_steps,
+            jit=_uses_xla(self.model, asked=job.config.jit, replicas=replicas),
+        )
 
     def _step_functions(
         self, evaluation: Evaluation, as_input: Callable[..., Input]
@@ -120,93 +142,88 @@ class DistributedModel:
 
     def alone_seconds(self) -> float:
         """Seconds of a step of one replica that has nobody to wait for; changes no state."""
-        self._reducer.is_bypassed = True
+        for reducer in self._reducers:
+            reducer.is_bypassed = True
         try:
             return measured_seconds(self.model, self._strategy, self._train_step, self._spec)
         finally:
-            self._reducer.is_bypassed = False
+            for reducer in self._reducers:
+                reducer.is_bypassed = False
 
     @property
     def traffic(self) -> Traffic:
         """What one replica sends in a step, once the step is traced."""
-        return self._reducer.traffic
+        return Traffic.sum_of([reducer.traffic for reducer in self._reducers])
+
+    @property
+    def boundary_bytes(self) -> float:
+        """What one replica sends at a boundary, once the loop is traced."""
+        return self._exchange.sent_bytes
 
     def _steps_of_next_call(self, name: str) -> int:
         """How many steps the next call takes, the same on every worker."""
         by_method = {"fit": self._steps_per_call, "evaluate": STEPS_PER_CALL}
         return by_method.get(name, 1)
 
-    def _train_call(self, call: Call) -> dict[str, Any]:
+    def _train_call(self, call: Call) -> dict[str, Json]:
+        called = time.perf_counter()
         figures = tf.constant(self._figures.measure(), tf.float64)
-        packed, rows, custom = self._train_loop(
-            call.input.iterator, tf.constant(call.steps), figures
-        )
+        packed, rows, own = self._train_loop(call.input.iterator, tf.constant(call.steps), figures)
         self.step += call.steps
         self.boundary = Boundary.of_rows(
             rows.numpy(), step=self.step, steps=call.steps, is_warm=self._is_warm
         )
-        if self._is_warm and not self._fixed_steps:
-            self._steps_per_call = next_steps_per_call(
-                self._steps_per_call, self.boundary.step_seconds, limit=_MOST_STEPS_PER_CALL
-            )
+        if self._is_warm:
+            spent = time.perf_counter() - called
+            self.boundary_seconds += spent - float(self.boundary.seconds[self._worker])
+            if not self._fixed_steps:
+                self._steps_per_call = next_steps_per_call(
+                    self._steps_per_call, self.boundary.step_seconds, limit=_MOST_STEPS_PER_CALL
+                )
         self._is_warm = True
-        if custom:
-            return {name: value.numpy().item() for name, value in custom.items()}
-        return self._totals.results(self._totals.packing.unpack(packed))
+        return self._own_logs.shown(self._totals.packing.unpack(packed), own)
 
     def _train_steps(
         self, iterator: Foreign, steps: tf.Tensor, figures: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Takes `steps` steps, then exchanges what a boundary exchanges.
 
         Returns:
             What `Exchange` gives; the averages are of what a train_step of the user's own
-            returned, where it isn't the model's metrics.
+            returned in the last step, where it isn't the model's metrics.
         """
         started = tf.timestamp()
-        custom_names = self._custom_names(iterator)
 
-        def body(number: tf.Tensor, waited: tf.Tensor, custom: Structure) -> Structure:
+        def body(number: tf.Tensor, waited: tf.Tensor, _: Structure) -> Structure:
             before = tf.timestamp()
             with tf.control_dependencies([before]):
                 batch = next_of(iterator)
             with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
                 after = tf.timestamp()
-            logs = self._strategy.run(self._train_step, args=(batch,))
-            returned = {name: self._local_mean(logs[name]) for name in custom}
-            return number + 1, waited + (after - before), returned
+            picked = self._strategy.run(self._picked_step, args=(batch,))
+            means = [self._local_mean(value) for value in picked]
+            return number + 1, waited + (after - before), means
 
         with tf.control_dependencies([started]):
             waited = tf.zeros([], tf.float64)
             self._strategy.run(self.communication.reset)
-        nothing = {name: tf.zeros([], tf.float64) for name in custom_names}
-        _, waited, custom = tf.while_loop(
+        nothing = [tf.zeros(shape, tf.float64) for shape in self._own_logs.packing.shapes]
+        _, waited, own = tf.while_loop(
             lambda number, *_: number < steps,
             body,
             (tf.constant(0), waited, nothing),
             parallel_iterations=1,
         )
-        return self._exchange(started, waited, figures, custom)
+        statistics = ReplicaStatistics.of_step(self.model, self._strategy)
+        own_figures = tf.concat([[waited], figures], axis=0)
+        return self._exchange(started, own_figures, statistics, own)
 
-    def _custom_names(self, iterator: Foreign) -> Sequence[str]:
-        """The logs of a user's own train_step, if they are something else than the metrics."""
-        if not has_own_train_step(self.model):
-            return []
-        with tf.Graph().as_default():
-            returned: list[str] = []
-
-            def trace(batch: Structure) -> None:
-                logs = self._strategy.run(self._train_step, args=(batch,))
-                returned.extend(logs)
-
-            spec = iterator.element_spec
-            tf.function(trace, autograph=False).get_concrete_function(spec)
-        names = [metric.name for metric in self.model.metrics]
-        return [] if set(returned) <= set(names) else sorted(set(returned))
+    def _picked_step(self, batch: Structure) -> list[tf.Tensor]:
+        return self._own_logs.picked(self._train_step(batch))
 
     def _local_mean(self, value: Structure) -> tf.Tensor:
         parts = self._strategy.experimental_local_results(value)
-        return tf.add_n([tf.cast(part, tf.float64) for part in parts]) / len(parts)
+        return tf.add_n(list(parts)) / len(parts)
 
 
 def _require_graph(model: keras.Model) -> None:
@@ -215,22 +232,6 @@ def _require_graph(model: keras.Model) -> None:
             "The model is compiled with run_eagerly=True, which can't run on several replicas; "
             "expected False. Leave it out of compile()."
         )
-
-
-def _build(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy) -> None:
-    """Builds from shapes: Keras would reduce a batch, which strings and integers don't take."""
-    try:
-        with strategy.scope():
-            build(model, spec)
-    except Exception as error:
-        shapes = tf.nest.map_structure(
-            lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape[1:])}", spec[:2]
-        )
-        shown = str(shapes).replace("'", "")
-        raise ConfigError(
-            f"The model doesn't fit the data: {one_line(error)}. The data has (x, y) = "
-            f"{shown}; change the model's inputs and outputs, its loss, or preprocess."
-        ) from error
 
 
 def _uses_xla(model: keras.Model, *, asked: bool, replicas: int) -> bool:

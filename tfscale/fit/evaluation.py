@@ -1,7 +1,5 @@
 """`evaluate` and `predict` on all replicas: every example once, whatever the number divides by."""
 
-from typing import Any
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,9 +7,13 @@ import tensorflow as tf
 from tfscale.data.feed import next_of
 from tfscale.fit.keras.loops import Call
 from tfscale.fit.keras.losses import output_losses_weighted
+from tfscale.fit.keras.rehearsal import Rehearsed
+from tfscale.fit.keras.scale import sharing
 from tfscale.fit.metric_totals import MetricTotals
+from tfscale.fit.own_logs import OwnLogs
 from tfscale.fit.replica_state import gathered
-from tfscale.structures import Foreign, Structure
+from tfscale.fit.share import RowShare
+from tfscale.structures import Foreign, Json, Structure
 
 STEPS_PER_CALL = 64  # of an evaluation
 
@@ -24,6 +26,7 @@ class Evaluation:
         strategy: of the job.
         totals: the model's metric variables.
         num_workers: of the job.
+        rehearsed: what the model's own `test_step` does, None for Keras's.
     """
 
     def __init__(
@@ -32,38 +35,54 @@ class Evaluation:
         strategy: tf.distribute.Strategy,
         totals: MetricTotals,
         num_workers: int,
+        rehearsed: Rehearsed | None,
     ) -> None:
         """Traces nothing yet."""
         self._model = model
         self._strategy = strategy
         self._totals = totals
         self._num_workers = num_workers
+        self._own = OwnLogs(totals, rehearsed)
+        self._own_sums = self._own.packing.zeros()
+        self._seen = 0.0
         self._test_loop = tf.function(self._test_steps, autograph=False)
         self._predict_step = tf.function(self._predict_one_step, autograph=False)
 
-    def test_call(self, call: Call) -> dict[str, Any]:
+    def test_call(self, call: Call) -> dict[str, Json]:
         """Evaluates the steps of a call; gives the logs of all replicas so far.
 
         Raises:
             StopIteration: a stream has ended on every worker.
         """
-        packed, seen = self._test_loop(call.input.iterator, tf.constant(call.steps))
+        if call.is_first:
+            self._own_sums, self._seen = self._own.packing.zeros(), 0.0
+        packed, own, seen = self._test_loop(call.input.iterator, tf.constant(call.steps))
         if call.input.steps is None and seen.numpy() == 0:
             raise StopIteration
-        return self._totals.results(self._totals.packing.unpack(packed))
+        self._seen += float(seen)
+        self._own_sums += own.numpy()
+        means = self._own.packing.unpack(self._own_sums / max(self._seen, 1.0))
+        return self._own.shown(self._totals.packing.unpack(packed), means)
 
-    def _test_steps(self, iterator: Foreign, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Evaluates `steps` steps; gives packed metric totals and the examples of all replicas."""
+    def _test_steps(
+        self, iterator: Foreign, steps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Evaluates `steps` steps.
 
-        def body(number: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            counts = self._strategy.run(self._replica_test_step, args=(next_of(iterator),))
-            local = tf.add_n(list(self._strategy.experimental_local_results(counts)))
-            return number + 1, seen + tf.cast(local, tf.float64)
+        Returns:
+            Packed metric totals; sums over the examples of all replicas of what a `test_step` of
+            the user's own returned, packed; the number of these examples.
+        """
 
-        _, seen = tf.while_loop(
+        def body(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            found = self._strategy.run(self._replica_test_step, args=(next_of(iterator),))
+            return number + 1, sums + tf.add_n(self._strategy.experimental_local_results(found))
+
+        size = 1 + sum(self._own.packing.sizes)
+        _, sums = tf.while_loop(
             lambda number, _: number < steps,
             body,
-            (tf.constant(0), tf.zeros([], tf.float64)),
+            (tf.constant(0), tf.zeros([size], tf.float64)),
             parallel_iterations=1,
         )
 
@@ -71,28 +90,42 @@ class Evaluation:
             context = tf.distribute.get_replica_context()
             local_replicas = context.num_replicas_in_sync // self._num_workers
             packed = tf.concat(
-                [self._totals.packing.pack(self._totals.local()), [seen / local_replicas]], axis=0
+                [self._totals.packing.pack(self._totals.local()), sums / local_replicas], axis=0
             )
             if context.num_replicas_in_sync == 1:
                 return packed
             return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
 
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
-        return summed[:-1], summed[-1]
+        return summed[:-size], summed[1 - size :] if size > 1 else summed[:0], summed[-size]
 
     def _replica_test_step(self, element: Structure) -> tf.Tensor:
-        """Evaluates the rows of a replica batch that aren't padding; gives their number."""
+        """Evaluates the rows of a replica batch that aren't padding.
+
+        A replica without such a row takes part all the same, because a loss may ask the others; it
+        evaluates one that is padding, and forgets what came out.
+
+        Returns:
+            float64 (1 + n,): the number of rows, and their sums of the n own logs, packed.
+        """
         index, batch = element
         count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
+        rows = tf.maximum(count, 1)
+        before = [tf.identity(variable.value) for variable in self._totals.variables]
+        share = RowShare(self._strategy.num_replicas_in_sync, count)
+        with sharing(share), output_losses_weighted(self._model, rows):
+            logs = self._model.test_step(tf.nest.map_structure(lambda leaf: leaf[:rows], batch))
 
-        def evaluated() -> tf.Tensor:
-            with output_losses_weighted(self._model, count):
-                self._model.test_step(tf.nest.map_structure(lambda leaf: leaf[:count], batch))
+        def forget() -> tf.Tensor:
+            for variable, value in zip(self._totals.variables, before, strict=True):
+                variable.assign(value)
             return tf.constant(0)
 
-        # A replica without a row must not run at all: the mean of nothing is not a number.
-        tf.cond(count > 0, evaluated, lambda: tf.constant(0))
-        return count
+        tf.cond(count > 0, lambda: tf.constant(0), forget)
+        weight = tf.cast(count, tf.float64)
+        own = self._own.packing.pack(self._own.picked(logs))
+        sums = tf.where(count > 0, own * weight, tf.zeros_like(own))
+        return tf.concat([[weight], sums], axis=0)
 
     def predict_call(self, calls: list[Call]) -> Structure:
         """Predicts one step; gives the outputs of all replicas in the order of the examples."""
@@ -106,7 +139,7 @@ class Evaluation:
             return keras.tree.map_structure(gathered, (index, self._model.predict_step(batch)))
 
         everywhere = self._strategy.run(on_replica, args=(next_of(iterator),))
-        result: tuple[tf.Tensor, Any] = keras.tree.map_structure(
+        result: tuple[tf.Tensor, Structure] = keras.tree.map_structure(
             lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
         )
         return result

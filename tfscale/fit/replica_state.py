@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework import auto_control_deps_utils
 
 from tfscale.fit.packing import Packing
 
@@ -17,23 +18,38 @@ _GOLDEN_RATIO_32 = 0x9E3779B9  # spreads consecutive numbers over the range of a
 class ReplicaStatistics:
     """The float variables that replicas update by themselves, such as batch statistics.
 
-    Stock Keras 3 saves and evaluates those of the first replica; here they become the mean.
+    Stock Keras 3 saves and evaluates those of the first replica; here they become the mean. What
+    no replica assigns is the same everywhere, and stays where it is.
 
     Args:
-        model: built.
         strategy: whose replicas hold the variables.
+        variables: Keras variables that a traced step assigns.
     """
 
-    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self, strategy: tf.distribute.Strategy, variables: Sequence[keras.Variable]
+    ) -> None:
         """Remembers the variables."""
         self._strategy = strategy
-        self._variables = [
+        self._variables = list(variables)
+        self.packing = Packing([variable.shape for variable in self._variables])
+
+    @classmethod
+    def of_step(cls, model: keras.Model, strategy: tf.distribute.Strategy) -> "ReplicaStatistics":
+        """Those that the function which is being traced assigns, once it has a training step."""
+        metrics = {id(variable) for variable in model.metrics_variables}
+        candidates = [
             variable
             for variable in model.non_trainable_variables
-            if tf.as_dtype(variable.dtype).is_floating
-            and not any(variable is metric for metric in model.metrics_variables)
+            if tf.as_dtype(variable.dtype).is_floating and id(variable) not in metrics
         ]
-        self.packing = Packing([variable.shape for variable in self._variables])
+        components = [
+            strategy.experimental_local_results(variable.value)[0] for variable in candidates
+        ]
+        are_assigned = assigned_within(components)
+        return cls(
+            strategy, [v for v, is_it in zip(candidates, are_assigned, strict=True) if is_it]
+        )
 
     def local(self) -> list[tf.Tensor]:
         """This replica's share of each mean; called in replica context."""
@@ -50,6 +66,21 @@ class ReplicaStatistics:
         for variable, mean in zip(self._variables, means, strict=True):
             for component in self._strategy.experimental_local_results(variable.value):
                 component.assign(tf.cast(mean, component.dtype))
+
+
+def assigned_within(variables: Sequence[tf.Variable]) -> list[bool]:
+    """Which variables the function that is being traced assigns so far, in whatever it calls.
+
+    Args:
+        variables: of one device each, made outside of the function.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    outside = {internal.ref(): external for external, internal in graph.captures}
+    assigned = set()
+    for operation in graph.get_operations():
+        _, written = auto_control_deps_utils.get_read_write_resource_inputs(operation)
+        assigned |= {id(outside.get(handle.ref(), handle)) for handle in written}
+    return [id(variable.handle) in assigned for variable in variables]
 
 
 def separate_random_states(

@@ -1,60 +1,63 @@
 """One training step of one replica: forward and backward of each micro-batch, then one update."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.optimizer import ReducedUpdate
+from tfscale.fit.keras.scale import sharing
+from tfscale.fit.share import EvenShare, RecordingShare, mean_of_replicas
 from tfscale.gradients.micro_batches import mean_of, part_of
-from tfscale.gradients.reducer import GradientReducer
-from tfscale.gradients.wires import Wire
 from tfscale.structures import Gradient, Spec, Structure
 
 
 class TrainStep:
-    """Runs the model's `train_step`, with its optimizer made to reduce gradients first.
+    """Runs the model's `train_step`, whose optimizers reduce gradients first.
 
     Args:
         model: compiled and built.
         spec: of one replica's batch, with static shapes.
-        reduce: sums gradients over all replicas.
+        updates: of every optimizer that the model's `train_step` applies.
+        replicas: of the job.
         accumulate_steps: micro-batches a step.
         jit: whether XLA compiles forward and backward.
-
-    Raises:
-        ConfigError: the optimizer can't be made to reduce first.
     """
 
     def __init__(
         self,
         model: keras.Model,
         spec: Spec,
-        reduce: GradientReducer,
+        updates: Sequence[ReducedUpdate],
         *,
+        replicas: int,
         accumulate_steps: int,
         jit: bool,
     ) -> None:
-        """Changes the model's optimizer."""
+        """Traces nothing yet."""
         self._model = model
         self._spec = spec
+        self._updates = list(updates)
+        self._replicas = replicas
         self._count = accumulate_steps
-        self._update = ReducedUpdate(model.optimizer, reduce)
-        self._gradients_of = (
-            tf.function(self._gradients_of_batch, autograph=False, jit_compile=True)
-            if jit
-            else self._gradients_of_batch
-        )
-        self._holds_gradients = jit or accumulate_steps > 1
+        self._jit = jit
         self._updated_variables: Sequence[keras.Variable] | None = None
 
     def __call__(self, batch: Structure) -> Structure:
         """Takes the step; gives the logs that the model's `train_step` returned."""
         # A distributed iterator may forget the size of a batch, which XLA and slices need.
         batch = tf.nest.map_structure(_with_shape, batch, self._spec)
-        if not self._holds_gradients:
+        if self._jit or self._count > 1:
+            return self._in_parts(batch)
+        with sharing(EvenShare(self._replicas)):
             return self._model.train_step(batch)
+
+    def _in_parts(self, batch: Structure) -> Structure:
+        """The gradients of each micro-batch, then one update with their mean."""
+        totals = self._denominators(batch) if self._count > 1 else []
+        gradients_of = self._gradients_of(totals)
         parts: list[list[Gradient]] = []
         logs = None
         for part in range(self._count):
@@ -65,65 +68,63 @@ class TrainStep:
                 if tensor is not None
             ]
             with tf.control_dependencies(waited_for):
-                gradients, logs = self._gradients_of(part_of(batch, part, self._count))
+                gradients, logs = gradients_of(part_of(batch, part, self._count))
             parts.append(gradients)
-        self._update(mean_of(parts), self._updated_variables)
+        self._updates[0](mean_of(parts), self._updated_variables)
         return logs
 
-    def _gradients_of_batch(self, batch: Structure) -> tuple[list[Gradient], Structure]:
-        """Runs the model's `train_step` up to the update: gives its gradients and its logs."""
-        with self._update.held() as held:
-            logs = self._model.train_step(batch)
-        if len(held) != 1:
-            raise ConfigError(
-                f"The model's train_step updates {len(held)} times with its optimizer; expected "
-                "once with --accumulate_steps or XLA. Leave these away, or update once."
+    def _gradients_of(self, totals: Sequence[tf.Tensor]) -> Callable[[Structure], Structure]:
+        """What runs the `train_step` up to the update: gives its gradients and its logs."""
+
+        def gradients_of(batch: Structure) -> tuple[list[Gradient], Structure]:
+            share = EvenShare(
+                self._replicas, totals=totals, micro_batches=self._count, compiles=self._jit
             )
-        gradients, self._updated_variables = held[0]
-        return gradients, logs
+            with sharing(share), self._held() as held:
+                logs = self._model.train_step(batch)
+            gradients, self._updated_variables = held[0]
+            return gradients, logs
 
+        if not self._jit:
+            return gradients_of
+        compiled: Callable[[Structure], Structure] = tf.function(
+            gradients_of, autograph=False, jit_compile=True
+        )
+        return compiled
 
-def make_reducer(
-    model: keras.Model,
-    strategy: tf.distribute.Strategy,
-    wire: Wire,
-    *,
-    bucket_bytes: int,
-    observe: Callable[[tf.Tensor, tf.Tensor], None],
-) -> GradientReducer:
-    """The way of a model's gradients; what a lossy wire keeps back is each replica's own.
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[list[tuple[list[Gradient], Sequence[keras.Variable] | None]]]:
+        """Keeps the one update of a step back.
 
-    Args:
-        model: compiled and built.
-        strategy: whose replicas are summed over.
-        wire: how gradients are sent.
-        bucket_bytes: gradients that travel together.
-        observe: gets when each bucket was ready and when it was summed; see `GradientReducer`.
-
-    Raises:
-        ConfigError: the wire is lossy and the loss is scaled.
-    """
-    residuals: list[tf.Variable] = []
-    if wire.is_lossy and strategy.num_replicas_in_sync > 1:
-        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        Raises:
+            ConfigError: the step updates several times, or not at all.
+        """
+        together: list[tuple[list[Gradient], Sequence[keras.Variable] | None]] = []
+        with contextlib.ExitStack() as stack:
+            held = [stack.enter_context(update.held()) for update in self._updates]
+            yield together
+        together += [one for of_optimizer in held for one in of_optimizer]
+        if len(together) != 1:
             raise ConfigError(
-                f"--compress={wire.name} keeps gradients for the next step, whose loss "
-                "scale may be another; expected no loss scaling. Use "
-                "--precision=mixed_bfloat16, or leave --compress away."
+                f"The model's train_step updates {len(together)} times; expected once with "
+                "--accumulate_steps or XLA. Leave these away, or update once."
             )
-        with strategy.scope():
-            residuals = [
-                tf.Variable(
-                    tf.zeros(variable.shape, variable.dtype),
-                    trainable=False,
-                    synchronization=tf.VariableSynchronization.ON_READ,
-                    aggregation=tf.VariableAggregation.SUM,
-                )
-                for variable in model.trainable_variables
-            ]
-    return GradientReducer(
-        bucket_bytes=bucket_bytes, wire=wire, residuals=residuals, observe=observe
-    )
+
+    def _denominators(self, batch: Structure) -> list[tf.Tensor]:
+        """What losses divide by in the whole batch, the mean of all replicas.
+
+        A step of the whole batch finds out, of which nothing else is used and so nothing else is
+        computed: what it assigns stays within the scope.
+        """
+        share = RecordingShare()
+        with keras.StatelessScope(), sharing(share):
+            with contextlib.ExitStack() as stack:
+                for update in self._updates:
+                    stack.enter_context(update.held())
+                self._model.train_step(batch)
+        if not share.denominators or self._replicas == 1:
+            return share.denominators
+        return [mean_of_replicas(own) for own in share.denominators]
 
 
 def _with_shape(leaf: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:

@@ -1,7 +1,7 @@
 """How gradients travel: in buckets, the last layer's first, while backward computes the others."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import tensorflow as tf
@@ -31,6 +31,11 @@ class Traffic:
     sparse: int = 0
     densified: int = 0
 
+    @classmethod
+    def sum_of(cls, parts: "Sequence[Traffic]") -> "Traffic":
+        """That of several reducers together."""
+        return cls(*(sum(getattr(part, name.name) for part in parts) for name in fields(cls)))
+
 
 class GradientReducer:
     """Sums gradients over all replicas.
@@ -40,6 +45,8 @@ class GradientReducer:
         wire: how they are sent.
         residuals: one variable for each gradient of a lossy wire, which keeps what got lost in
             a step for the next one; of each replica its own.
+        may_add_rows: whether rows with the same index may be added up before the update, which
+            then sees full gradients where these are fewer bytes.
         observe: gets two float64 (buckets,): when each bucket was ready and when it was summed,
             in seconds since 1970, on this replica.
     """
@@ -50,6 +57,7 @@ class GradientReducer:
         bucket_bytes: int,
         wire: Wire,
         residuals: Sequence[tf.Variable] = (),
+        may_add_rows: bool = True,
         observe: Callable[[tf.Tensor, tf.Tensor], None] | None = None,
     ) -> None:
         """Holds how; the buckets are made when the gradients are known."""
@@ -58,6 +66,7 @@ class GradientReducer:
         self._bucket_bytes = bucket_bytes
         self._wire = wire
         self._residuals = list(residuals)
+        self._may_add_rows = may_add_rows
         self._observe = observe
 
     def __call__(self, gradients: Sequence[Any]) -> list[Gradient]:
@@ -125,6 +134,8 @@ class _Reduction:
         if self._reducer._residuals:
             self._densified += 1
             return False
+        if not self._reducer._may_add_rows:
+            return True
         count = gradient.values.shape.num_elements()
         shape = tf.get_static_value(gradient.dense_shape)
         if count is None or shape is None:

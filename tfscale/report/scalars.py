@@ -55,8 +55,7 @@ class Scalars(keras.callbacks.Callback):
         boundary = self._distributed.boundary
         if self._folder is None or boundary is None:
             return
-        learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        points = {**_numbers(logs or {}), "learning_rate": learning_rate}
+        points = {**_numbers(logs or {}), **_learning_rates(self.model.optimizer)}
         if boundary.is_warm:
             points |= self._rates(boundary)
         self._write("train", points, boundary.step)
@@ -109,6 +108,17 @@ class Scalars(keras.callbacks.Callback):
         if run not in self._writers:
             self._writers[run] = tf.summary.create_file_writer(str(self._folder / run))  # type: ignore[operator]
         return self._writers[run]
+
+
+def _learning_rates(optimizer: keras.optimizers.Optimizer | None) -> dict[str, float]:
+    """The curve of the learning rate, or one for each optimizer that another hands on to."""
+    inner = getattr(optimizer, "optimizers", None)
+    if inner is None:
+        optimizers = {"learning_rate": optimizer} if optimizer is not None else {}
+    else:
+        optimizers = {f"learning_rate_{one.name}": one for one in inner}
+    rates = {name: one.learning_rate for name, one in optimizers.items()}
+    return {name: float(keras.ops.convert_to_numpy(rate)) for name, rate in rates.items()}
 
 
 def _numbers(logs: dict[str, Any]) -> dict[str, float]:

@@ -9,21 +9,22 @@ import functools
 
 import keras
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.fit.keras.loops import StepFunctions, over_inputs
 from tfscale.structures import Spec
 
 
-def build(model: keras.Model, spec: Spec) -> None:
-    """Builds model, metrics and optimizer from shapes and dtypes.
+def build_by_calling(model: keras.Model, spec: Spec) -> None:
+    """Builds model, metrics and losses from shapes and dtypes, as Keras does from a batch.
 
     Keras would all-reduce a batch to learn them, which strings and integers don't take
     (https://github.com/keras-team/keras/issues/20329).
     """
-    model._symbolic_build(data_batch=spec)
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+    optimizer, model.optimizer = model.optimizer, None
+    try:
+        model._symbolic_build(data_batch=spec)
+    finally:
+        model.optimizer = optimizer
 
 
 def install(model: keras.Model, functions: StepFunctions, strategy: tf.distribute.Strategy) -> None:
@@ -58,6 +59,15 @@ def install(model: keras.Model, functions: StepFunctions, strategy: tf.distribut
 
 
 def has_own_train_step(model: keras.Model) -> bool:
-    """Whether the model's class brings a `train_step`."""
-    stock = keras_trainer.TensorFlowTrainer.train_step
-    return getattr(type(model), "train_step", stock) is not stock
+    """Whether the model's class decides what a training step does, or what it returns."""
+    return _is_own(model, "train_step") or _is_own(model, "compute_metrics")
+
+
+def has_own_test_step(model: keras.Model) -> bool:
+    """Whether the model's class decides what a step of an evaluation does, or returns."""
+    return _is_own(model, "test_step") or _is_own(model, "compute_metrics")
+
+
+def _is_own(model: keras.Model, name: str) -> bool:
+    stock = getattr(keras.Model, name)
+    return getattr(type(model), name) is not stock or name in vars(model)

@@ -14,10 +14,17 @@ from tfscale.structures import Foreign, Structure
 
 @dataclass(frozen=True)
 class Call:
-    """What Keras hands from its iterator to a step function: the input and how many steps."""
+    """What Keras hands from its iterator to a step function.
+
+    Args:
+        input: whose batches are taken.
+        steps: how many.
+        is_first: whether an epoch or an evaluation begins with it.
+    """
 
     input: Input
     steps: int
+    is_first: bool = True
 
     def __next__(self) -> "Call":
         """Gives itself: Keras's `predict` takes the next item and hands on what it gets."""
@@ -110,7 +117,7 @@ class _Epochs:
                 steps = self._steps_of_next_call()
                 if self.num_batches is not None:
                     steps = min(steps, self.num_batches - done)
-                yield done, done + steps - 1, Call(self._source, steps)
+                yield done, done + steps - 1, Call(self._source, steps, is_first=not done)
                 done += steps
         finally:
             if self._source.is_evaluation and done != self._source.steps:

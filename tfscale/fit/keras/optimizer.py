@@ -1,11 +1,13 @@
 """Keras's optimizers, made to reduce gradients before they do anything else with them."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.structures import Foreign, Gradient
@@ -20,8 +22,12 @@ class ReducedUpdate:
     too, gets this instead.
 
     Args:
-        optimizer: whose `apply` is replaced.
+        optimizer: whose `apply` is replaced; one that hands on to others is the outermost one.
         reduce: sums gradients over all replicas.
+        replicas: of the job, by which the sum is divided.
+        is_scaled_by_keras: whether all gradients are of losses that went through the optimizer's
+            `scale_loss`, as Keras's own `train_step` has it: then the loss is divided there, which
+            costs nothing.
 
     Raises:
         ConfigError: the optimizer wants to accumulate by itself, which can't work with several
@@ -31,12 +37,13 @@ class ReducedUpdate:
     def __init__(
         self,
         optimizer: keras.optimizers.Optimizer,
-        reduce: Callable[[Sequence[Any]], list[Gradient]],
+        reduce: Callable[[Sequence[Gradient]], list[Gradient]],
+        *,
+        replicas: int,
+        is_scaled_by_keras: bool,
     ) -> None:
-        """Replaces `apply` on this one optimizer."""
-        layers = [optimizer]
-        if hasattr(optimizer, "inner_optimizer"):
-            layers.append(optimizer.inner_optimizer)
+        """Replaces `apply`, and maybe `scale_loss`, on this one optimizer."""
+        layers = _with_inner(optimizer)
         for layer in layers:
             count = layer.gradient_accumulation_steps
             if count:
@@ -46,23 +53,36 @@ class ReducedUpdate:
                     "with that many times the batch size."
                 )
             layer._all_reduce_sum_gradients = list
+            if layer.use_ema:
+                layer._overwrite_model_variables_with_average_value = functools.partial(
+                    _overwrite_with_average, layer
+                )
         self._reduce = reduce
-        self._rate = _LearningRate(layers[-1])
+        self._divisor = 1 if is_scaled_by_keras else replicas
+        self._rates = [_LearningRate(layer) for layer in layers]
         self._original = optimizer.apply
         # Replicas of a worker are traced in threads of their own, which take turns.
         self._of_thread = threading.local()
         optimizer.apply = self
+        if is_scaled_by_keras and replicas > 1:
+            scale_loss = optimizer.scale_loss
+            optimizer.scale_loss = lambda loss: scale_loss(loss) / replicas
 
     def __call__(
-        self, gradients: Sequence[Any], trainable_variables: Sequence[Any] | None = None
+        self,
+        gradients: Sequence[Gradient],
+        trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
         """Reduces and applies, or only keeps what it is given while `held`."""
         kept = getattr(self._of_thread, "kept", None)
-        if kept is None:
-            with self._rate.asked_once():
-                self._original(self._reduce(gradients), trainable_variables)
-        else:
+        if kept is not None:
             kept.append((list(gradients), trainable_variables))
+            return
+        shares = [_divided(gradient, self._divisor) for gradient in gradients]
+        with contextlib.ExitStack() as stack:
+            for rate in self._rates:
+                stack.enter_context(rate.asked_once())
+            self._original(self._reduce(shares), trainable_variables)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[list[tuple[list[Gradient], Sequence[Any] | None]]]:
@@ -73,6 +93,46 @@ class ReducedUpdate:
             yield kept
         finally:
             self._of_thread.kept = None
+
+
+def is_linear(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether an update is linear in gradients, so that rows of one index may be added up before.
+
+    Keras squares the rows of an embedding's gradient one by one.
+    """
+    has_clipping = any(
+        getattr(optimizer, name, None) for name in ("clipnorm", "global_clipnorm", "clipvalue")
+    )
+    return type(optimizer) is keras.optimizers.SGD and not has_clipping
+
+
+def _with_inner(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
+    """An optimizer and those that it hands on to."""
+    inner = [optimizer.inner_optimizer] if hasattr(optimizer, "inner_optimizer") else []
+    inner += list(getattr(optimizer, "optimizers", []))
+    return [optimizer, *(below for one in inner for below in _with_inner(one))]
+
+
+def _overwrite_with_average(
+    optimizer: keras.optimizers.Optimizer, trainable_variables: Sequence[keras.Variable]
+) -> None:
+    """Sets weights to their averages on this replica.
+
+    Keras does so for all replicas at once, which it can't within the conditional that it does it in
+    (https://www.tensorflow.org/api_docs/python/tf/distribute/ReplicaContext#merge_call).
+    """
+    averages = optimizer._model_variables_moving_average
+    for variable, average in zip(trainable_variables, averages, strict=True):
+        variable.assign(average)
+
+
+def _divided(gradient: Gradient, divisor: int) -> Gradient:
+    if gradient is None or divisor == 1:
+        return gradient
+    if isinstance(gradient, tf.IndexedSlices):
+        values = gradient.values / tf.cast(divisor, gradient.dtype)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient / tf.cast(divisor, gradient.dtype)
 
 
 class _LearningRate:

@@ -1,0 +1,88 @@
+"""Builds a model with all that belongs to it, and finds out what its steps do."""
+
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from tfscale.errors import ConfigError, one_line
+from tfscale.fit.keras.install import build_by_calling, has_own_test_step, has_own_train_step
+from tfscale.fit.keras.rehearsal import Rehearsed, rehearse
+from tfscale.structures import Spec
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the steps of a model do.
+
+    Args:
+        optimizers: that a training step updates with.
+        own_training: what a `train_step` of the user's own does, None for Keras's.
+        own_test: what a `test_step` of the user's own does, None for Keras's.
+    """
+
+    optimizers: list[keras.optimizers.Optimizer]
+    own_training: Rehearsed | None
+    own_test: Rehearsed | None
+
+
+def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy) -> Steps:
+    """Makes all variables of a model, its metrics and its optimizers, on every replica alike.
+
+    From shapes and dtypes: Keras would reduce a batch, which strings and integers don't take.
+
+    Args:
+        model: compiled.
+        spec: of one replica's batch.
+        strategy: in whose scope variables are made.
+
+    Raises:
+        ConfigError: the model or its step doesn't fit the data, or the step updates nothing.
+    """
+    training = test = None
+    with strategy.scope():
+        _call(model, spec, is_required=not has_own_train_step(model))
+        if has_own_train_step(model):
+            training = _rehearsed(model, "train_step", spec)
+        if has_own_test_step(model):
+            test = _rehearsed(model, "test_step", spec)
+        if training is None:
+            optimizers = [model.optimizer] if model.optimizer is not None else []
+        else:
+            optimizers = training.optimizers
+        if not optimizers:
+            raise ConfigError(
+                "The model updates with no Keras optimizer; expected a step that calls "
+                "optimizer.apply or apply_gradients, so that gradients can be averaged over "
+                "replicas. Compile the model with an optimizer and use it in train_step."
+            )
+        if training is None and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+    return Steps(optimizers, training, test)
+
+
+def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:
+    """Builds by calling the model, as Keras does; a step of the user's own may do without."""
+    try:
+        build_by_calling(model, spec)
+    except Exception as error:
+        if is_required:
+            raise _misfit(one_line(error), spec) from error
+
+
+def _rehearsed(model: keras.Model, name: str, spec: Spec) -> Rehearsed:
+    try:
+        return rehearse(getattr(model, name), spec)
+    except Exception as error:
+        raise _misfit(f"{name} raised {one_line(error)}", spec) from error
+
+
+def _misfit(reason: str, spec: Spec) -> ConfigError:
+    shapes = tf.nest.map_structure(
+        lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape[1:])}", spec[:2]
+    )
+    shown = str(shapes).replace("'", "")
+    return ConfigError(
+        f"The model doesn't fit the data: {reason}. The data has (x, y) = {shown}; change the "
+        "model's inputs and outputs, its loss, or preprocess."
+    )

@@ -1,0 +1,65 @@
+"""The way of the gradients of each optimizer that a model updates with."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from tfscale.errors import ConfigError
+from tfscale.fit.keras.optimizer import is_linear
+from tfscale.gradients.reducer import GradientReducer
+from tfscale.gradients.wires import Wire
+
+
+def make_reducers(
+    optimizers: Sequence[keras.optimizers.Optimizer],
+    strategy: tf.distribute.Strategy,
+    wire: Wire,
+    *,
+    bucket_bytes: int,
+    observe: Callable[[tf.Tensor, tf.Tensor], None],
+) -> list[GradientReducer]:
+    """One for each optimizer; what a lossy wire keeps back is each replica's own.
+
+    Args:
+        optimizers: built.
+        strategy: whose replicas are summed over.
+        wire: how gradients are sent.
+        bucket_bytes: gradients that travel together.
+        observe: gets when each bucket was ready and when it was summed; see `GradientReducer`.
+
+    Raises:
+        ConfigError: the wire is lossy and a loss is scaled.
+    """
+    is_lossy = wire.is_lossy and strategy.num_replicas_in_sync > 1
+    return [
+        GradientReducer(
+            bucket_bytes=bucket_bytes,
+            wire=wire,
+            residuals=_residuals(optimizer, strategy, wire) if is_lossy else [],
+            observe=observe,
+            may_add_rows=is_linear(optimizer),
+        )
+        for optimizer in optimizers
+    ]
+
+
+def _residuals(
+    optimizer: keras.optimizers.Optimizer, strategy: tf.distribute.Strategy, wire: Wire
+) -> list[tf.Variable]:
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ConfigError(
+            f"--compress={wire.name} keeps gradients for the next step, whose loss "
+            "scale may be another; expected no loss scaling. Use "
+            "--precision=mixed_bfloat16, or leave --compress away."
+        )
+    with strategy.scope():
+        return [
+            tf.Variable(
+                tf.zeros(variable.shape, variable.dtype),
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+            )
+            for variable in optimizer._trainable_variables
+        ]
