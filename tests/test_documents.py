@@ -98,36 +98,19 @@ def _sources():
 
 
 class _Run:
-    """The smallest pair, changed by the code of an example, and the flags beside it."""
+    """The smallest pair, changed by the code of an example, with the flags beside it."""
 
     def __init__(self, codes, folder):
-        self.options = {"dataset": [], "model": []}
-        settings = {}
-        statements = []
-        for code in codes:
-            flag = re.fullmatch(r"--(\w+)=(.*)", code)
-            if not flag:
-                statements.append(code)
-            elif flag[1].endswith("_option"):
-                settings.setdefault(flag[1], []).append(flag[2])
-            else:
-                settings[flag[1]] = int(flag[2])
-        settings |= {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
-        config = Config(run_dir=str(folder / "run"), batch_size=4, **settings)
-        strategy = tf.distribute.get_strategy()
-        board = Board(Cluster(), print)
+        config = Config(run_dir=str(folder / "run"), batch_size=4, **_settings(codes))
+        strategy, board = tf.distribute.get_strategy(), Board(Cluster(), print)
         self.job = startup_job.Job(config, Cluster(), ONE_CPU, strategy, "none", board, Terminal())
         dataset, model = _sources()
-        lines = [code for code in statements if code.startswith("model")]
-        own = [code for code in statements if code not in lines]
-        model = model.replace(
-            "    return model", "\n".join(f"    {x}" for x in lines) + "\n    return model"
-        )
-        header = "import keras\nimport numpy as np\nimport tensorflow as tf\n"
-        of_model = [code for code in own if re.match(r"def (build|callbacks)\b", code)]
-        of_dataset = [code for code in own if code not in of_model]
-        self.dataset = _file(folder / "data.py", header, dataset, *of_dataset)
-        self.model = _file(folder / "network.py", header, model, *of_model)
+        lines = [f"    {code}\n" for code in codes if code.startswith("model")]
+        model = model.replace("    return model", "".join(lines) + "    return model")
+        functions = [code for code in codes if re.match(r"def (build|callbacks)\b", code)]
+        rest = [code for code in codes if not code.startswith(("--", "model", *functions))]
+        self.dataset = _file(folder / "data.py", "import numpy as np", dataset, *rest)
+        self.model = _file(folder / "network.py", model, *functions)
 
     def splits(self):
         return read_splits(self.job, self.dataset)
@@ -136,6 +119,18 @@ class _Run:
         prepared = prepare(self.job, self.dataset, self.model)
         own_callbacks(prepared.model_file)
         return prepared
+
+
+def _settings(codes):
+    """What the flags among the codes set."""
+    settings = {}
+    for code in codes:
+        name, _, value = code.removeprefix("--").partition("=")
+        if code.startswith("--") and name.endswith("_option"):
+            settings[name] = (*settings.get(name, ()), value)
+        elif code.startswith("--"):
+            settings[name] = int(value)
+    return settings
 
 
 def _file(path, *parts):
@@ -154,8 +149,7 @@ def folder(tmp_path, monkeypatch):
     with tf.io.TFRecordWriter("a.tfrecord") as file:
         for number in range(8):
             file.write(bytes([number, number]))
-    yield tmp_path
-    keras.backend.clear_session()
+    return tmp_path
 
 
 def test_every_name_of_a_dataset_file_is_in_its_table():
@@ -327,6 +321,17 @@ def test_every_package_of_the_library_is_on_the_map():
     on_map = [code for row in PACKAGE_ROWS for code in _codes(row[0])]
     inside = [code for code in on_map if code.startswith("tfscale/")]
     assert sorted(inside) == sorted(_packages())
+
+
+def test_packages_import_from_those_below_them_on_the_map():
+    rooms = [re.split(r"[/.]", _codes(row[0])[0])[1] for row in PACKAGE_ROWS]
+    for number, row in enumerate(PACKAGE_ROWS):
+        place = ROOT / _codes(row[0])[0]
+        for path in [place] if place.is_file() else place.rglob("*.py"):
+            imported = set(
+                re.findall(r"^\s*(?:from|import) tfscale\.(\w+)", path.read_text(), re.M)
+            )
+            assert imported <= set(rooms[number:]), path
 
 
 @pytest.mark.parametrize("row", PACKAGE_ROWS, ids=_ids(PACKAGE_ROWS))
