@@ -233,7 +233,7 @@ def test_what_is_refused_is_refused_with_the_words_of_the_table(folder, row):
     what, where, example, words = row
     codes = _codes(example)
     run = _Run([] if where == "fit" else codes, folder)
-    with pytest.raises(Exception) as caught:  # noqa: PT011  # its words are what is asserted
+    with pytest.raises(Exception) as caught:  # its words are what is asserted
         prepared = run.prepared()
         data = prepared.data.training
         if where == "fit":

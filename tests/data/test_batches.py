@@ -48,14 +48,11 @@ def _stream(split="train", size=SIZE):
     )
 
 
-def _input(make, file, *, workers=1, worker=0, devices=1, batch=BATCH, strategy=None, **settings):
-    return make(
-        file,
-        source_of(file, "train"),
-        Sharding(batch, workers, worker, devices),
-        strategy or tf.distribute.get_strategy(),
-        **settings,
-    )
+def _input(make, file, *, strategy=None, **settings):
+    defaults = {"batch": BATCH, "workers": 1, "worker": 0, "devices": 1}
+    sharding = Sharding(*(settings.pop(name, default) for name, default in defaults.items()))
+    source = source_of(file, "train")
+    return make(file, source, sharding, strategy or tf.distribute.get_strategy(), **settings)
 
 
 def _training(file, *, seed=0, **settings):

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.gradients.micro_batches import mean_of
-from tfscale.gradients.reducer import GradientReducer
+from tfscale.gradients.reducer import GradientReducer, Way
 from tfscale.gradients.wires import make_wire
 
 
@@ -14,7 +14,7 @@ def _slices(values, rows, shape=(4, 2)):
 
 def _reducer(wire_dtype="float32", compress="none", bucket_bytes=2**20, **rest):
     sent_as = make_wire(wire_dtype, compress, replicas=2)
-    return GradientReducer(bucket_bytes=bucket_bytes, wire=sent_as, **rest)
+    return GradientReducer(Way(bucket_bytes, sent_as, **rest))
 
 
 class _TwoReplicas:

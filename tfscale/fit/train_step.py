@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.optimizer import ReducedUpdate
 from tfscale.gradients.micro_batches import mean_of, part_of
-from tfscale.gradients.reducer import GradientReducer
+from tfscale.gradients.reducer import GradientReducer, Way
 from tfscale.gradients.wires import Wire
 from tfscale.structures import Gradient, Spec, Structure
 
@@ -121,9 +121,7 @@ def make_reducer(
                 )
                 for variable in model.trainable_variables
             ]
-    return GradientReducer(
-        bucket_bytes=bucket_bytes, wire=wire, residuals=residuals, observe=observe
-    )
+    return GradientReducer(Way(bucket_bytes, wire, residuals, observe))
 
 
 def _with_shape(leaf: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
@@ -32,8 +31,9 @@ class Traffic:
     densified: int = 0
 
 
-class GradientReducer:
-    """Sums gradients over all replicas.
+@dataclass(frozen=True)
+class Way:
+    """How gradients travel.
 
     Args:
         bucket_bytes: gradients that travel together.
@@ -44,23 +44,26 @@ class GradientReducer:
             in seconds since 1970, on this replica.
     """
 
-    def __init__(
-        self,
-        *,
-        bucket_bytes: int,
-        wire: Wire,
-        residuals: Sequence[tf.Variable] = (),
-        observe: Callable[[tf.Tensor, tf.Tensor], None] | None = None,
-    ) -> None:
-        """Holds how; the buckets are made when the gradients are known."""
+    bucket_bytes: int
+    wire: Wire
+    residuals: Sequence[tf.Variable] = ()
+    observe: Callable[[tf.Tensor, tf.Tensor], None] | None = None
+
+
+class GradientReducer:
+    """Sums gradients over all replicas.
+
+    Args:
+        way: how; the buckets are made when the gradients are known.
+    """
+
+    def __init__(self, way: Way) -> None:
+        """Holds the way."""
         self.traffic = Traffic()
         self.is_bypassed = False  # while it is, replicas train each for itself
-        self._bucket_bytes = bucket_bytes
-        self._wire = wire
-        self._residuals = list(residuals)
-        self._observe = observe
+        self._way = way
 
-    def __call__(self, gradients: Sequence[Any]) -> list[Gradient]:
+    def __call__(self, gradients: Sequence[Gradient]) -> list[Gradient]:
         """Sums each gradient over the replicas; None stays None. Called in replica context.
 
         Raises:
@@ -69,24 +72,23 @@ class GradientReducer:
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1 or self.is_bypassed:
             return list(gradients)
-        if self._residuals and len(self._residuals) != len(gradients):
+        residuals = self._way.residuals
+        if residuals and len(residuals) != len(gradients):
             raise ConfigError(
-                f"The model's train_step updates {len(gradients)} of {len(self._residuals)} "
+                f"The model's train_step updates {len(gradients)} of {len(residuals)} "
                 "weights at a time; expected all with --compress. Leave --compress away."
             )
-        return _Reduction(self, context, gradients).run()
+        reduced, self.traffic = _Reduction(self._way, context, gradients).run()
+        return reduced
 
 
 class _Reduction:
     """One tracing of the reducer."""
 
     def __init__(
-        self,
-        reducer: GradientReducer,
-        context: tf.distribute.ReplicaContext,
-        gradients: Sequence[Any],
+        self, way: Way, context: tf.distribute.ReplicaContext, gradients: Sequence[Gradient]
     ) -> None:
-        self._reducer = reducer
+        self._way = way
         self._context = context
         self._replicas = context.num_replicas_in_sync
         self._gradients: list[Gradient] = list(gradients)
@@ -96,7 +98,7 @@ class _Reduction:
         self._buckets = 0
         self._densified = 0
 
-    def run(self) -> list[Gradient]:
+    def run(self) -> tuple[list[Gradient], Traffic]:
         rows = [number for number, g in enumerate(self._gradients) if self._is_sent_as_rows(g)]
         full: dict[tf.DType, list[int]] = {}
         for number, gradient in enumerate(self._gradients):
@@ -107,22 +109,22 @@ class _Reduction:
             self._sum_full(numbers)
         for number in rows:
             self._gradients[number] = self._sum_rows(self._gradients[number])
-        if self._reducer._observe and self._ready:
-            self._reducer._observe(tf.stack(self._ready), tf.stack(self._done))
-        self._reducer.traffic = Traffic(
+        if self._way.observe and self._ready:
+            self._way.observe(tf.stack(self._ready), tf.stack(self._done))
+        traffic = Traffic(
             buckets=self._buckets,
             gradient_bytes=sum(_full_bytes(g) for g in self._gradients if g is not None),
             sent_bytes=self._sent_bytes,
             sparse=len(rows),
             densified=self._densified,
         )
-        return self._gradients
+        return self._gradients, traffic
 
     def _is_sent_as_rows(self, gradient: Gradient) -> bool:
         """Whether rows are fewer bytes than the full gradient, both to all other replicas."""
         if not isinstance(gradient, tf.IndexedSlices):
             return False
-        if self._reducer._residuals:
+        if self._way.residuals:
             self._densified += 1
             return False
         count = gradient.values.shape.num_elements()
@@ -132,7 +134,7 @@ class _Reduction:
         size = gradient.dtype.size
         index_bytes = int(gradient.indices.shape[0]) * gradient.indices.dtype.size
         as_rows = (self._replicas - 1) * (count * size + index_bytes)
-        as_full = self._reducer._wire.bytes_sent(int(shape.prod()), size, self._replicas)
+        as_full = self._way.wire.bytes_sent(int(shape.prod()), size, self._replicas)
         self._densified += as_full < as_rows
         return bool(as_rows <= as_full)
 
@@ -145,7 +147,7 @@ class _Reduction:
 
     def _with_residual(self, number: int, gradient: Gradient) -> tf.Tensor:
         full = tf.convert_to_tensor(gradient)
-        residuals = self._reducer._residuals
+        residuals = self._way.residuals
         return full + tf.cast(residuals[number], full.dtype) if residuals else full
 
     def _sum_full(self, numbers: Sequence[int]) -> None:
@@ -153,7 +155,7 @@ class _Reduction:
         tensors = [self._gradients[number] for number in numbers]
         flat = [tf.reshape(tensor, [-1]) for tensor in tensors]
         itemsize = tensors[0].dtype.size
-        limit = max(1, self._reducer._bucket_bytes // itemsize)
+        limit = max(1, self._way.bucket_bytes // itemsize)
         parts: list[dict[int, tf.Tensor]] = [{} for _ in flat]
         lost: list[dict[int, tf.Tensor]] = [{} for _ in flat]
         for pieces in buckets.plan([int(f.shape[0]) for f in flat], limit):
@@ -168,16 +170,16 @@ class _Reduction:
         for position, number in enumerate(numbers):
             shape = tensors[position].shape
             self._gradients[number] = tf.reshape(_in_order(parts[position]), shape)
-            if self._reducer._residuals:
+            if self._way.residuals:
                 self._keep(number, tf.reshape(_in_order(lost[position]), shape))
 
     def _send(self, bucket: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-        wire = self._reducer._wire
+        wire = self._way.wire
         self._buckets += 1
-        if self._reducer._observe:
+        if self._way.observe:
             self._ready.append(time_of(bucket))
         total, own = wire.send(bucket, self._all_reduce)
-        if self._reducer._observe:
+        if self._way.observe:
             self._done.append(time_of(total))
         size = int(bucket.shape[0])
         self._sent_bytes += wire.bytes_sent(size, bucket.dtype.size, self._replicas)
@@ -185,7 +187,7 @@ class _Reduction:
 
     def _keep(self, number: int, lost: tf.Tensor) -> None:
         """Keeps what got lost; a step that isn't finite must not stay for ever."""
-        residual = self._reducer._residuals[number]
+        residual = self._way.residuals[number]
         is_finite = tf.reduce_all(tf.math.is_finite(lost))
         residual.assign(tf.where(is_finite, tf.cast(lost, residual.dtype), residual))
 
