@@ -110,14 +110,9 @@ class Exchange:
         """
         names = sorted(custom)
         logs = [custom[name] for name in names]
-        parts = Packing(
-            [
-                [sum(self._totals.packing.sizes)],
-                [sum(self._statistics.packing.sizes)],
-                [self._num_workers, _OWN_COLUMNS + int(figures.shape[0])],
-                [len(names)],
-            ]
-        )
+        sizes = [sum(packing.sizes) for packing in (self._totals.packing, self._statistics.packing)]
+        width = _OWN_COLUMNS + int(figures.shape[0])
+        parts = Packing([[sizes[0]], [sizes[1]], [self._num_workers, width], [len(names)]])
 
         def on_replica() -> tf.Tensor:
             totals = self._totals.local()
