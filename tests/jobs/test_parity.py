@@ -166,9 +166,12 @@ def test_a_16_bit_wire_sends_half_as_many_bytes(played):
 
 @pytest.mark.plays("rounded_resnet", on=[TWO], compared=False)
 def test_a_float16_wire_changes_the_loss_of_a_small_resnet_less_than_another_seed(played):
-    losses = {wire: run["report"]["metrics"]["loss"] for wire, run in played.workers[0].items()}
-    assert losses["float32"] < 2
-    assert abs(losses["float16"] - losses["float32"]) < 1
+    epochs = {wire: run["epochs"] for wire, run in played.workers[0].items()}
+    exact, rounded = (epochs[wire][-1]["loss"] for wire in ("float32", "float16"))
+    assert exact < 0.7 * epochs["float32"][0]["loss"]
+    # In 32 bits seeds 0 to 5 end between 1.33 and 1.56; with the same seed 16 bits end 0.03 at most
+    # beside that. Half the seeds' spread lets rounding pass, not gradients of another size.
+    assert abs(rounded - exact) < 0.11
 
 
 @pytest.mark.plays("compressed", on=[TWO], compared=False)
