@@ -9,7 +9,7 @@ export PYTHON
 help:
 	@echo 'make demo    train a small network on the digits with two workers on this machine'
 	@echo 'make test    run the tests'
-	@echo 'make lint    check the format, the style and the types'
+	@echo 'make lint    check the format, the style, the imports and the types'
 	@echo 'make bench   measure how training scales, against others (about 30 minutes; root)'
 	@echo 'make clean   remove .venv, runs and caches'
 
@@ -24,6 +24,7 @@ test: dev-env
 lint: dev-env
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m ruff check .
+	.venv/bin/lint-imports --no-cache --no-logo
 	.venv/bin/python -m mypy
 
 # What the README's results say; links of 1 Gbit/s need root. VGG-16 takes 4 GB a worker, which is

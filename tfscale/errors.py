@@ -16,7 +16,7 @@ class ConfigError(ValueError):
     """
 
 
-class SharedFailure(Exception):  # noqa: N818 - named after what happened, on every worker
+class SharedFailure(Exception):
     """A run ended on every worker for one reason.
 
     Args:

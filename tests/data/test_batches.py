@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from tfscale.data import feed, streams
+from tfscale.data import batching, feed, streams
 from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import next_of
@@ -48,14 +48,11 @@ def _stream(split="train", size=SIZE):
     )
 
 
-def _input(make, file, *, workers=1, worker=0, devices=1, batch=BATCH, strategy=None, **settings):
-    return make(
-        file,
-        source_of(file, "train"),
-        Sharding(batch, workers, worker, devices),
-        strategy or tf.distribute.get_strategy(),
-        **settings,
-    )
+def _input(make, file, *, strategy=None, **settings):
+    defaults = {"batch": BATCH, "workers": 1, "worker": 0, "devices": 1}
+    sharding = Sharding(*(settings.pop(name, default) for name, default in defaults.items()))
+    source = source_of(file, "train")
+    return make(file, source, sharding, strategy or tf.distribute.get_strategy(), **settings)
 
 
 def _training(file, *, seed=0, **settings):
@@ -438,7 +435,7 @@ def test_workers_share_the_records_of_a_single_file():
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 96])
 def test_files_are_read_on_a_machine_of_any_size(monkeypatch, cores):
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr(batching, "num_cores", lambda: cores)
     steps = _steps(_evaluation, _reading([5, 5, 5, 5, 3]), 8, workers=1, devices=1)
     assert len(_seen(steps)) == SIZE
 

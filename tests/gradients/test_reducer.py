@@ -3,8 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.gradients.micro_batches import mean_of
-from tfscale.gradients.reducer import GradientReducer
+from tfscale.gradients.reducer import GradientReducer, Way
 from tfscale.gradients.wires import make_wire
 
 
@@ -14,7 +13,7 @@ def _slices(values, rows, shape=(4, 2)):
 
 def _reducer(wire_dtype="float32", compress="none", bucket_bytes=2**20, **rest):
     sent_as = make_wire(wire_dtype, compress, replicas=2)
-    return GradientReducer(bucket_bytes=bucket_bytes, wire=sent_as, **rest)
+    return GradientReducer(Way(bucket_bytes, sent_as, **rest))
 
 
 class _TwoReplicas:
@@ -42,48 +41,6 @@ def two_replicas(monkeypatch):
     context = _TwoReplicas()
     monkeypatch.setattr(tf.distribute, "get_replica_context", lambda: context)
     return context
-
-
-# Micro-batches.
-
-
-def test_the_mean_is_of_each_variable_by_itself():
-    parts = [[tf.constant([float(k), 1.0]), tf.constant(2.0 * k)] for k in (1, 2, 6)]
-    first, second = mean_of(parts)
-    np.testing.assert_allclose(first, [3.0, 1.0])
-    assert float(second) == 6.0
-
-
-def test_a_single_micro_batch_passes_through():
-    gradients = [tf.constant(1.0), None, _slices([[1.0, 2.0]], [3])]
-    assert all(ours is theirs for ours, theirs in zip(mean_of([gradients]), gradients, strict=True))
-
-
-def test_gradients_of_rows_stay_gradients_of_rows():
-    (mean,) = mean_of([[_slices([[2.0, 4.0]], [3])], [_slices([[6.0, 8.0], [2.0, 2.0]], [3, 0])]])
-    assert isinstance(mean, tf.IndexedSlices)
-    np.testing.assert_allclose(
-        tf.convert_to_tensor(mean), [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [4.0, 6.0]]
-    )
-
-
-def test_rows_and_a_full_gradient_have_a_full_mean():
-    (mean,) = mean_of([[_slices([[2.0, 4.0]], [3])], [tf.ones([4, 2])]])
-    np.testing.assert_allclose(mean, [[0.5, 0.5]] * 3 + [[1.5, 2.5]])
-
-
-def test_a_variable_without_a_gradient_has_none():
-    nothing, mean = mean_of([[None, tf.constant(1.0)], [None, tf.constant(3.0)]])
-    assert nothing is None
-    assert float(mean) == 2.0
-
-
-def test_a_micro_batch_without_a_gradient_counts_as_zero():
-    (mean,) = mean_of([[None], [tf.constant(3.0)]])
-    assert float(mean) == 1.5
-
-
-# Reduction.
 
 
 def test_one_replica_has_nothing_to_reduce():

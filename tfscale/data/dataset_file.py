@@ -153,4 +153,4 @@ def _is_batched(records: tf.data.Dataset) -> bool:
             return True
         if kind not in unchanged:
             return False
-        records = records._input_dataset
+        records = records._input_dataset  # noqa: SLF001 - tf.data has no way to ask

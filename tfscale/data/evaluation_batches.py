@@ -42,11 +42,7 @@ def evaluation_input(
     Raises:
         ConfigError: the split never ends.
     """
-    if source.is_infinite:
-        raise ConfigError(
-            f"{source.name} never ends, so it can't be evaluated as a whole; expected a finite "
-            "split. Add .take(...)."
-        )
+    _require_end(source)
     make_example = example_function(dataset, training=False, seed=seed)
     spec, finish = example_spec(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
@@ -56,7 +52,7 @@ def evaluation_input(
 
     def batches() -> tf.data.Dataset:
         rows = _rows(source, sharding, row)
-        if steps is None:  # the others are filled up, and start again by themselves
+        if steps is None:  # what has steps is filled up already, and starts again by itself
             rows = rows.concatenate(_filling(spec))
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
@@ -71,6 +67,14 @@ def evaluation_input(
         checksum=source.checksum,
         is_evaluation=True,
     )
+
+
+def _require_end(source: Source) -> None:
+    if source.is_infinite:
+        raise ConfigError(
+            f"{source.name} never ends, so it can't be evaluated as a whole; expected a finite "
+            "split. Add .take(...)."
+        )
 
 
 def _rows(source: Source, sharding: Sharding, row: Callable[..., Structure]) -> tf.data.Dataset:

@@ -94,15 +94,15 @@ def _no_autotune_on_devices() -> Iterator[None]:
     The options of a dataset don't reach it, and its thread is what holds up an iterator's end by
     10 x (2^k - 1) ms. tests/test_pipeline.py tells whether this is still needed.
     """
-    original = multi_device_iterator_ops._create_device_dataset
+    original = multi_device_iterator_ops._create_device_dataset  # noqa: SLF001 - it has no public name
     options = tf.data.Options()
     options.autotune.enabled = False
 
     def quiet(*args: Foreign) -> tf.data.Dataset:
         return original(*args).with_options(options)
 
-    multi_device_iterator_ops._create_device_dataset = quiet
+    multi_device_iterator_ops._create_device_dataset = quiet  # noqa: SLF001 - it has no public name
     try:
         yield
     finally:
-        multi_device_iterator_ops._create_device_dataset = original
+        multi_device_iterator_ops._create_device_dataset = original  # noqa: SLF001 - it has no public name

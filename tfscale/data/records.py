@@ -101,7 +101,7 @@ def _held_slices(records: tf.data.Dataset) -> tuple[tf.Tensor, ...] | None:
     if type(records).__name__ != "_TensorSliceDataset":
         return None
     with tf.device("CPU:0"):  # never a copy on a GPU
-        return tuple(tf.identity(leaf) for leaf in records._tensors)
+        return tuple(tf.identity(leaf) for leaf in records._tensors)  # noqa: SLF001 - tf.data has no way to ask
 
 
 @tf.autograph.experimental.do_not_convert  # nothing of the user's is called in it

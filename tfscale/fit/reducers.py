@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.optimizer import is_linear
-from tfscale.gradients.reducer import GradientReducer
+from tfscale.gradients.reducer import GradientReducer, Way
 from tfscale.gradients.wires import Wire
 
 
@@ -34,11 +34,13 @@ def make_reducers(
     is_lossy = wire.is_lossy and strategy.num_replicas_in_sync > 1
     return [
         GradientReducer(
-            bucket_bytes=bucket_bytes,
-            wire=wire,
-            residuals=_residuals(optimizer, strategy, wire) if is_lossy else [],
-            observe=observe,
-            may_add_rows=is_linear(optimizer),
+            Way(
+                bucket_bytes,
+                wire,
+                residuals=_residuals(optimizer, strategy, wire) if is_lossy else [],
+                observe=observe,
+                may_add_rows=is_linear(optimizer),
+            )
         )
         for optimizer in optimizers
     ]

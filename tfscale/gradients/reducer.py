@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import tensorflow as tf
 
@@ -34,42 +33,45 @@ class Traffic:
     @classmethod
     def sum_of(cls, parts: "Sequence[Traffic]") -> "Traffic":
         """That of several reducers together."""
-        return cls(*(sum(getattr(part, name.name) for part in parts) for name in fields(cls)))
+        return cls(*(sum(getattr(part, one.name) for part in parts) for one in fields(cls)))
 
 
-class GradientReducer:
-    """Sums gradients over all replicas.
+@dataclass(frozen=True)
+class Way:
+    """How gradients travel.
 
     Args:
         bucket_bytes: gradients that travel together.
         wire: how they are sent.
         residuals: one variable for each gradient of a lossy wire, which keeps what got lost in
             a step for the next one; of each replica its own.
-        may_add_rows: whether rows with the same index may be added up before the update, which
-            then sees full gradients where these are fewer bytes.
         observe: gets two float64 (buckets,): when each bucket was ready and when it was summed,
             in seconds since 1970, on this replica.
+        may_add_rows: whether rows with the same index may be added up before the update, which
+            then sees full gradients where these are fewer bytes.
     """
 
-    def __init__(
-        self,
-        *,
-        bucket_bytes: int,
-        wire: Wire,
-        residuals: Sequence[tf.Variable] = (),
-        may_add_rows: bool = True,
-        observe: Callable[[tf.Tensor, tf.Tensor], None] | None = None,
-    ) -> None:
-        """Holds how; the buckets are made when the gradients are known."""
+    bucket_bytes: int
+    wire: Wire
+    residuals: Sequence[tf.Variable] = ()
+    observe: Callable[[tf.Tensor, tf.Tensor], None] | None = None
+    may_add_rows: bool = True
+
+
+class GradientReducer:
+    """Sums gradients over all replicas.
+
+    Args:
+        way: how; the buckets are made when the gradients are known.
+    """
+
+    def __init__(self, way: Way) -> None:
+        """Holds the way."""
         self.traffic = Traffic()
         self.is_bypassed = False  # while it is, replicas train each for itself
-        self._bucket_bytes = bucket_bytes
-        self._wire = wire
-        self._residuals = list(residuals)
-        self._may_add_rows = may_add_rows
-        self._observe = observe
+        self._way = way
 
-    def __call__(self, gradients: Sequence[Any]) -> list[Gradient]:
+    def __call__(self, gradients: Sequence[Gradient]) -> list[Gradient]:
         """Sums each gradient over the replicas; None stays None. Called in replica context.
 
         Raises:
@@ -78,24 +80,23 @@ class GradientReducer:
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1 or self.is_bypassed:
             return list(gradients)
-        if self._residuals and len(self._residuals) != len(gradients):
+        residuals = self._way.residuals
+        if residuals and len(residuals) != len(gradients):
             raise ConfigError(
-                f"The model's train_step updates {len(gradients)} of {len(self._residuals)} "
+                f"The model's train_step updates {len(gradients)} of {len(residuals)} "
                 "weights at a time; expected all with --compress. Leave --compress away."
             )
-        return _Reduction(self, context, gradients).run()
+        reduced, self.traffic = _Reduction(self._way, context, gradients).run()
+        return reduced
 
 
 class _Reduction:
     """One tracing of the reducer."""
 
     def __init__(
-        self,
-        reducer: GradientReducer,
-        context: tf.distribute.ReplicaContext,
-        gradients: Sequence[Any],
+        self, way: Way, context: tf.distribute.ReplicaContext, gradients: Sequence[Gradient]
     ) -> None:
-        self._reducer = reducer
+        self._way = way
         self._context = context
         self._replicas = context.num_replicas_in_sync
         self._gradients: list[Gradient] = list(gradients)
@@ -105,7 +106,7 @@ class _Reduction:
         self._buckets = 0
         self._densified = 0
 
-    def run(self) -> list[Gradient]:
+    def run(self) -> tuple[list[Gradient], Traffic]:
         rows = [number for number, g in enumerate(self._gradients) if self._is_sent_as_rows(g)]
         full: dict[tf.DType, list[int]] = {}
         for number, gradient in enumerate(self._gradients):
@@ -116,25 +117,25 @@ class _Reduction:
             self._sum_full(numbers)
         for number in rows:
             self._gradients[number] = self._sum_rows(self._gradients[number])
-        if self._reducer._observe and self._ready:
-            self._reducer._observe(tf.stack(self._ready), tf.stack(self._done))
-        self._reducer.traffic = Traffic(
+        if self._way.observe and self._ready:
+            self._way.observe(tf.stack(self._ready), tf.stack(self._done))
+        traffic = Traffic(
             buckets=self._buckets,
             gradient_bytes=sum(_full_bytes(g) for g in self._gradients if g is not None),
             sent_bytes=self._sent_bytes,
             sparse=len(rows),
             densified=self._densified,
         )
-        return self._gradients
+        return self._gradients, traffic
 
     def _is_sent_as_rows(self, gradient: Gradient) -> bool:
         """Whether rows are fewer bytes than the full gradient, both to all other replicas."""
         if not isinstance(gradient, tf.IndexedSlices):
             return False
-        if self._reducer._residuals:
+        if self._way.residuals:
             self._densified += 1
             return False
-        if not self._reducer._may_add_rows:
+        if not self._way.may_add_rows:
             return True
         count = gradient.values.shape.num_elements()
         shape = tf.get_static_value(gradient.dense_shape)
@@ -143,7 +144,7 @@ class _Reduction:
         size = gradient.dtype.size
         index_bytes = int(gradient.indices.shape[0]) * gradient.indices.dtype.size
         as_rows = (self._replicas - 1) * (count * size + index_bytes)
-        as_full = self._reducer._wire.bytes_sent(int(shape.prod()), size, self._replicas)
+        as_full = self._way.wire.bytes_sent(int(shape.prod()), size, self._replicas)
         self._densified += as_full < as_rows
         return bool(as_rows <= as_full)
 
@@ -156,7 +157,7 @@ class _Reduction:
 
     def _with_residual(self, number: int, gradient: Gradient) -> tf.Tensor:
         full = tf.convert_to_tensor(gradient)
-        residuals = self._reducer._residuals
+        residuals = self._way.residuals
         return full + tf.cast(residuals[number], full.dtype) if residuals else full
 
     def _sum_full(self, numbers: Sequence[int]) -> None:
@@ -164,7 +165,7 @@ class _Reduction:
         tensors = [self._gradients[number] for number in numbers]
         flat = [tf.reshape(tensor, [-1]) for tensor in tensors]
         itemsize = tensors[0].dtype.size
-        limit = max(1, self._reducer._bucket_bytes // itemsize)
+        limit = max(1, self._way.bucket_bytes // itemsize)
         parts: list[dict[int, tf.Tensor]] = [{} for _ in flat]
         lost: list[dict[int, tf.Tensor]] = [{} for _ in flat]
         for pieces in buckets.plan([int(f.shape[0]) for f in flat], limit):
@@ -179,16 +180,16 @@ class _Reduction:
         for position, number in enumerate(numbers):
             shape = tensors[position].shape
             self._gradients[number] = tf.reshape(_in_order(parts[position]), shape)
-            if self._reducer._residuals:
+            if self._way.residuals:
                 self._keep(number, tf.reshape(_in_order(lost[position]), shape))
 
     def _send(self, bucket: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-        wire = self._reducer._wire
+        wire = self._way.wire
         self._buckets += 1
-        if self._reducer._observe:
+        if self._way.observe:
             self._ready.append(time_of(bucket))
         total, own = wire.send(bucket, self._all_reduce)
-        if self._reducer._observe:
+        if self._way.observe:
             self._done.append(time_of(total))
         size = int(bucket.shape[0])
         self._sent_bytes += wire.bytes_sent(size, bucket.dtype.size, self._replicas)
@@ -196,7 +197,7 @@ class _Reduction:
 
     def _keep(self, number: int, lost: tf.Tensor) -> None:
         """Keeps what got lost; a step that isn't finite must not stay for ever."""
-        residual = self._reducer._residuals[number]
+        residual = self._way.residuals[number]
         is_finite = tf.reduce_all(tf.math.is_finite(lost))
         residual.assign(tf.where(is_finite, tf.cast(lost, residual.dtype), residual))
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfscale.cluster.cluster import Cluster
 from tfscale.process.cores import bind, inter_op_threads, num_cores, share_of_cores
 from tfscale.startup.environment import has_own_thread_count
+from tfscale.startup.gpu_libraries import installed_cudnn, require_driven
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ def claim_devices(logical_cpus: int, cluster: Cluster, *, is_emulated: bool = Fa
 
     Returns:
         The devices that the strategy is to use.
+
+    Raises:
+        ConfigError: the installed cuDNN can't drive a GPU.
     """
     devices = _logical_cpus(logical_cpus) if logical_cpus else _physical_devices()
     are_cores_free = is_emulated or devices.kind == "GPU"
@@ -78,7 +82,10 @@ def _physical_devices() -> Devices:
         # Otherwise the first process takes the whole memory of every GPU.
         tf.config.experimental.set_memory_growth(gpu, True)
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return Devices("GPU", len(gpus), tuple(detail.get("device_name", "GPU") for detail in details))
+    names = tuple(detail.get("device_name", "GPU") for detail in details)
+    capabilities = [detail.get("compute_capability") for detail in details]
+    require_driven(zip(names, capabilities, strict=True), installed_cudnn())
+    return Devices("GPU", len(gpus), names)
 
 
 def _logical_cpus(count: int) -> Devices:

@@ -113,7 +113,7 @@ def _logical_cpus_allowed(devices: Devices) -> Iterator[None]:
     this is still needed and still works.
     """
     extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
-    original = extended._initialize_local_devices
+    original = extended._initialize_local_devices  # noqa: SLF001 - see above
     if devices.kind == "GPU":
         yield
         return
@@ -123,8 +123,8 @@ def _logical_cpus_allowed(devices: Devices) -> Iterator[None]:
     ) -> tuple[tuple[str, ...], str]:
         return tuple(f"{worker_device}/device:CPU:{k}" for k in range(devices.count)), "CPU"
 
-    extended._initialize_local_devices = every_logical_cpu
+    extended._initialize_local_devices = every_logical_cpu  # noqa: SLF001 - see above
     try:
         yield
     finally:
-        extended._initialize_local_devices = original
+        extended._initialize_local_devices = original  # noqa: SLF001 - see above

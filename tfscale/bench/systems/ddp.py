@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from tfscale.bench import workloads
 from tfscale.bench.task import Task
+from tfscale.bench.workloads import workload as workloads
 
 
 def prepare(task: Task) -> Callable[[int], None]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from tfscale.bench import workloads
 from tfscale.bench.task import Task
+from tfscale.bench.workloads import workload as workloads
 from tfscale.startup import environment as device_setup
 
 

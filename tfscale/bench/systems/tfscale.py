@@ -4,8 +4,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from tfscale.bench import workloads
 from tfscale.bench.task import Task
+from tfscale.bench.workloads import workload as workloads
 from tfscale.config import Config
 from tfscale.process.terminal import Terminal
 from tfscale.startup.environment import set_environment

@@ -48,7 +48,7 @@ def _fused_call(layer: keras.layers.BatchNormalization) -> Foreign:
     original = layer.call
 
     def call(inputs: Structure, training: bool | None = None, mask: Foreign = None) -> Structure:
-        is_image = len(inputs.shape) == 4 and layer.axis in (-1, 3)  # noqa: PLR2004
+        is_image = len(inputs.shape) == 4 and layer.axis in (-1, 3)
         if not is_image or mask is not None or tf.as_dtype(inputs.dtype) not in _FUSED_DTYPES:
             return original(inputs, training=training, mask=mask)
         return _normalized(layer, tf.convert_to_tensor(inputs), is_training=bool(training))

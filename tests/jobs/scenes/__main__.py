@@ -1,0 +1,30 @@
+"""Plays scenes on one worker: python -m tests.jobs.scenes OUT HOSTS RANK DEVICES SCENE..."""
+
+import os
+import pickle
+import sys
+import traceback
+from pathlib import Path
+
+import tfscale
+from tests.jobs.scenes import SCENES
+from tests.jobs.scenes.stage import Stage
+
+
+def main(out, hosts, rank, devices, *names):
+    """Writes what each scene gave to OUT/SCENE-RANK.pickle, and ends the process."""
+    cluster = tfscale.Cluster.from_hosts(hosts, int(rank)) if hosts else tfscale.Cluster()
+    for name in names:
+        try:
+            result = SCENES[name](Stage(name, Path(out), cluster, int(devices)))
+        except Exception:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        path = Path(out) / f"{name}-{rank}.pickle"
+        path.write_bytes(pickle.dumps(result))
+    os._exit(0)  # TensorFlow's threads may wait for each other at a normal exit
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,369 @@
+"""The documents are true: their examples run, their tables are complete, their names exist."""
+
+import ast
+import dataclasses
+import os
+import re
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import pytest
+import tensorflow as tf
+
+import tfscale
+from launch import worker_flags
+from tfscale.cluster.cluster import Cluster
+from tfscale.config import Config
+from tfscale.data.dataset_file import DatasetFile, read_dataset_file
+from tfscale.data.source import source_of
+from tfscale.data.splits import read_splits
+from tfscale.errors import describe_failure
+from tfscale.fit.prepared import prepare
+from tfscale.gradients.reducer import Traffic
+from tfscale.model.model_file import ModelFile
+from tfscale.model.task import compile_model
+from tfscale.model.user_callbacks import own_callbacks
+from tfscale.process.terminal import Terminal
+from tfscale.report.report import Finished, report_of
+from tfscale.report.step_times import Block, StepTimes
+from tfscale.startup import job as startup_job
+from tfscale.startup.board import Board
+from tfscale.startup.devices import Devices
+from tfscale.user_files import load_module
+
+ROOT = Path(__file__).resolve().parent.parent
+YOUR_FILES = "docs/your-files.md"
+DOCUMENTS = ("README.md", "BUILD.md", "CONTRIBUTING.md", YOUR_FILES, "docs/results.md")
+ONE_CPU = Devices("CPU", 1, ("CPU",))
+# Programs of others whose flags the documents show.
+FOREIGN_FLAGS = {"logdir"}
+# Files that a reader is told to write.
+TO_BE_WRITTEN = {"datasets/flowers.py", "models/vit.py", "launch/NAME.py"}
+
+
+def _text(document):
+    return (ROOT / document).read_text()
+
+
+def _section(document, heading):
+    """What stands between a heading and the next one of any level."""
+    _, found, rest = _text(document).partition(f"\n{heading}\n")
+    assert found, f"{document} has no {heading!r}"
+    return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def _table(document, heading):
+    """The rows of the first table under a heading, each a list of cells, without its head."""
+    lines = _section(document, heading).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("| --- "))
+    rows = []
+    for line in lines[first + 1 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return rows
+
+
+def _codes(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def _name(cell):
+    """`load` of "`load(split)`, for a split that isn't there"."""
+    return re.match(r"\w+", _codes(cell)[0])[0]
+
+
+def _ids(rows):
+    return [row[0] for row in rows]
+
+
+DATASET_ROWS = _table(YOUR_FILES, "## What a dataset file may define")
+MODEL_ROWS = _table(YOUR_FILES, "## What a model file may define")
+TASK_ROWS = _table(YOUR_FILES, "### What each task brings")
+OPTION_ROWS = _table(YOUR_FILES, "## Constants as options")
+REFUSAL_ROWS = _table(YOUR_FILES, "## What is refused")
+REPORT_ROWS = _table("BUILD.md", "### The keys of report.json")
+PACKAGE_ROWS = _table("README.md", "### The packages")
+
+
+# Your files.
+
+
+def _sources():
+    """The smallest dataset file and the smallest model file of the page."""
+    section = _section(YOUR_FILES, "## The smallest pair")
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+class _Run:
+    """The smallest pair, changed by the code of an example, with the flags beside it."""
+
+    def __init__(self, codes, folder):
+        config = Config(run_dir=str(folder / "run"), batch_size=4, **_settings(codes))
+        strategy, board = tf.distribute.get_strategy(), Board(Cluster(), print)
+        self.job = startup_job.Job(config, Cluster(), ONE_CPU, strategy, "none", board, Terminal())
+        dataset, model = _sources()
+        lines = [f"    {code}\n" for code in codes if code.startswith("model")]
+        model = model.replace("    return model", "".join(lines) + "    return model")
+        functions = [code for code in codes if re.match(r"def (build|callbacks)\b", code)]
+        rest = [code for code in codes if not code.startswith(("--", "model", *functions))]
+        self.dataset = _file(folder / "data.py", "import numpy as np", dataset, *rest)
+        self.model = _file(folder / "network.py", model, *functions)
+
+    def splits(self):
+        return read_splits(self.job, self.dataset)
+
+    def prepared(self):
+        prepared = prepare(self.job, self.dataset, self.model)
+        own_callbacks(prepared.model_file)
+        return prepared
+
+
+def _settings(codes):
+    """What the flags among the codes set."""
+    settings = {}
+    for code in codes:
+        name, _, value = code.removeprefix("--").partition("=")
+        if code.startswith("--") and name.endswith("_option"):
+            settings[name] = (*settings.get(name, ()), value)
+        elif code.startswith("--"):
+            settings[name] = int(value)
+    return settings
+
+
+def _file(path, *parts):
+    path.write_text("\n".join(parts) + "\n")
+    return str(path)
+
+
+def _first_batch(data):
+    return next(iter(data.make()))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where an example finds what it reads."""
+    monkeypatch.chdir(tmp_path)
+    with tf.io.TFRecordWriter("a.tfrecord") as file:
+        for number in range(8):
+            file.write(bytes([number, number]))
+    return tmp_path
+
+
+def test_every_name_of_a_dataset_file_is_in_its_table():
+    fields = {field.name for field in dataclasses.fields(DatasetFile)} - {"name"}
+    assert {_name(row[0]) for row in DATASET_ROWS} == fields
+
+
+def test_every_name_of_a_model_file_is_in_its_table():
+    fields = {field.name for field in dataclasses.fields(ModelFile)} - {"name"}
+    assert {_name(row[0]) for row in MODEL_ROWS} == fields
+
+
+@pytest.mark.parametrize("row", DATASET_ROWS, ids=_ids(DATASET_ROWS))
+def test_the_examples_of_a_dataset_file_give_batches(folder, row):
+    run = _Run(_codes(row[2]), folder)
+    name = _name(row[0])
+    file = read_dataset_file(run.dataset)
+    assert getattr(file, name) is not None
+    assert source_of(file, "train") is not None
+    splits = run.splits()
+    batch = _first_batch(splits.training)
+    assert tf.nest.flatten(batch)[0].shape[0] == 4
+    assert len(batch) == (3 if name == "class_weight" else 2)
+    assert file.preprocess_takes_seed == ("seed" in row[0])
+    if "isn't there" in row[0]:
+        assert splits.evaluated == {}
+    else:
+        assert list(splits.evaluated) == list(file.splits[1:])
+
+
+@pytest.mark.parametrize("name", ["splits", "num_classes", "task", "class_weight"])
+def test_what_is_left_out_of_a_dataset_file_is_what_the_table_says(name):
+    said = next(row[3] for row in DATASET_ROWS if _name(row[0]) == name)
+    file = read_dataset_file(SimpleNamespace(load=lambda split: None))
+    assert getattr(file, name) == ast.literal_eval(_codes(said)[0])
+
+
+@pytest.mark.parametrize("row", MODEL_ROWS, ids=_ids(MODEL_ROWS))
+def test_the_examples_of_a_model_file_train(folder, row):
+    prepared = _Run(_codes(row[2]), folder).prepared()
+    assert (prepared.rate is None) == ("compiled" in row[0])
+    logs = prepared.model.train_step(_first_batch(prepared.data.training))
+    assert "loss" in logs
+    assert len(prepared.model_file.callbacks()) == ("callbacks" in row[0])
+
+
+@pytest.mark.parametrize("row", TASK_ROWS, ids=[f"{row[0]} {row[1]}" for row in TASK_ROWS])
+def test_each_task_brings_the_loss_and_the_metric_of_the_table(row):
+    task, example, outputs = (ast.literal_eval(_codes(cell)[-1]) for cell in row[:3])
+    labels = tf.nest.map_structure(
+        lambda leaf: tf.TensorSpec([4, *leaf.shape], leaf.dtype),
+        tf.constant(example)
+        if not isinstance(example, dict)
+        else {name: tf.constant(value) for name, value in example.items()},
+    )
+    dataset = DatasetFile("mine", lambda split: None, task=task, num_classes=max(outputs, 2))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(outputs)])
+    if row[3] == "none":
+        with pytest.raises(tfscale.ConfigError, match="there is no default loss"):
+            compile_model(model, dataset, labels, keras.optimizers.SGD())
+        return
+    compile_model(model, dataset, labels, keras.optimizers.SGD())
+    assert type(model.loss).__name__ == _codes(row[3])[0]
+    (metric,) = model._compile_metrics._user_metrics
+    assert type(metric).__name__ == _codes(row[4])[0]
+    assert metric.name == ("mae" if task == "regression" else "accuracy")
+
+
+@pytest.mark.parametrize("row", OPTION_ROWS, ids=_ids(OPTION_ROWS))
+def test_an_option_becomes_what_the_table_says(tmp_path, row):
+    constant, flag, becomes = (_codes(cell)[0] for cell in row)
+    name = constant.partition(" ")[0]
+    path = _file(tmp_path / "mine.py", constant)
+    module = load_module(path, [re.fullmatch(r"--\w+_option=(.*)", flag)[1]])
+    found, expected = getattr(module, name), ast.literal_eval(becomes)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize("row", REFUSAL_ROWS, ids=_ids(REFUSAL_ROWS))
+def test_what_is_refused_is_refused_with_the_words_of_the_table(folder, row):
+    what, where, example, words = row
+    codes = _codes(example)
+    run = _Run([] if where == "fit" else codes, folder)
+    with pytest.raises(Exception) as caught:  # its words are what is asserted
+        prepared = run.prepared()
+        data = prepared.data.training
+        if where == "fit":
+            exec(codes[0], {"model": prepared.model, "data": data})  # noqa: S102
+        for _ in range(2):
+            _first_batch(data)
+    reason, code = describe_failure(caught.value)
+    missing = [word for word in _codes(words) if word not in reason]
+    assert not missing, reason
+    at_run_time = "shapes differ" in what or where == "fit"
+    assert code == (1 if at_run_time else tfscale.CONFIG_CODE)
+
+
+# From Python.
+
+
+def test_the_lines_of_the_readme_show_a_plan(monkeypatch, tmp_path, capsys):
+    (lines,) = re.findall(r"```python\n(import tfscale\n.*?)```", _text("README.md"), re.DOTALL)
+    assert len([line for line in lines.splitlines() if line]) <= 6
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    # This process has tensors already, after which a run of its own can't claim devices.
+    monkeypatch.setattr(startup_job, "claim_devices", lambda *args, **kwargs: ONE_CPU)
+    monkeypatch.setattr(tfscale, "train", partial(tfscale.train, dry_run=True))
+    found = {}
+    exec(lines, found)  # noqa: S102  # the README's own
+    assert found["report"] == {}
+    assert "learning rate" in capsys.readouterr().out
+
+
+# report.json.
+
+
+def _flat(value, name=""):
+    """`step_seconds.median` for each number that has a meaning of its own."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _flat(part, f"{name}.{key}" if name else key)
+    else:
+        yield name
+
+
+def _seconds():
+    """The names that `training` gives the times of a run."""
+    tree = ast.parse((ROOT / "tfscale" / "training.py").read_text())
+    (found,) = (
+        word.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finished"
+        for word in node.keywords
+        if word.arg == "seconds"
+    )
+    return [key.value for key in found.keys]
+
+
+def test_every_key_of_the_report_has_its_definition():
+    times = StepTimes()
+    times.add(Block(1, 1.0, 0.5))
+    finished = Finished(
+        times=times,
+        steps=1,
+        epochs=1,
+        seconds=dict.fromkeys(_seconds(), 1.0),
+        metrics={"NAME": 0.5},
+        weights_sha256="abc",
+        traffic=Traffic(),
+        alone_seconds=None,
+    )
+    config = Config(run_dir="run")
+    job = SimpleNamespace(cluster=Cluster(), devices=ONE_CPU, config=config)
+    assert [_codes(row[0])[0] for row in REPORT_ROWS] == list(_flat(report_of(job, finished)))
+
+
+# The map.
+
+
+def _packages():
+    library = ROOT / "tfscale"
+    folders = {f"tfscale/{path.parent.name}/" for path in library.glob("*/__init__.py")}
+    files = {f"tfscale/{path.name}" for path in library.glob("*.py") if path.stem != "__init__"}
+    return folders | files
+
+
+def test_every_package_of_the_library_is_on_the_map():
+    on_map = [code for row in PACKAGE_ROWS for code in _codes(row[0])]
+    inside = [code for code in on_map if code.startswith("tfscale/")]
+    assert sorted(inside) == sorted(_packages())
+
+
+def test_packages_import_from_those_below_them_on_the_map():
+    rooms = [re.split(r"[/.]", _codes(row[0])[0])[1] for row in PACKAGE_ROWS]
+    for number, row in enumerate(PACKAGE_ROWS):
+        place = ROOT / _codes(row[0])[0]
+        for path in [place] if place.is_file() else place.rglob("*.py"):
+            imported = set(
+                re.findall(r"^\s*(?:from|import) tfscale\.(\w+)", path.read_text(), re.M)
+            )
+            assert imported <= set(rooms[number:]), path
+
+
+@pytest.mark.parametrize("row", PACKAGE_ROWS, ids=_ids(PACKAGE_ROWS))
+def test_where_to_look_first_is_there(row):
+    folders = [ROOT / code for code in _codes(row[0])]
+    for name in _codes(row[2]):
+        assert any((folder / name).exists() for folder in folders), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_that_a_document_names_is_there(document):
+    pattern = r"\b(?:tfscale|tests|launch|datasets|models|docs)/[\w./-]*\w/?"
+    named = set(re.findall(pattern, _text(document)))
+    beside = set(re.findall(r"\]\(([\w./-]+)\)", _text(document)))
+    here = (ROOT / document).parent
+    missing = {path for path in named - TO_BE_WRITTEN if not (ROOT / path).exists()}
+    missing |= {path for path in beside if not (here / path).exists()}
+    assert not missing
+
+
+# Flags.
+
+
+def _flags_of_programs():
+    """Names of all flags, read off the programs: two of them define the same names."""
+    names = set().union(*worker_flags.GROUPS.values())
+    for path in (ROOT / "launch").glob("*.py"):
+        names |= set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", path.read_text()))
+    return names | {f"no{name}" for name in names} | {"help"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_flag_that_a_document_names_is_there(document):
+    named = set(re.findall(r"(?<![\w-])--(\w+)", _text(document)))
+    assert not named - _flags_of_programs() - FOREIGN_FLAGS
