@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.data.class_weights import weight_function
 from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.examples import example_function
 
@@ -63,63 +62,3 @@ def test_augmentation_is_the_same_within_a_dataset_and_outside_of_it():
     mapped = tf.data.Dataset.range(4).map(lambda index: make(index, index, _int64(2)))
     for index, row in enumerate(mapped):
         np.testing.assert_array_equal(row, make(None, _int64(index), _int64(2)))
-
-
-# Weights.
-
-
-def _weighted(class_weight, *example):
-    tensors = tf.nest.map_structure(tf.convert_to_tensor, example)
-    return weight_function(_file(class_weight=class_weight))(tensors)
-
-
-def test_without_class_weights_an_example_stays_as_it_is():
-    example = (tf.constant(1.0), tf.constant(2))
-    assert weight_function(_file())(example) is example
-
-
-@pytest.mark.parametrize(("label", "weight"), [(0, 2.0), (1, 1.0), (2, 0.5), (3, 1.0), (99, 1.0)])
-def test_a_class_without_a_weight_has_the_weight_1(label, weight):
-    x, y, found = _weighted({0: 2.0, 2: 0.5}, 7.0, label)
-    assert (float(x), int(y), float(found)) == (7.0, label, weight)
-    assert found.dtype == tf.float32
-
-
-@pytest.mark.parametrize(("label", "weight"), [(0, 2.0), (2, 0.5)])
-def test_a_one_hot_label_has_the_weight_of_its_class(label, weight):
-    assert float(_weighted({0: 2.0, 2: 0.5}, 7.0, np.eye(3)[label])[2]) == weight
-
-
-def test_each_output_has_weights_of_its_own_and_one_that_is_not_named_has_1():
-    table = {"colour": {1: 3.0}, "kind": {0: 0.5}}
-    _, _, weights = _weighted(table, 7.0, {"colour": 1, "kind": 0, "size": 1})
-    assert {name: float(weight) for name, weight in weights.items()} == {
-        "colour": 3.0,
-        "kind": 0.5,
-        "size": 1.0,
-    }
-
-
-def test_a_weight_that_the_example_has_is_multiplied():
-    assert float(_weighted({1: 3.0}, 7.0, 1, 0.5)[2]) == 1.5
-
-
-def test_a_weight_of_whole_numbers_is_multiplied_too():
-    assert float(_weighted({1: 0.25}, 7.0, 1, 2)[2]) == 0.5
-
-
-def test_one_weight_of_an_example_goes_to_each_of_its_outputs():
-    _, _, weights = _weighted({"colour": {1: 3.0}}, 7.0, {"colour": 1, "kind": 0}, 0.5)
-    assert {name: float(weight) for name, weight in weights.items()} == {
-        "colour": 1.5,
-        "kind": 0.5,
-    }
-
-
-def test_weights_of_each_output_are_multiplied_one_by_one():
-    given = {"colour": 0.5, "kind": 4.0}
-    _, _, weights = _weighted({"colour": {1: 3.0}}, 7.0, {"colour": 1, "kind": 0}, given)
-    assert {name: float(weight) for name, weight in weights.items()} == {
-        "colour": 1.5,
-        "kind": 4.0,
-    }

@@ -34,7 +34,7 @@ def _plan(cluster=TWO, count=2, rate="0.1", buckets=MEASURED, size=100, evaluate
         training=training,
         evaluated=evaluated or {},
     )
-    prepared = SimpleNamespace(data=data, model=_model(), rate=rate, buckets=buckets)
+    prepared = SimpleNamespace(data=data, model=_model(), rate=rate, loss="L2", buckets=buckets)
     return plan_of(job, prepared), job, prepared
 
 

@@ -1,12 +1,13 @@
 """The user's dataset file: what it may define, read and checked once."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
+from tfscale.data.class_weights import Table, read_table
 from tfscale.errors import ConfigError, one_line
 from tfscale.user_files import load_module, name_of, require_function
 
@@ -38,7 +39,7 @@ class DatasetFile:
     splits: tuple[str, ...] = ("train", "validation")
     num_classes: int | None = None
     task: str = "classification"
-    class_weight: Mapping[Any, Any] | None = None
+    class_weight: Table | None = None
 
     @property
     def gives_examples(self) -> bool:
@@ -78,15 +79,16 @@ def read_dataset_file(dataset: object, options: tuple[str, ...] = ()) -> Dataset
             f'{name} has splits = {splits!r}; expected "train" first, for example '
             '("train", "validation", "test").'
         )
+    num_classes = getattr(module, "num_classes", None)
     return DatasetFile(
         name=name,
         load=load,
         preprocess=_converted(_optional_function(module, "preprocess", name)),
         read=_converted(_optional_function(module, "read", name)),
         splits=splits,
-        num_classes=getattr(module, "num_classes", None),
+        num_classes=num_classes,
         task=task,
-        class_weight=getattr(module, "class_weight", None),
+        class_weight=read_table(getattr(module, "class_weight", None), name, num_classes),
     )
 
 

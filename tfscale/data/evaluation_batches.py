@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfscale.data.batching import batched_spec, parallelism, with_own_threads
 from tfscale.data.dataset_file import DatasetFile
-from tfscale.data.examples import example_function, example_spec
+from tfscale.data.examples import example_function, first_examples
 from tfscale.data.feed import Input
 from tfscale.data.sharding import Sharding
 from tfscale.data.source import Source
@@ -44,16 +44,16 @@ def evaluation_input(
     """
     _require_end(source)
     make_example = example_function(dataset, training=False, seed=seed)
-    spec, finish = example_spec(dataset, source, make_example, training=False)
+    examples = first_examples(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
 
     def row(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Structure]:
-        return index, finish(make_example(record, index, epoch), index)
+        return index, examples.finish(make_example(record, index, epoch), index)
 
     def batches() -> tf.data.Dataset:
         rows = _rows(source, sharding, row)
         if steps is None:  # what has steps is filled up already, and starts again by itself
-            rows = rows.concatenate(_filling(spec))
+            rows = rows.concatenate(_filling(examples.spec))
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
 
@@ -61,7 +61,7 @@ def evaluation_input(
         make=batches,
         strategy=strategy,
         steps=steps,
-        spec=batched_spec(spec, sharding.replica_batch),
+        spec=batched_spec(examples.spec, sharding.replica_batch),
         description=source.describe(sharding),
         num_examples=None if steps is None else source.num_examples,
         checksum=source.checksum,

@@ -1,18 +1,43 @@
 """How a record becomes an example, and what all examples of a run have in common."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from tfscale.data.batching import as_record, without_autotune
-from tfscale.data.class_weights import weight_function
+from tfscale.data.batching import without_autotune
+from tfscale.data.class_weights import require_classes, weight_function
 from tfscale.data.dataset_file import DatasetFile
+from tfscale.data.randomness import (
+    is_opaque,
+    no_python_draws,
+    require_no_draws,
+    require_same_twice,
+)
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError, one_line
-from tfscale.structures import Structure
+from tfscale.structures import Spec, Structure
 
 Preprocess = Callable[[Any, tf.Tensor, tf.Tensor], Any]
+
+_MOST_FIRST, _FIRST_BYTES = 8, 2**24  # examples that are made before training
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What all examples of a split have in common.
+
+    Args:
+        spec: shapes and dtypes of one, with its weight if it has one.
+        finish: weighs an example, and holds it to `spec`; its index is for the message.
+        first: a few real ones from the beginning of the split, stacked.
+    """
+
+    spec: Spec
+    finish: Callable[[Any, tf.Tensor], Any]
+    first: Structure
 
 
 def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Preprocess:
@@ -36,47 +61,101 @@ def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Prep
 
 
 @tf.autograph.experimental.do_not_convert  # the user's functions come converted
-def example_spec(
+def first_examples(
     dataset: DatasetFile,
     source: Source,
     make_example: Callable[..., Any],
     *,
     training: bool,
-) -> tuple[Any, Callable[[Any, tf.Tensor], Any]]:
-    """Shapes and dtypes of one example, and what holds every other example to them.
+) -> Examples:
+    """Makes the first examples, and says what holds every other one to them.
 
-    Makes the first example, so that a mistake in `preprocess` shows before anything is trained.
+    So a mistake in `preprocess` shows before anything is trained. They are the same on all workers.
+
+    Raises:
+        ConfigError: an example can't be made or used, has no class for its weight, or depends on
+            random numbers that aren't its own.
     """
-    weigh = weight_function(dataset) if training else lambda example: example
     call = f"{dataset.name}: preprocess" if dataset.preprocess else source.name
-
-    def first_of(*parts: Structure) -> Structure:
-        zero = tf.constant(0, tf.int64)
-        return make_example(as_record(source.records, parts), zero, zero)
-
     try:
-        examples = source.records.take(1).map(first_of)
-        made = examples.element_spec
-        # What somebody hands to predict has no y.
-        if not isinstance(made, tuple) or len(made) not in ((2, 3) if training else (1, 2, 3)):
-            raise ConfigError(f"{call} gives {made}; expected (x, y) or (x, y, sample_weight).")
-        first = next(iter(without_autotune(examples.map(lambda *example: weigh(example)))))
+        made = list(_made(source, make_example, call, training=training))
     except ConfigError:
         raise
-    except StopIteration as error:
-        raise ConfigError(f"{source.name} is empty; expected at least one record.") from error
     except Exception as error:
         raise ConfigError(f"{call} raised {one_line(error)}") from error
-    spec = tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), first)
+    if not made:
+        raise ConfigError(f"{source.name} is empty; expected at least one record.")
+    plain = _spec_of(made[0])
+    table = dataset.class_weight if training else None
+    if table is not None:
+        task, num_classes = dataset.task, dataset.num_classes
+        require_classes(table, made[0][1], dataset.name, task=task, num_classes=num_classes)
+    weigh = weight_function(table)
 
     def finish(example: Structure, index: tf.Tensor) -> Structure:
-        return tf.nest.map_structure(
+        same = tf.nest.map_structure(
             lambda leaf, expected: _with_shape(leaf, expected.shape, index, call),
-            weigh(tf.nest.map_structure(tf.convert_to_tensor, example)),
-            spec,
+            tf.nest.map_structure(tf.convert_to_tensor, example),
+            plain,
         )
+        return weigh(same)
 
-    return spec, finish
+    with tf.device("CPU:0"):
+        finished = [finish(example, tf.constant(index)) for index, example in enumerate(made)]
+        first = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *finished)
+    return Examples(_spec_of(finished[0]), finish, first)
+
+
+def _made(
+    source: Source, make_example: Callable[..., Any], call: str, *, training: bool
+) -> Iterator[Structure]:
+    """The first examples, one after the other, without their weights."""
+
+    def first_of(number: tf.Tensor, record: Structure) -> Structure:
+        return make_example(record, number, tf.constant(0, tf.int64))
+
+    require_no_draws(source.name, source.records)
+    records = source.records.take(_MOST_FIRST if training else 1).enumerate()
+    with no_python_draws(call):
+        examples = records.map(first_of)
+        require_no_draws(call, examples)
+    made = examples.element_spec
+    # What somebody hands to predict has no y.
+    if not isinstance(made, tuple) or len(made) not in ((2, 3) if training else (1, 2, 3)):
+        raise ConfigError(f"{call} gives {made}; expected (x, y) or (x, y, sample_weight).")
+    size_bytes = 0
+    for example in _checked(call, examples, records, first_of):
+        yield example
+        leaves = tf.nest.flatten(example)
+        size_bytes += sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves)
+        if size_bytes >= _FIRST_BYTES:
+            break
+
+
+def _checked(
+    call: str,
+    examples: tf.data.Dataset,
+    records: tf.data.Dataset,
+    first_of: Callable[..., Structure],
+) -> Iterator[Structure]:
+    """The examples; each was made twice if only that can show that it depends on nothing else."""
+    if not is_opaque(examples):
+        yield from without_autotune(examples)
+        return
+
+    def twice(number: tf.Tensor, record: Structure) -> tuple[Structure, Structure]:
+        return first_of(number, record), first_of(number, record)
+
+    # A generator of the user's that makes the records may draw.
+    watch = contextlib.nullcontext() if is_opaque(records, deep=True) else no_python_draws(call)
+    with watch:
+        for once, again in without_autotune(records.map(twice)):
+            require_same_twice(call, once, again)
+            yield once
+
+
+def _spec_of(example: Structure) -> Spec:
+    return tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), example)
 
 
 def _with_shape(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from tfscale.structures import Foreign, Spec
+from tfscale.structures import Foreign, Spec, Structure
 
 
 @dataclass(kw_only=True)
@@ -27,6 +27,8 @@ class Input:
         num_examples: in one pass, or None.
         checksum: of the records in their order, or None for a stream.
         is_evaluation: whether its elements are `(index, example)`, each example once.
+        first: a few real examples from the beginning of the split, stacked, the same on every
+            worker; None for an evaluation.
         iterator: the live one, once there is one.
     """
 
@@ -38,6 +40,7 @@ class Input:
     num_examples: int | None
     checksum: int | None
     is_evaluation: bool
+    first: Structure = None
     iterator: Foreign = field(default=None, init=False)
 
     @tf.autograph.experimental.do_not_convert  # the user's functions come converted

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfscale.data.batching import batched_spec, parallelism, with_own_threads
 from tfscale.data.dataset_file import DatasetFile
-from tfscale.data.examples import example_function, example_spec
+from tfscale.data.examples import example_function, first_examples
 from tfscale.data.feed import Input
 from tfscale.data.sharding import Places, Sharding
 from tfscale.data.source import Source
@@ -44,12 +44,12 @@ def training_input(
     """
     steps = _steps_of(source, sharding, steps_per_epoch)
     make_example = example_function(dataset, training=True, seed=seed)
-    spec, finish = example_spec(dataset, source, make_example, training=True)
-    batch = batched_spec(spec, sharding.replica_batch)
+    examples = first_examples(dataset, source, make_example, training=True)
+    batch = batched_spec(examples.spec, sharding.replica_batch)
     ahead = _prefetched_steps(batch) * sharding.local_replicas
 
     def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
-        return finish(make_example(record, index, epoch), index)
+        return examples.finish(make_example(record, index, epoch), index)
 
     def batches() -> tf.data.Dataset:
         whole = source.whole_batches(sharding, seed) if dataset.gives_examples else None
@@ -67,6 +67,7 @@ def training_input(
         num_examples=source.num_examples,
         checksum=source.checksum,
         is_evaluation=False,
+        first=examples.first,
     )
 
 

@@ -28,6 +28,7 @@ from tfscale.fit.keras.layers import synchronized_layer
 from tfscale.fit.keras.loops import Call, StepFunctions
 from tfscale.fit.keras.optimizer import ReducedUpdate
 from tfscale.fit.loop_length import next_steps_per_call
+from tfscale.fit.metric_kinds import kinds_of
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.own_logs import OwnLogs
 from tfscale.fit.reducers import make_reducers
@@ -84,7 +85,10 @@ class DistributedModel:
         _require_graph(model)
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
-        self._totals = MetricTotals(model)
+        replicas = strategy.num_replicas_in_sync
+        with strategy.scope():
+            kinds = kinds_of(model, data.training.first, replicas=replicas)
+        self._totals = MetricTotals(model, replicas, kinds)
         self._own_logs = OwnLogs(self._totals, steps.own_training)
         self.communication = CommunicationTimes(strategy)
         self._exchange = Exchange(

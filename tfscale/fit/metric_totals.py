@@ -5,7 +5,7 @@ variable by itself costs a collective for each. Here everything that workers mus
 at a boundary travels in one vector of float64, in which sums of float32 and counts are exact.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -15,36 +15,59 @@ from tfscale.structures import Json, Structure
 
 
 class MetricTotals:
-    """The metric variables of a model, summed over all replicas.
+    """The metric variables of a model, put together over all replicas.
+
+    Most are sums. A maximum or a minimum travels in as many copies as there are replicas, each of
+    which fills its own.
 
     Args:
         model: compiled and built.
+        replicas: of the job.
+        kinds: "max" or "min" for the variables that aren't sums, by their ids.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, replicas: int, kinds: Mapping[int, str]) -> None:
         """Remembers the variables; a metric that is added later isn't seen."""
         self._model = model
+        self._replicas = replicas
+        self._kinds = dict(kinds)
         self.variables: list[keras.Variable] = list(model.metrics_variables)
-        self.packing = Packing([variable.shape for variable in self.variables])
+        self.packing = Packing(
+            [
+                [replicas, *variable.shape] if id(variable) in self._kinds else variable.shape
+                for variable in self.variables
+            ]
+        )
 
     def local(self) -> list[tf.Tensor]:
         """This replica's part of each total; called in replica context."""
-        context = tf.distribute.get_replica_context()
-        replicas = context.num_replicas_in_sync
-        is_first = tf.equal(context.replica_id_in_sync_group, 0)
+        place = tf.distribute.get_replica_context().replica_id_in_sync_group
         parts = []
         for variable in self.variables:
             value = tf.cast(tf.convert_to_tensor(variable.value), tf.float64)
-            if variable.aggregation == "mean":
-                value /= replicas
+            if id(variable) in self._kinds:
+                is_own = tf.reshape(
+                    tf.equal(tf.range(self._replicas), place), [-1] + [1] * len(variable.shape)
+                )
+                # Not a product: a maximum may begin with minus infinity.
+                value = tf.where(is_own, value[tf.newaxis], tf.zeros([], tf.float64))
+            elif variable.aggregation == "mean":
+                value /= self._replicas
             elif variable.aggregation != "sum":
-                value = tf.where(is_first, value, tf.zeros_like(value))
+                value = tf.where(tf.equal(place, 0), value, tf.zeros_like(value))
             parts.append(value)
         return parts
 
+    def _whole(self, variable: keras.Variable, total: tf.Tensor) -> tf.Tensor:
+        """A variable's value, of all that replicas sent."""
+        kind = self._kinds.get(id(variable))
+        if kind is not None:
+            total = tf.reduce_max(total, 0) if kind == "max" else tf.reduce_min(total, 0)
+        return tf.cast(total, variable.dtype)
+
     def names(self, updated: Collection[int]) -> set[str]:
         """What the results of the metrics are called that these variables belong to."""
-        return set(self.results([tf.zeros(v.shape, v.dtype) for v in self.variables], updated))
+        return set(self.results(self.packing.unpack(tf.zeros([sum(self.packing.sizes)])), updated))
 
     def results(
         self, totals: Sequence[tf.Tensor], updated: Collection[int] | None = None
@@ -57,7 +80,7 @@ class MetricTotals:
                 step updates has nothing to say.
         """
         mapping = [
-            (variable, tf.cast(total, variable.dtype))
+            (variable, self._whole(variable, total))
             for variable, total in zip(self.variables, totals, strict=True)
         ]
         found: dict[str, Json] = {}

@@ -43,6 +43,7 @@ class Prepared:
         model_file: what the model file says.
         distributed: the model, whose `fit`, `evaluate` and `predict` run on all replicas.
         rate: the learning rate of the run; None where the model came compiled.
+        loss: what is minimized, for the reader.
         buckets: how gradients are put together.
     """
 
@@ -50,6 +51,7 @@ class Prepared:
     model_file: ModelFile
     distributed: DistributedModel
     rate: LearningRate | None
+    loss: str
     buckets: Buckets
 
     @property
@@ -70,14 +72,14 @@ def prepare(job: Job, dataset: object, model: object) -> Prepared:
         ConfigError: the workers differ, a file can't be used, or the model can't be distributed.
     """
     built = build(job, dataset, model)
-    rate = None if built.model.compiled else _compile(job, built)
+    rate, loss = (None, "the model's own") if built.model.compiled else _compile(job, built)
     wire = make_wire(job.config.wire_dtype, job.config.compress, job.strategy.num_replicas_in_sync)
     gradient_bytes = weights_bytes(built.model.trainable_variables)
     buckets = bucket_size.choose(job, wire, gradient_bytes)
     distributed = DistributedModel(
         job, built.model, built.data, wire=wire, bucket_bytes=buckets.size_bytes
     )
-    return Prepared(built.data, built.model_file, distributed, rate, buckets)
+    return Prepared(built.data, built.model_file, distributed, rate, loss, buckets)
 
 
 def build(job: Job, dataset: object, model: object) -> Built:
@@ -110,8 +112,12 @@ def _facts(job: Job, dataset: object, model: object) -> dict[str, object]:
     }
 
 
-def _compile(job: Job, built: Built) -> LearningRate:
-    """Gives a model that came uncompiled the loss of its task and the run's optimizer."""
+def _compile(job: Job, built: Built) -> tuple[LearningRate, str]:
+    """Gives a model that came uncompiled the loss of its task and the run's optimizer.
+
+    Returns:
+        The learning rate, and the loss in words.
+    """
     config, training = job.config, built.data.training
     rate = learning_rate(config, steps_per_epoch=training.steps or 0)
     with job.strategy.scope():
@@ -121,5 +127,8 @@ def _compile(job: Job, built: Built) -> LearningRate:
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
-        compile_model(built.model, built.data.file, training.spec[1], optimizer)
-    return rate
+        labels, x = training.spec[1], training.first[0]
+        loss = compile_model(built.model, built.data.file, labels, optimizer, x)
+    # What came out for the first examples may have decided.
+    require_same(job.board, "loss", {"loss": loss})
+    return rate, loss

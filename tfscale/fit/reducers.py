@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.fit.keras.optimizer import is_linear
+from tfscale.fit.keras.optimizer import is_linear, optimized_variables
 from tfscale.gradients.reducer import GradientReducer, Way
 from tfscale.gradients.wires import Wire
 
@@ -63,5 +63,5 @@ def _residuals(
                 synchronization=tf.VariableSynchronization.ON_READ,
                 aggregation=tf.VariableAggregation.SUM,
             )
-            for variable in optimizer._trainable_variables
+            for variable in optimized_variables(optimizer)
         ]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework import auto_control_deps_utils
 
+from tfscale.fit.assigned import assigned_within
 from tfscale.fit.packing import Packing
 
 _GOLDEN_RATIO_32 = 0x9E3779B9  # spreads consecutive numbers over the range of a uint32
@@ -66,21 +66,6 @@ class ReplicaStatistics:
         for variable, mean in zip(self._variables, means, strict=True):
             for component in self._strategy.experimental_local_results(variable.value):
                 component.assign(tf.cast(mean, component.dtype))
-
-
-def assigned_within(variables: Sequence[tf.Variable]) -> list[bool]:
-    """Which variables the function that is being traced assigns so far, in whatever it calls.
-
-    Args:
-        variables: of one device each, made outside of the function.
-    """
-    graph = tf.compat.v1.get_default_graph()
-    outside = {internal.ref(): external for external, internal in graph.captures}
-    assigned = set()
-    for operation in graph.get_operations():
-        _, written = auto_control_deps_utils.get_read_write_resource_inputs(operation)
-        assigned |= {id(outside.get(handle.ref(), handle)) for handle in written}
-    return [id(variable.handle) in assigned for variable in variables]
 
 
 def separate_random_states(

@@ -1,15 +1,14 @@
 """What a model is trained for: loss and metrics from the data set's task, unless it has its own."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
 from tfscale.data.dataset_file import DatasetFile
-from tfscale.errors import ConfigError
-from tfscale.structures import Spec
-
-_PROBABILITIES = ("softmax", "sigmoid")
+from tfscale.errors import ConfigError, one_line
+from tfscale.model.probabilities import Output, output_of
+from tfscale.structures import Foreign, Spec, Structure
 
 
 def compile_model(
@@ -17,7 +16,8 @@ def compile_model(
     dataset: DatasetFile,
     labels: Spec,
     optimizer: keras.optimizers.Optimizer,
-) -> None:
+    x: Structure,
+) -> str:
     """Compiles a model that came uncompiled, with the loss and the metrics of its task.
 
     Args:
@@ -25,54 +25,91 @@ def compile_model(
         dataset: its task and number of classes.
         labels: the spec of one replica's `y`.
         optimizer: made in the scope that this is called in.
+        x: a few real examples, stacked, by which probabilities are told from logits.
+
+    Returns:
+        The loss, and what it takes the model's output for.
 
     Raises:
-        ConfigError: the task has no defaults, or the model's output doesn't fit the labels.
+        ConfigError: the task has no defaults, the model's output doesn't fit the labels, or it
+            can't be told whether it is probabilities.
     """
-    loss, metrics = _loss_and_metrics(model, dataset, labels)
-    model.compile(
-        optimizer=optimizer, loss=loss, metrics=metrics, weighted_metrics=[], jit_compile=False
-    )
-
-
-def _loss_and_metrics(
-    model: keras.Model,
-    dataset: DatasetFile,
-    labels: Spec,
-) -> tuple[Any, list[Any]]:
     if dataset.task == "detection" or not isinstance(labels, tf.TensorSpec):
         what = f"task {dataset.task!r}" if isinstance(labels, tf.TensorSpec) else "several labels"
         raise ConfigError(
             f"{dataset.name} has {what}, for which there is no default loss; expected the model "
             "file to compile its model. Call model.compile(optimizer, loss, metrics) in build."
         )
-    outputs = _output_shape(model)
-    from_logits = not _gives_probabilities(model)
+    goal = _goal(model, dataset, labels, x)
+    model.compile(
+        optimizer=optimizer,
+        loss=goal.loss,
+        metrics=[goal.metric],
+        weighted_metrics=[],
+        jit_compile=False,
+    )
+    return goal.described
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """A loss, the metric that belongs to it, and what it takes the model's output for."""
+
+    loss: keras.losses.Loss
+    metric: keras.metrics.Metric
+    output: Output | None = None
+
+    @property
+    def described(self) -> str:
+        name = type(self.loss).__name__
+        return f"{name} of {self.output}" if self.output else name
+
+
+def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: Structure) -> _Goal:
+    shape = _output_shape(model, x, labels.shape[0])
+    outputs = shape[-1] if shape is not None and len(shape) > 1 else None
     per_example = labels.shape.rank - 1
     if dataset.task == "regression":
         size = labels.shape[-1] if per_example else 1
         _require_fit(dataset, labels, outputs, outputs in (None, size))
-        return keras.losses.MeanSquaredError(), [keras.metrics.MeanAbsoluteError(name="mae")]
+        metric = keras.metrics.MeanAbsoluteError(name="mae")
+        return _Goal(keras.losses.MeanSquaredError(), metric)
     if dataset.task == "multilabel" or outputs == 1:
-        is_binary = per_example or dataset.num_classes in (None, 1, 2)
-        _require_fit(dataset, labels, outputs, bool(is_binary))
-        threshold = 0.0 if from_logits else 0.5
-        return (
-            keras.losses.BinaryCrossentropy(from_logits=from_logits),
-            [keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold)],
+        # One output can't stand for more than two classes, whatever shape a label has.
+        is_binary = dataset.num_classes in (None, 1, 2)
+        fits = bool(per_example) if dataset.task == "multilabel" else is_binary
+        _require_fit(dataset, labels, outputs, fits or is_binary)
+        output = output_of(model, x, has_classes=False)
+        return _Goal(
+            keras.losses.BinaryCrossentropy(from_logits=not output.are_probabilities),
+            keras.metrics.BinaryAccuracy(
+                name="accuracy", threshold=0.5 if output.are_probabilities else 0.0
+            ),
+            output,
         )
-    if labels.dtype.is_integer and per_example == 0:
+    if _is_sparse(labels, shape):
         classes = dataset.num_classes
         _require_fit(dataset, labels, outputs, None in (outputs, classes) or outputs == classes)
-        return (
-            keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
-            [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss, metric = (
+            keras.losses.SparseCategoricalCrossentropy,
+            keras.metrics.SparseCategoricalAccuracy,
         )
-    _require_fit(dataset, labels, outputs, outputs is None or labels.shape[-1] == outputs)
-    return (
-        keras.losses.CategoricalCrossentropy(from_logits=from_logits),
-        [keras.metrics.CategoricalAccuracy(name="accuracy")],
-    )
+    else:
+        _require_fit(dataset, labels, outputs, outputs is None or labels.shape[-1] == outputs)
+        loss, metric = keras.losses.CategoricalCrossentropy, keras.metrics.CategoricalAccuracy
+    output = output_of(model, x, has_classes=True)
+    return _Goal(loss(from_logits=not output.are_probabilities), metric(name="accuracy"), output)
+
+
+def _is_sparse(labels: tf.TensorSpec, outputs: tuple[int | None, ...] | None) -> bool:
+    """Whether labels are the numbers of classes: one for each example, pixel or token."""
+    if not labels.dtype.is_integer:
+        return False
+    if labels.shape.rank == 1 or outputs is None:
+        return labels.shape.rank == 1
+    if labels.shape.rank == len(outputs):
+        return bool(labels.shape[-1] == 1)  # and there are several outputs
+    return bool(labels.shape.rank == len(outputs) - 1)
 
 
 def _require_fit(
@@ -86,15 +123,24 @@ def _require_fit(
         )
 
 
-def _output_shape(model: keras.Model) -> int | None:
-    """Size of the last axis of a single output, None where it isn't known before building."""
-    outputs = getattr(model, "outputs", None) or []
-    return outputs[0].shape[-1] if len(outputs) == 1 and len(outputs[0].shape) > 1 else None
+def _output_shape(model: keras.Model, x: Structure, batch: int) -> tuple[int | None, ...] | None:
+    """Shape of the single output, batch first; builds the model. None for several outputs."""
+    outputs: Foreign = getattr(model, "outputs", None)
+    if not outputs:
+        # As Keras builds a model before it trains it: from shapes and dtypes.
+        symbols = tf.nest.map_structure(
+            lambda leaf: keras.KerasTensor((batch, *leaf.shape[1:]), leaf.dtype.name), x
+        )
+        try:
+            outputs = tf.nest.flatten(model(symbols, training=False))
+        except Exception as error:
+            raise ConfigError(
+                f"The model doesn't fit the data: {one_line(error)}. The data has x = "
+                f"{_described(x)}; change the model's inputs or preprocess."
+            ) from error
+    return tuple(outputs[0].shape) if len(outputs) == 1 else None
 
 
-def _gives_probabilities(model: keras.Model) -> bool:
-    last = model.layers[-1] if model.layers else None
-    activation = getattr(last, "activation", None)
-    if isinstance(last, keras.layers.Softmax):
-        return True
-    return getattr(activation, "__name__", "") in _PROBABILITIES
+def _described(x: Structure) -> str:
+    shapes = tf.nest.map_structure(lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape[1:])}", x)
+    return str(shapes).replace("'", "")

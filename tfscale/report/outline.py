@@ -21,6 +21,7 @@ def plan_of(job: Job, prepared: Prepared) -> dict[str, object]:
         "batch": _batch(job, prepared),
         "steps": f"{training.steps} an epoch, {config.epochs} epochs{_left_over(job, prepared)}",
         "learning rate": str(prepared.rate or "the model's own"),
+        "loss": prepared.loss,
         "optimizer": type(model.optimizer).__name__,
         "precision": config.precision,
         "gradients": _gradients(job, prepared),

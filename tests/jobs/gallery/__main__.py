@@ -54,17 +54,22 @@ def _plain(name):
     train, validation = _splits(entry)
     keras.utils.set_random_seed(SEED)
     model = entry.build()
-    history = []
-    for epoch in range(EPOCHS):
-        order = pass_order(tf.constant(epoch, tf.int64), num_examples=SIZE, seed=SEED)
-        shuffled = tf.nest.map_structure(lambda leaf, own=order: tf.gather(leaf, own), train)
-        found = model.fit(
-            tf.data.Dataset.from_tensor_slices(shuffled).batch(BATCH),
-            validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(BATCH),
-            class_weight=entry.class_weight,
-            verbose=0,
-        )
-        history.append({name: values[-1] for name, values in found.history.items()})
+    orders = [
+        pass_order(tf.constant(epoch, tf.int64), num_examples=SIZE, seed=SEED)
+        for epoch in range(EPOCHS)
+    ]
+    shuffled = tf.nest.map_structure(lambda leaf: tf.gather(leaf, tf.concat(orders, 0)), train)
+    found = model.fit(
+        tf.data.Dataset.from_tensor_slices(shuffled).batch(BATCH),
+        epochs=EPOCHS,
+        steps_per_epoch=SIZE // BATCH,
+        validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(BATCH),
+        class_weight=entry.class_weight,
+        verbose=0,
+    )
+    history = [
+        {name: values[epoch] for name, values in found.history.items()} for epoch in range(EPOCHS)
+    ]
     return {"weights": model.get_weights(), "history": history}
 
 

@@ -18,18 +18,18 @@ class Entry:
         data: gives `(x, y)` or `(x, y, sample_weight)` of so many examples from a generator.
         settings: of the run, beside batch and epochs; plain Keras gets none of them.
         class_weight: as `fit` takes it.
-        epsilon: how far weights and logs may differ from plain Keras.
-        shows: names that both must show in the end; all of plain Keras's if empty.
-        is_random: whether each replica draws its own numbers, so that only the names are compared.
+        of_last_batch: logs that plain Keras shows of the last batch of an evaluation, where all
+            examples count here.
+        is_of_replicas: whether each replica keeps something of its own examples, so that the
+            number of replicas is seen in the result, in the first digits only.
     """
 
     build: Callable[[], Any]
     data: Callable[[int, np.random.Generator], tuple[Any, ...]]
     settings: dict[str, Any] = field(default_factory=dict)
     class_weight: dict[int, float] | None = None
-    epsilon: float = 2e-5
-    shows: tuple[str, ...] = ()
-    is_random: bool = False
+    of_last_batch: tuple[str, ...] = ()
+    is_of_replicas: bool = False
 
 
 ENTRIES: dict[str, Entry] = {}

@@ -1,4 +1,4 @@
-"""Models whose classes bring steps, losses or metrics of their own, as Keras's guides write them."""
+"""Models whose classes bring steps, losses or metrics of their own, as Keras's guides do."""
 
 import keras
 import tensorflow as tf
@@ -111,7 +111,7 @@ def step_with_a_mean_by_hand():
     return _compiled(Model(), loss="mse")
 
 
-@entry(data=vectors, shows=("psnr",))
+@entry(data=vectors, of_last_batch=("val_psnr", "val_error"))
 def test_step_that_returns_numbers():
     class Model(Subclassed):
         def test_step(self, data):
@@ -266,7 +266,7 @@ def siamese_with_triplets():
         def metrics(self):
             return [self.loss_tracker]
 
-    return _compiled(Model(), loss=None)
+    return _compiled(Model(), optimizer=keras.optimizers.SGD(0.001), loss=None)
 
 
 class Largest(keras.metrics.Metric):
@@ -334,13 +334,13 @@ class Noisy(layers.Layer):
         return x - self.seen
 
 
-@entry(data=vectors, epsilon=1.0)
+@entry(data=vectors, is_of_replicas=True)
 def own_statistics():
     model = keras.Sequential([keras.Input((6,)), Noisy(), layers.Dense(3)])
     return _compiled(model, loss="mse")
 
 
-@entry(data=vectors)
+@entry(data=vectors, of_last_batch=("val_error",))
 def own_compute_metrics():
     class Model(Subclassed):
         def compute_metrics(self, x, y, y_pred, sample_weight=None):

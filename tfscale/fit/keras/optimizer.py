@@ -106,6 +106,11 @@ def is_linear(optimizer: keras.optimizers.Optimizer) -> bool:
     return type(optimizer) is keras.optimizers.SGD and not has_clipping
 
 
+def optimized_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The variables that a built optimizer updates, in its order."""
+    return list(optimizer._trainable_variables)
+
+
 def _with_inner(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
     """An optimizer and those that it hands on to."""
     inner = [optimizer.inner_optimizer] if hasattr(optimizer, "inner_optimizer") else []

@@ -50,7 +50,7 @@ def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
     """
     found = Rehearsed()
     updated: list[list[keras.Variable]] = []
-    scopes = SymbolicScope(), _without_updates(found, updated), sharing(RecordingShare())
+    scopes = SymbolicScope(), without_updates(found, updated), sharing(RecordingShare())
     with StatelessScope() as scope, scopes[0], scopes[1], scopes[2]:
         with tf.__internal__.FuncGraph("rehearsal").as_default(), _without_gradients():
             batch = tf.nest.map_structure(
@@ -103,12 +103,21 @@ def _without_gradients() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_updates(found: Rehearsed, updated: list[list[keras.Variable]]) -> Iterator[None]:
-    """Writes down which optimizers are applied to which variables; they may not be made yet."""
+def without_updates(
+    found: Rehearsed | None = None, updated: list[list[keras.Variable]] | None = None
+) -> Iterator[None]:
+    """In the body, optimizers update nothing; which are applied to what may be written down.
+
+    Args:
+        found: gets the optimizers.
+        updated: gets the variables of each.
+    """
 
     def apply(
         self: keras.optimizers.Optimizer, grads: Foreign, trainable_variables: Foreign = None
     ) -> None:
+        if found is None or updated is None:
+            return
         if not any(self is known for known in found.optimizers):
             found.optimizers.append(self)
             updated.append(list(trainable_variables or []))

@@ -1,0 +1,73 @@
+"""A step of a model on a few real examples, of which nothing stays: only what it would do is told."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfscale.fit.keras.rehearsal import without_updates
+from tfscale.fit.keras.scale import sharing
+from tfscale.fit.share import RecordingShare
+from tfscale.structures import Foreign, Structure
+
+
+@dataclass
+class Trial:
+    """What a step did.
+
+    Args:
+        losses: what it took gradients of, in order.
+        values: of the Keras variables that were asked for, by their ids.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    values: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def tried(
+    step: Callable[[Structure], Foreign],
+    batches: list[Structure],
+    metrics: list[keras.metrics.Metric],
+) -> Trial:
+    """Takes a step on each batch, one after the other; called in the strategy's scope.
+
+    Args:
+        step: a bound `train_step` or `test_step`.
+        batches: of real examples.
+        metrics: which begin reset, and whose variables' values are wanted.
+    """
+    trial = Trial()
+    with keras.StatelessScope() as scope, sharing(RecordingShare()), without_updates():
+        for metric in metrics:
+            metric.reset_state()
+        with _losses_written_down(trial.losses):
+            for batch in batches:
+                step(batch)
+        for metric in metrics:
+            for variable in metric.variables:
+                value = scope.get_current_value(variable)
+                known = variable.value if value is None else value
+                trial.values[id(variable)] = keras.ops.convert_to_numpy(known).astype("float64")
+    return trial
+
+
+@contextlib.contextmanager
+def _losses_written_down(losses: list[float]) -> Iterator[None]:
+    """Gradients are zeros: nobody looks at them, and variables of replicas would refuse."""
+    original = tf.GradientTape.gradient
+
+    def zeros(
+        self: tf.GradientTape, target: Foreign, sources: Foreign, *args: Foreign, **kwargs: Foreign
+    ) -> Foreign:
+        if tf.is_tensor(target) and target.shape.num_elements() == 1:
+            losses.append(float(target))
+        return keras.tree.map_structure(lambda one: tf.zeros(one.shape, one.dtype), sources)
+
+    tf.GradientTape.gradient = zeros
+    try:
+        yield
+    finally:
+        tf.GradientTape.gradient = original
