@@ -15,7 +15,7 @@ from tfscale.fit.keras.trial import tried
 from tfscale.structures import Structure
 
 _PARTS = 4
-_TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}
+_TOLERANCE = 1e-5
 
 
 def kinds_of(model: keras.Model, first: Structure, *, replicas: int) -> dict[int, str]:
@@ -54,8 +54,9 @@ def kinds_of(model: keras.Model, first: Structure, *, replicas: int) -> dict[int
             if not kind:
                 raise ConfigError(
                     f"The metric {metric.name} keeps {variable.name}, which is neither a sum nor a "
-                    f"maximum nor a minimum over examples; expected one of them, because {replicas} "
-                    "replicas each see a part of the examples. Keep sums, and divide in result()."
+                    "maximum nor a minimum over examples; expected one of them, because "
+                    f"{replicas} replicas each see a part of the examples. Keep sums, and divide "
+                    "in result()."
                 )
             kinds[id(variable)] = kind
     return {key: kind for key, kind in kinds.items() if kind != "sum"}
@@ -86,8 +87,8 @@ def _parts_of(first: Structure) -> list[Structure]:
 
 def _kind(alone: Sequence[np.ndarray], together: np.ndarray) -> str:
     """How the states of parts make the state of all of them, "" where nothing fits."""
-    if np.allclose(sum(alone), together, **_TOLERANCE):
-        return "sum"
-    if np.allclose(np.maximum.reduce(alone), together, **_TOLERANCE):
-        return "max"
-    return "min" if np.allclose(np.minimum.reduce(alone), together, **_TOLERANCE) else ""
+    rules = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+    for kind, rule in rules.items():
+        if np.allclose(rule.reduce(alone), together, rtol=_TOLERANCE, atol=_TOLERANCE):
+            return kind
+    return ""

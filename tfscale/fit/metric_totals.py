@@ -89,8 +89,10 @@ class MetricTotals:
                 ids = {id(variable) for variable in metric.variables}
                 if updated is None or ids & set(updated):
                     result = metric.result()
-                    found |= result if isinstance(result, dict) else {metric.name: result}
-        return {name: plain(value) for name, value in found.items()}
+                    named = result if isinstance(result, dict) else {metric.name: result}
+                    # Within the scope, because a result may be one of the variables itself.
+                    found |= {name: plain(value) for name, value in named.items()}
+        return found
 
 
 def plain(value: Structure) -> Json:

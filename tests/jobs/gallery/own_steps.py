@@ -280,7 +280,7 @@ class Largest(keras.metrics.Metric):
         self.value.assign(ops.maximum(self.value, ops.max(ops.abs(y_pred))))
 
     def result(self):
-        return self.value
+        return ops.add(self.value, 0.0)
 
 
 class Smallest(Largest):

@@ -1,4 +1,4 @@
-"""A step of a model on a few real examples, of which nothing stays: only what it would do is told."""
+"""A step of a model on a few real examples, of which nothing stays but what is told of it."""
 
 import contextlib
 from collections.abc import Callable, Iterator
