@@ -12,6 +12,7 @@ from tfscale.model.task import compile_model
 BATCH = 8
 SPARSE = tf.TensorSpec([BATCH], tf.int64)
 ONE_HOT = tf.TensorSpec([BATCH, 4], tf.float32)
+X = tf.random.stateless_normal([BATCH, 3], seed=(1, 2))
 NUMBER = tf.TensorSpec([BATCH], tf.float32)
 
 
@@ -23,7 +24,7 @@ def _compiled(*last, labels=SPARSE, task="classification", num_classes=4, model=
     )
     if model is None:
         model = keras.Sequential([keras.Input((3,)), *last])
-    compile_model(model, dataset, labels, keras.optimizers.SGD())
+    compile_model(model, dataset, labels, keras.optimizers.SGD(), X)
     return model
 
 
@@ -82,6 +83,9 @@ PROBABILITIES = [
     [layers.Dense(4), layers.Softmax()],
     [layers.Dense(4), layers.Activation("softmax", dtype="float32")],
     [layers.Dense(4, activation="sigmoid")],
+    [layers.Dense(4, activation="sparsemax")],
+    [layers.Dense(4, activation="softmax"), layers.Dropout(0.1)],
+    [layers.Reshape((1, 3)), layers.TimeDistributed(layers.Dense(4, "softmax")), layers.Flatten()],
 ]
 
 
@@ -93,7 +97,7 @@ def test_an_output_of_probabilities_is_taken_as_such(last, labels):
 
 
 @pytest.mark.parametrize("labels", [SPARSE, ONE_HOT])
-@pytest.mark.parametrize("activation", [None, "linear", "relu"])
+@pytest.mark.parametrize("activation", [None, "linear", "relu", "log_softmax"])
 def test_any_other_output_is_taken_as_logits(activation, labels):
     assert _compiled(layers.Dense(4, activation=activation), labels=labels).loss.from_logits
 
@@ -129,6 +133,11 @@ def test_more_outputs_than_numbers_to_predict_are_refused():
     assert "gives 3 outputs" in _refusal(layers.Dense(3), task="regression", labels=labels)
 
 
+def test_one_output_for_ten_classes_is_refused_also_where_labels_stand_in_a_column():
+    labels = tf.TensorSpec([BATCH, 1], tf.int64)
+    assert "gives 1 outputs" in _refusal(layers.Dense(1), num_classes=10, labels=labels)
+
+
 def test_class_numbers_as_floats_are_refused_with_their_dtype():
     assert "labels float32() with num_classes = 4" in _refusal(layers.Dense(4), labels=NUMBER)
 
@@ -150,6 +159,65 @@ def test_a_model_that_is_not_built_yet_gets_the_loss_of_its_labels():
     model = _compiled(model=Late())
     assert type(model.loss) is keras.losses.SparseCategoricalCrossentropy
     assert model.loss.from_logits
+
+
+def test_a_model_that_is_not_built_yet_is_held_to_the_labels_too():
+    class Late(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(7)
+
+        def call(self, x):
+            return self.dense(x)
+
+    assert "gives 7 outputs" in _refusal(model=Late())
+
+
+def test_one_number_without_an_axis_is_one_output():
+    inputs = keras.Input((3,))
+    numbers = layers.Dense(1, "sigmoid")(inputs)[:, 0]
+    model = _compiled(model=keras.Model(inputs, numbers), num_classes=2)
+    assert type(model.loss) is keras.losses.BinaryCrossentropy
+    assert not model.loss.from_logits
+
+
+@pytest.mark.parametrize("labels", [(2, 3), (2, 3, 1)])
+def test_each_pixel_or_token_has_a_class(labels):
+    inputs = keras.Input((3,))
+    pixels = layers.Reshape((2, 3, 4))(layers.Dense(24)(inputs))
+    model = _compiled(
+        model=keras.Model(inputs, layers.Softmax()(pixels)),
+        labels=tf.TensorSpec([BATCH, *labels], tf.int64),
+    )
+    assert type(model.loss) is keras.losses.SparseCategoricalCrossentropy
+    assert not model.loss.from_logits
+    assert model.evaluate(X, tf.zeros([BATCH, *labels], tf.int64), verbose=0)[0] > 0
+
+
+def test_a_model_that_fails_for_the_data_is_refused_with_its_error():
+    class Broken(keras.Model):
+        def call(self, x):
+            raise RuntimeError("no such thing")
+
+    message = _refusal(model=Broken())
+    assert "The model doesn't fit the data" in message
+    assert "no such thing" in message
+
+
+def test_what_the_loss_is_told_in_words():
+    def told(last, **arguments):
+        dataset = read_dataset_file(
+            SimpleNamespace(__name__="mine", load=lambda split: None, **arguments)
+        )
+        model = keras.Sequential([keras.Input((3,)), last])
+        labels = NUMBER if "task" in arguments else SPARSE
+        return compile_model(model, dataset, labels, keras.optimizers.SGD(), X)
+
+    classes = "SparseCategoricalCrossentropy of"
+    assert told(layers.Dense(4)) == f"{classes} logits (by its last layer)"
+    tried = told(layers.Dense(4, activation=tf.nn.softmax))
+    assert tried == f"{classes} probabilities (tried on 8 examples)"
+    assert told(layers.Dense(1), task="regression") == "MeanSquaredError"
 
 
 def test_a_task_without_a_default_asks_for_a_compiled_model():

@@ -16,8 +16,8 @@ import tensorflow as tf
 from tfscale.errors import ConfigError
 from tfscale.structures import Structure
 
-# Weights by class, or such a table for each output by its name.
-Table = dict[int, float] | dict[str, dict[int, float]]
+# A float by the number of its class, or such a table for each output by its name.
+Table = dict[Any, Any]
 
 _EXAMPLE = "for example class_weight = {0: 1.0, 1: 5.0}"
 _ROUNDING = 0.02  # a one-hot or smoothed label may be float16

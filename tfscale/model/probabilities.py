@@ -108,10 +108,14 @@ def _by_last_layer(model: keras.Model) -> bool | None:
     if type(last) not in _ENDS_IN_ACTIVATION:
         return None
     activation = last.activation
+    name = getattr(activation, "__name__", "")
     is_known = isinstance(activation, types.FunctionType) and activation.__module__.startswith(
         "keras."
     )
-    return activation.__name__ in _PROBABILITIES if is_known else None
+    # An Activation may be there for its dtype alone, behind a softmax.
+    if not is_known or (isinstance(last, keras.layers.Activation) and name == "linear"):
+        return None
+    return name in _PROBABILITIES
 
 
 def _tried(model: keras.Model, x: Structure) -> tuple[Any, set[str]]:
@@ -167,19 +171,20 @@ def _of_fixed_size(model: keras.Model, x: Structure) -> Structure:
 # What hands on probabilities as probabilities, as long as all that comes out is in 0..1.
 _HANDS_ON = (
     *("Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "ConcatV2", "Pack"),
-    *("AddV2", "AddN", "Mul", "RealDiv", "Mean", "Sub", "StopGradient", "EnsureShape"),
+    *("AddV2", "AddN", "BiasAdd", "Mul", "RealDiv", "Mean", "Sub", "StopGradient", "EnsureShape"),
 )
-_COMPUTES_LOGITS = (
-    *("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "BiasAdd", "Conv2D", "Conv3D"),
+_PRODUCTS = (
+    *("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Conv3D"),
     *("Conv2DBackpropInput", "Conv3DBackpropInputV2", "DepthwiseConv2dNative"),
 )
+_SHAPES_WEIGHTS = ("Identity", "Cast", "Reshape", "Transpose", "ExpandDims")
 _IS_CONSTANT = ("Const", "ReadVariableOp", "Shape")
 
 
 def _sources_of(output: tf.Tensor) -> set[str]:
     """The operations that an output comes from, through those that only hand it on.
 
-    "logits" stands for every sum of products; other operations have TensorFlow's name.
+    "logits" stands for every product with weights; other operations have TensorFlow's name.
     """
     found: set[str] = set()
     waiting, seen = [output], set()
@@ -190,7 +195,16 @@ def _sources_of(output: tf.Tensor) -> set[str]:
         seen.add(operation.name)
         if operation.type in _HANDS_ON:
             waiting.extend(operation.inputs)
-        else:
-            kind = "logits" if operation.type in _COMPUTES_LOGITS else operation.type
-            found.add(kind)
+            continue
+        # A product of two things that were computed may be a mixture of probabilities.
+        has_weights = any(_is_weight(factor) for factor in operation.inputs)
+        is_logits = operation.type in _PRODUCTS and has_weights
+        found.add("logits" if is_logits else operation.type)
     return found
+
+
+def _is_weight(factor: tf.Tensor) -> bool:
+    operation = factor.op
+    while operation.type in _SHAPES_WEIGHTS:
+        operation = operation.inputs[0].op
+    return bool(operation.type == "ReadVariableOp")

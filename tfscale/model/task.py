@@ -67,7 +67,8 @@ class _Goal:
 
 def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: Structure) -> _Goal:
     shape = _output_shape(model, x, labels.shape[0])
-    outputs = shape[-1] if shape is not None and len(shape) > 1 else None
+    # A model may give one number for each example without an axis for it.
+    outputs = None if shape is None else shape[-1] if len(shape) > 1 else 1
     per_example = labels.shape.rank - 1
     if dataset.task == "regression":
         size = labels.shape[-1] if per_example else 1
@@ -103,13 +104,13 @@ def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: St
 
 def _is_sparse(labels: tf.TensorSpec, outputs: tuple[int | None, ...] | None) -> bool:
     """Whether labels are the numbers of classes: one for each example, pixel or token."""
+    rank = labels.shape.rank
     if not labels.dtype.is_integer:
         return False
-    if labels.shape.rank == 1 or outputs is None:
-        return labels.shape.rank == 1
-    if labels.shape.rank == len(outputs):
-        return bool(labels.shape[-1] == 1)  # and there are several outputs
-    return bool(labels.shape.rank == len(outputs) - 1)
+    if rank == 1 or outputs is None:
+        return bool(rank == 1)
+    # In a column of its own, where there are several outputs.
+    return bool(rank == len(outputs) - 1 or (rank == len(outputs) and labels.shape[-1] == 1))
 
 
 def _require_fit(
