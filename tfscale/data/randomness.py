@@ -103,12 +103,12 @@ def no_python_draws(call: str) -> Iterator[None]:
 
 def _nodes_of(dataset: tf.data.Dataset, *, deep: bool = True) -> Iterator[Foreign]:
     """Every operation in the functions of a dataset, and of those that it is made of."""
-    for function in dataset._functions():
+    for function in dataset._functions():  # noqa: SLF001 - tf.data has no way to ask
         # A function that it calls, such as a branch or a @tf.function, is in the same library.
         graph = function.function.graph.as_graph_def()
         yield from graph.node
         yield from itertools.chain(*(inner.node_def for inner in graph.library.function))
-    for beneath in dataset._inputs() if deep else ():
+    for beneath in dataset._inputs() if deep else ():  # noqa: SLF001 - likewise
         yield from _nodes_of(beneath)
 
 

@@ -31,9 +31,11 @@ from tfscale.fit.loop_length import next_steps_per_call
 from tfscale.fit.metric_kinds import kinds_of
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.own_logs import OwnLogs
+from tfscale.fit.own_losses import numbers_are_sums
+from tfscale.fit.own_scaling import watch
 from tfscale.fit.reducers import make_reducers
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
-from tfscale.fit.train_step import TrainStep
+from tfscale.fit.train_step import HowToStep, TrainStep
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import Wire
@@ -83,11 +85,13 @@ class DistributedModel:
         self._figures = HostFigures(job.devices.num_gpus)
         self.figure_names = self._figures.names
         _require_graph(model)
+        watch()
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
-        replicas = strategy.num_replicas_in_sync
+        replicas, first = strategy.num_replicas_in_sync, data.training.first
         with strategy.scope():
-            kinds = kinds_of(model, data.training.first, replicas=replicas)
+            kinds = kinds_of(model, first, replicas=replicas)
+            are_sums = numbers_are_sums(model, first, replicas=replicas)
         self._totals = MetricTotals(model, replicas, kinds)
         self._own_logs = OwnLogs(self._totals, steps.own_training)
         self.communication = CommunicationTimes(strategy)
@@ -105,33 +109,36 @@ class DistributedModel:
             bucket_bytes=bucket_bytes,
             observe=self.communication.observe,
         )
-        self._train_step = self._make_train_step(job, steps)
+        how = HowToStep(
+            replicas,
+            job.config.accumulate_steps,
+            jit=_uses_xla(model, asked=job.config.jit, replicas=replicas),
+            numbers_are_sums=are_sums,
+        )
+        self._train_step = TrainStep(model, self._spec, self._make_updates(steps), how)
         separate_random_states(model, strategy, job.cluster.index)
         self._train_loop = tf.function(self._train_steps, autograph=False)
-        num_workers = job.cluster.num_workers
-        evaluation = Evaluation(model, strategy, self._totals, num_workers, steps.own_test)
+        evaluation = Evaluation(
+            model,
+            strategy,
+            self._totals,
+            job.cluster.num_workers,
+            steps.own_test,
+            numbers_are_sums=are_sums,
+        )
         as_input = functools.partial(input_of, sharding=data.sharding, strategy=strategy)
         install(model, self._step_functions(evaluation, as_input), strategy)
 
-    def _make_train_step(self, job: Job, steps: Steps) -> TrainStep:
-        replicas = self._strategy.num_replicas_in_sync
-        updates = [
+    def _make_updates(self, steps: Steps) -> list[ReducedUpdate]:
+        return [
             ReducedUpdate(
                 optimizer,
                 reducer,
-                replicas=replicas,
+                replicas=self._strategy.num_replicas_in_sync,
                 is_scaled_by_keras=steps.own_training is None,
             )
             for optimizer, reducer in zip(steps.optimizers, self._reducers, strict=True)
         ]
-        return TrainStep(
-            self.model,
-            self._spec,
-            updates,
-            replicas=replicas,
-            accumulate_steps=job.config.accumulate_steps,
-            jit=_uses_xla(self.model, asked=job.config.jit, replicas=replicas),
-        )
 
     def _step_functions(
         self, evaluation: Evaluation, as_input: Callable[..., Input]

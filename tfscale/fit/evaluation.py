@@ -27,6 +27,7 @@ class Evaluation:
         totals: the model's metric variables.
         num_workers: of the job.
         rehearsed: what the model's own `test_step` does, None for Keras's.
+        numbers_are_sums: whether numbers that own losses give are sums over examples.
     """
 
     def __init__(
@@ -36,12 +37,15 @@ class Evaluation:
         totals: MetricTotals,
         num_workers: int,
         rehearsed: Rehearsed | None,
+        *,
+        numbers_are_sums: bool,
     ) -> None:
         """Traces nothing yet."""
         self._model = model
         self._strategy = strategy
         self._totals = totals
         self._num_workers = num_workers
+        self._numbers_are_sums = numbers_are_sums
         self._own = OwnLogs(totals, rehearsed)
         self._own_sums = self._own.packing.zeros()
         self._seen = 0.0
@@ -112,7 +116,8 @@ class Evaluation:
         count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
         rows = tf.maximum(count, 1)
         before = [tf.identity(variable.value) for variable in self._totals.variables]
-        share = RowShare(self._strategy.num_replicas_in_sync, count)
+        replicas = self._strategy.num_replicas_in_sync
+        share = RowShare(replicas, count, numbers_are_sums=self._numbers_are_sums)
         with sharing(share), output_losses_weighted(self._model, rows):
             logs = self._model.test_step(tf.nest.map_structure(lambda leaf: leaf[:rows], batch))
 

@@ -4,7 +4,7 @@ Keras's own metrics keep sums. Somebody's own may keep a maximum, a minimum, or 
 rule puts together, a running average say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -78,11 +78,11 @@ def _is_keras(metric: keras.metrics.Metric) -> bool:
 def _parts_of(first: Structure) -> list[Structure]:
     size = int(tf.shape(tf.nest.flatten(first)[0])[0])
     edges = [part * size // _PARTS for part in range(_PARTS + 1)]
-    pairs = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
-    slices: list[Callable[[tf.Tensor], tf.Tensor]] = [
-        lambda leaf, a=a, b=b: leaf[a:b] for a, b in pairs
+    return [
+        tf.nest.map_structure(lambda leaf, a=a, b=b: leaf[a:b], first)
+        for a, b in zip(edges, edges[1:], strict=False)
+        if b > a
     ]
-    return [tf.nest.map_structure(cut, first) for cut in slices]
 
 
 def _kind(alone: Sequence[np.ndarray], together: np.ndarray) -> str:

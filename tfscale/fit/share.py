@@ -16,6 +16,7 @@ class EvenShare:
             the order in which losses ask for them; none to ask the other replicas at once.
         micro_batches: of a step.
         compiles: whether XLA compiles the loss, so that nothing can be asked.
+        numbers_are_sums: whether a number that somebody's own loss gives is a sum over examples.
     """
 
     def __init__(
@@ -25,8 +26,10 @@ class EvenShare:
         totals: Sequence[tf.Tensor] = (),
         micro_batches: int = 1,
         compiles: bool = False,
+        numbers_are_sums: bool = False,
     ) -> None:
         """Asks nobody yet."""
+        self._numbers_are_sums = numbers_are_sums
         self._replicas = replicas
         self._totals = list(totals)
         self._micro_batches = micro_batches
@@ -54,6 +57,10 @@ class EvenShare:
         """As many times as large as there are parts of the batch."""
         return own * (self._replicas * self._micro_batches)
 
+    def of_number(self, own: tf.Tensor) -> tf.Tensor:
+        """The same for a mean."""
+        return self.of_sum(own) if self._numbers_are_sums else own
+
     def weight(self) -> None:
         """One: all have equally many rows."""
 
@@ -74,6 +81,10 @@ class RecordingShare:
         """Itself."""
         return own
 
+    def of_number(self, own: tf.Tensor) -> tf.Tensor:
+        """Itself."""
+        return own
+
     def weight(self) -> None:
         """One."""
 
@@ -84,10 +95,12 @@ class RowShare:
     Args:
         replicas: of the job.
         rows: int32 scalar, of this replica.
+        numbers_are_sums: whether a number that somebody's own loss gives is a sum over examples.
     """
 
-    def __init__(self, replicas: int, rows: tf.Tensor) -> None:
+    def __init__(self, replicas: int, rows: tf.Tensor, *, numbers_are_sums: bool = False) -> None:
         """Asks nobody yet."""
+        self._numbers_are_sums = numbers_are_sums
         self._replicas = replicas
         self._rows = rows
 
@@ -102,6 +115,10 @@ class RowShare:
     def of_sum(self, own: tf.Tensor) -> tf.Tensor:
         """As many times as large as the global batch has more rows."""
         return own if self._replicas == 1 else own * self._inverse(own.dtype)
+
+    def of_number(self, own: tf.Tensor) -> tf.Tensor:
+        """The same for a mean."""
+        return self.of_sum(own) if self._numbers_are_sums else own
 
     def weight(self) -> tf.Tensor | None:
         """Its part of the rows of the global batch, so that all of them together count the same."""

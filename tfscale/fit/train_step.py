@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -14,6 +15,23 @@ from tfscale.gradients.micro_batches import mean_of, part_of
 from tfscale.structures import Gradient, Spec, Structure
 
 
+@dataclass(frozen=True)
+class HowToStep:
+    """How training steps are run.
+
+    Args:
+        replicas: of the job.
+        accumulate_steps: micro-batches a step.
+        jit: whether XLA compiles forward and backward.
+        numbers_are_sums: whether numbers that own losses give are sums over examples.
+    """
+
+    replicas: int
+    accumulate_steps: int
+    jit: bool
+    numbers_are_sums: bool
+
+
 class TrainStep:
     """Runs the model's `train_step`, whose optimizers reduce gradients first.
 
@@ -21,9 +39,7 @@ class TrainStep:
         model: compiled and built.
         spec: of one replica's batch, with static shapes.
         updates: of every optimizer that the model's `train_step` applies.
-        replicas: of the job.
-        accumulate_steps: micro-batches a step.
-        jit: whether XLA compiles forward and backward.
+        how: it is run.
     """
 
     def __init__(
@@ -31,18 +47,16 @@ class TrainStep:
         model: keras.Model,
         spec: Spec,
         updates: Sequence[ReducedUpdate],
-        *,
-        replicas: int,
-        accumulate_steps: int,
-        jit: bool,
+        how: "HowToStep",
     ) -> None:
         """Traces nothing yet."""
         self._model = model
         self._spec = spec
         self._updates = list(updates)
-        self._replicas = replicas
-        self._count = accumulate_steps
-        self._jit = jit
+        self._replicas = how.replicas
+        self._count = how.accumulate_steps
+        self._jit = how.jit
+        self._numbers_are_sums = how.numbers_are_sums
         self._updated_variables: Sequence[keras.Variable] | None = None
 
     def __call__(self, batch: Structure) -> Structure:
@@ -51,8 +65,17 @@ class TrainStep:
         batch = tf.nest.map_structure(_with_shape, batch, self._spec)
         if self._jit or self._count > 1:
             return self._in_parts(batch)
-        with sharing(EvenShare(self._replicas)):
+        with sharing(self._share()):
             return self._model.train_step(batch)
+
+    def _share(self, totals: Sequence[tf.Tensor] = ()) -> EvenShare:
+        return EvenShare(
+            self._replicas,
+            totals=totals,
+            micro_batches=self._count,
+            compiles=self._jit,
+            numbers_are_sums=self._numbers_are_sums,
+        )
 
     def _in_parts(self, batch: Structure) -> Structure:
         """The gradients of each micro-batch, then one update with their mean."""
@@ -77,10 +100,7 @@ class TrainStep:
         """What runs the `train_step` up to the update: gives its gradients and its logs."""
 
         def gradients_of(batch: Structure) -> tuple[list[Gradient], Structure]:
-            share = EvenShare(
-                self._replicas, totals=totals, micro_batches=self._count, compiles=self._jit
-            )
-            with sharing(share), self._held() as held:
+            with sharing(self._share(totals)), self._held() as held:
                 logs = self._model.train_step(batch)
             gradients, self._updated_variables = held[0]
             return gradients, logs

@@ -27,6 +27,13 @@ def loss_of_a_sum():
     )
 
 
+@entry(data=vectors)
+def loss_of_a_sum_by_hand():
+    return _dense(
+        optimizer=keras.optimizers.SGD(0.002), loss=lambda y, p: ops.sum(ops.square(y - p))
+    )
+
+
 @entry(data=classes)
 def loss_per_example():
     def focal(y, p):
@@ -304,3 +311,28 @@ def layer_with_a_loss():
     model = keras.Sequential([keras.Input((6,)), Scaled()])
     model.compile(keras.optimizers.SGD(0.1), "mse")
     return model
+
+
+def _application(make, **settings):
+    backbone = make(weights=None, include_top=False, pooling="avg", **settings)
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, layers.Dense(4)(backbone(inputs, training=False)))
+    model.compile(
+        keras.optimizers.SGD(0.001), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    return model
+
+
+def _photographs(size, generator):
+    x, labels = images(size, generator)
+    return np.clip(127 + 40 * x.repeat(4, 1).repeat(4, 2), 0, 255).astype(np.float32), labels
+
+
+@entry(data=_photographs)
+def mobile_net():
+    return _application(keras.applications.MobileNetV3Small, input_shape=(32, 32, 3))
+
+
+@entry(data=_photographs)
+def efficient_net():
+    return _application(keras.applications.EfficientNetB0, input_shape=(32, 32, 3))

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfscale.fit.keras.loops import StepFunctions, over_inputs
-from tfscale.structures import Spec
+from tfscale.structures import Foreign, Spec
 
 
 def build_by_calling(model: keras.Model, spec: Spec) -> None:
@@ -66,6 +66,22 @@ def has_own_train_step(model: keras.Model) -> bool:
 def has_own_test_step(model: keras.Model) -> bool:
     """Whether the model's class decides what a step of an evaluation does, or returns."""
     return _is_own(model, "test_step") or _is_own(model, "compute_metrics")
+
+
+def has_own_loss(model: keras.Model) -> bool:
+    """Whether the model's class decides what a loss is."""
+    return _is_own(model, "compute_loss")
+
+
+def own_compiled_losses(model: keras.Model) -> list[keras.losses.Loss]:
+    """The losses that a model is compiled with and that aren't Keras's, once it is built."""
+    compiled = model._compile_loss
+    flat = (compiled._flat_losses or []) if compiled is not None else []
+    return [one.loss for one in flat if not _is_kerass(getattr(one.loss, "fn", type(one.loss)))]
+
+
+def _is_kerass(what: Foreign) -> bool:
+    return str(getattr(what, "__module__", "")).partition(".")[0] == "keras"
 
 
 def _is_own(model: keras.Model, name: str) -> bool:

@@ -32,6 +32,9 @@ class Share(Protocol):
     def of_sum(self, own: tf.Tensor) -> tf.Tensor:
         """What a replica's sum over its own rows counts as."""
 
+    def of_number(self, own: tf.Tensor) -> tf.Tensor:
+        """What a number counts as that somebody's own loss gave of a replica's rows."""
+
     def weight(self) -> tf.Tensor | None:
         """What a number of all its rows counts, 1 where replicas have equally many; None for 1."""
 
@@ -42,7 +45,7 @@ _of_thread = threading.local()  # replicas of a worker are traced in threads of 
 @contextlib.contextmanager
 def sharing(share: Share) -> Iterator[None]:
     """In the body, losses are those of a part of a global batch, and the rule holds."""
-    before = _current()
+    before = current_share()
     _of_thread.share = share
     try:
         yield
@@ -50,13 +53,14 @@ def sharing(share: Share) -> Iterator[None]:
         _of_thread.share = before
 
 
-def _current() -> Share | None:
+def current_share() -> Share | None:
+    """What this thread traces losses of, None outside of a step."""
     share: Share | None = getattr(_of_thread, "share", None)
     return share
 
 
 def _unscaled(original: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
-    return lambda value: original(value) if _current() is None else value
+    return lambda value: original(value) if current_share() is None else value
 
 
 def _apply_mask(
@@ -68,7 +72,7 @@ def _apply_mask(
         sample_weight: Foreign, mask: Foreign, dtype: Foreign, reduction: str | None
     ) -> Foreign:
         weights = original(sample_weight, mask, dtype=dtype, reduction=reduction)
-        share = _current()
+        share = current_share()
         if mask is None or share is None or reduction not in ("mean", "sum_over_batch_size"):
             return weights
         valid = tf.reduce_sum(tf.cast(mask, weights.dtype))
@@ -86,9 +90,11 @@ def _reduce_values(original: Callable[..., Foreign]) -> Callable[..., Foreign]:
         reduction: str | None = "sum_over_batch_size",
     ) -> Foreign:
         loss = original(values, sample_weight, reduction)
-        share = _current()
-        if share is None or not values.shape.rank:
+        share = current_share()
+        if share is None:
             return loss
+        if not values.shape.rank:
+            return share.of_number(loss)
         if reduction == "sum":
             return share.of_sum(loss)
         if reduction == "mean_with_sample_weight" and sample_weight is not None:
@@ -107,7 +113,7 @@ def _average_loss(original: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor
         sample_weight: Foreign = None,
         global_batch_size: Foreign = None,
     ) -> tf.Tensor:
-        share = _current()
+        share = current_share()
         if share is None:
             return original(per_example_loss, sample_weight, global_batch_size)
         if global_batch_size is None:  # TensorFlow would take the rows of all replicas
@@ -123,7 +129,7 @@ def _regularization(
     """The loss of weights, which TensorFlow's tutorials divide by the number of replicas."""
 
     def scale_regularization_loss(regularization_loss: Foreign) -> tf.Tensor:
-        if _current() is None:
+        if current_share() is None:
             return original(regularization_loss)
         return tf.reduce_sum(regularization_loss)
 
@@ -136,7 +142,7 @@ def _mean_update(original: Callable[..., Foreign]) -> Callable[..., Foreign]:
     def update_state(
         self: keras.metrics.Mean, values: Foreign, sample_weight: Foreign = None
     ) -> Foreign:
-        share = _current()
+        share = current_share()
         if (
             share is not None
             and sample_weight is None

@@ -1,0 +1,88 @@
+"""Whether a loss that somebody wrote is a mean over examples or a sum: found out on real examples.
+
+Keras's own losses say which they are. A number by hand doesn't: over several replicas a mean is
+averaged, and a sum is as many times larger as there are replicas.
+"""
+
+import keras
+import tensorflow as tf
+
+from tfscale.errors import ConfigError, one_line
+from tfscale.fit.keras.install import has_own_loss, has_own_train_step, own_compiled_losses
+from tfscale.fit.keras.trial import tried
+from tfscale.structures import Structure
+
+_EXAMPLES = 2
+_TOLERANCE = 0.02  # of bfloat16
+
+
+def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> bool:
+    """Whether the numbers that own losses give are sums over examples.
+
+    The same examples twice leave a mean what it is, and double a sum.
+
+    Args:
+        model: built, in the scope of the strategy that this is called in.
+        first: a few real examples, stacked; the same on every worker.
+        replicas: of the job; with one there is nothing to find out.
+
+    Raises:
+        ConfigError: the loss is neither, or a sum where its parts can't be told from each other.
+    """
+    own = own_compiled_losses(model)
+    writes_step = has_own_train_step(model) or has_own_loss(model)
+    if replicas == 1 or not (own or writes_step):
+        return False
+    try:
+        losses = {times: _losses(model, first, times) for times in (1, 2, 4)}
+        is_random = _losses(model, first, 1, again=True) != losses[1]
+    except Exception as error:
+        raise ConfigError(
+            "The model's loss is its own, and trying it on a few examples raised "
+            f"{one_line(error)}; expected a loss for any number of examples. Let it take batches "
+            "of any size, or use a loss of Keras's."
+        ) from error
+    kinds = [_kind(*of_one, is_random=is_random) for of_one in zip(*losses.values(), strict=False)]
+    if all(kind == "mean" for kind in kinds):
+        return False
+    if kinds == ["sum"] and len(own) == 1 and not writes_step:
+        return True
+    raise ConfigError(
+        "The model's loss grows with the number of examples: the same ones once, twice and four "
+        f"times give {_shown(losses)}; expected their mean, because losses are averaged over "
+        "replicas. Use ops.mean over the examples, or a loss of Keras's with reduction='sum' in "
+        "compile."
+    )
+
+
+def _losses(
+    model: keras.Model, first: Structure, times: int, *, again: bool = False
+) -> tuple[float, ...]:
+    """What the training step takes gradients of, for the same examples so many times.
+
+    Args:
+        model: whose `train_step` is tried.
+        first: real examples.
+        times: how often they are in the batch.
+        again: whether the second step on such a batch is looked at, for which random numbers are
+            others.
+    """
+    batch = tf.nest.map_structure(lambda leaf: tf.concat([leaf[:_EXAMPLES]] * times, axis=0), first)
+    found = tried(model.train_step, [batch, batch] if again else [batch], []).losses
+    return tuple(found[len(found) // 2 :] if again else found)
+
+
+def _kind(once: float, twice: float, four: float, *, is_random: bool) -> str:
+    """ "mean", "sum", or "" for what is neither, or both in one."""
+    if is_random:  # other random numbers for another batch: near enough is all there is
+        return "mean" if abs(four) < 2 * abs(once) else "sum" if abs(four) > 3 * abs(once) else ""
+    near = _TOLERANCE * max(abs(once), abs(four))
+    if abs(four - once) <= near and abs(twice - once) <= near:
+        return "mean"
+    # A sum and what doesn't depend on the examples, such as a regularization.
+    growth = (four - once) / 3
+    return "sum" if abs(twice - once - growth) <= near else ""
+
+
+def _shown(losses: dict[int, tuple[float, ...]]) -> str:
+    return "; ".join(", ".join(f"{value:.4g}" for value in found) for found in losses.values())
