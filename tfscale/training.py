@@ -156,6 +156,7 @@ def _finish(
             "startup": pace.started - began,
             "to_first_step": pace.started - began + (pace.seconds_to_first_step or 0.0),
             "train": saving - pace.started - pace.evaluate_seconds,
+            "boundaries": prepared.distributed.boundary_seconds,
             "evaluate": pace.evaluate_seconds,
             "checkpoint": now - saving,
             "total": now - began,
@@ -163,6 +164,8 @@ def _finish(
         metrics={name: _plain(value) for name, value in metrics.items()},
         weights_sha256=export.weights_sha256(prepared.model),
         traffic=prepared.distributed.traffic,
+        boundary_bytes=prepared.distributed.boundary_bytes,
+        bucket_bytes=prepared.buckets.size_bytes,
         alone_seconds=alone_seconds,
     )
 

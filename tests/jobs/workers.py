@@ -67,3 +67,15 @@ def stage_commands(scenes, out, shape):
     hosts = ",".join(free_addresses(num_workers)) if num_workers > 1 else ""
     program = [sys.executable, "-m", "tests.jobs.scenes", str(out), hosts]
     return [[*program, str(rank), str(devices), *scenes] for rank in range(num_workers)]
+
+
+def gallery_commands(names, out, shape):
+    """Play entries of the gallery on (workers, devices of each), or in "plain" Keras."""
+    folder = out / f"{shape}"
+    folder.mkdir()
+    program = [sys.executable, "-m", "tests.jobs.gallery", str(folder)]
+    if shape == "plain":
+        return [[*program, "plain", "0", "0", *names]] if names else []
+    num_workers, devices = shape
+    hosts = ",".join(free_addresses(num_workers)) if num_workers > 1 else ""
+    return [[*program, hosts, str(rank), str(devices), *names] for rank in range(num_workers)]

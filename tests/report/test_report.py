@@ -34,6 +34,8 @@ FINISHED = Finished(
     metrics={"loss": 0.5, "accuracy": 0.875},
     weights_sha256="abc",
     traffic=TRAFFIC,
+    boundary_bytes=512.0,
+    bucket_bytes=2**22,
     alone_seconds=None,
 )
 
@@ -90,9 +92,11 @@ def test_what_backward_does_not_hide_is_neither_computing_nor_waiting():
     )
     assert report["communication"] == {
         "buckets": 3,
+        "bucket_bytes": 2**22,
         "gradient_bytes": 8 * 2**20,
         "sent_bytes_per_step": 4 * 2**20,
         "bus_bandwidth": pytest.approx(4 * 2**20 / 0.08),
+        "sent_bytes_per_boundary": 512.0,
         "sparse_gradients": 1,
         "densified_gradients": 2,
     }

@@ -19,6 +19,8 @@ class EvenShare:
         numbers_are_sums: whether a number that somebody's own loss gives is a sum over examples.
     """
 
+    is_of_global_batch = True
+
     def __init__(
         self,
         replicas: int,
@@ -68,6 +70,8 @@ class EvenShare:
 class RecordingShare:
     """Writes down which denominators losses ask for, and changes nothing."""
 
+    is_of_global_batch = False
+
     def __init__(self) -> None:
         """Nobody has asked yet."""
         self.denominators: list[tf.Tensor] = []
@@ -97,6 +101,8 @@ class RowShare:
         rows: int32 scalar, of this replica.
         numbers_are_sums: whether a number that somebody's own loss gives is a sum over examples.
     """
+
+    is_of_global_batch = True
 
     def __init__(self, replicas: int, rows: tf.Tensor, *, numbers_are_sums: bool = False) -> None:
         """Asks nobody yet."""

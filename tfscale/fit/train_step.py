@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.optimizer import ReducedUpdate
+from tfscale.fit.keras.rehearsal import regularized
 from tfscale.fit.keras.scale import sharing
 from tfscale.fit.share import EvenShare, RecordingShare, mean_of_replicas
 from tfscale.gradients.micro_batches import mean_of, part_of
@@ -137,7 +138,7 @@ class TrainStep:
         computed: what it assigns stays within the scope.
         """
         share = RecordingShare()
-        with keras.StatelessScope(), sharing(share):
+        with keras.StatelessScope(regularized(self._model.train_step)), sharing(share):
             with contextlib.ExitStack() as stack:
                 for update in self._updates:
                     stack.enter_context(update.held())

@@ -10,8 +10,8 @@ from tfscale.gradients.link_times import LinkTimes, measure
 from tfscale.gradients.wires import AsIs, Wire
 from tfscale.startup.job import Job
 
-_SMALLEST, _LARGEST = 2**19, 2**26  # bytes
-_STEP = 2**18
+_SMALLEST = 2**19  # bytes
+_SIZES = tuple(2**power for power in (19, 20, 22, 24, 26))
 _FLOAT32_BYTES = 4
 
 
@@ -99,9 +99,11 @@ def best(times: LinkTimes, gradient_bytes: int, *, wire_share: float = 1.0) -> i
         wire_share: how much of them travels.
 
     Returns:
-        Bytes of gradients, a multiple of a quarter of a mebibyte from half a mebibyte to 64.
+        Bytes of gradients, one of `_SIZES`: what is measured differs from run to run, and sums with
+        it in their last digits, so that the sizes are few and far apart. A factor of two in either
+        direction exposes a quarter more.
     """
     sent = gradient_bytes * wire_share
     count = max(1.0, math.sqrt(sent / (times.latency * times.bytes_per_second)))
-    rounded = _STEP * round(gradient_bytes / count / _STEP)
-    return int(min(max(rounded, _SMALLEST), _LARGEST))
+    wanted = max(1.0, gradient_bytes / count)
+    return min(_SIZES, key=lambda size: abs(math.log(size / wanted)))

@@ -24,6 +24,8 @@ class Finished:
         metrics: final values, by their Keras names.
         weights_sha256: of the trained model.
         traffic: what one replica sends in a step.
+        boundary_bytes: what one replica sends at a boundary.
+        bucket_bytes: gradients that travel together, 0 where nothing travels.
         alone_seconds: of a step of one replica alone, None if that wasn't measured.
     """
 
@@ -34,6 +36,8 @@ class Finished:
     metrics: Mapping[str, Json]
     weights_sha256: str
     traffic: Traffic
+    boundary_bytes: float
+    bucket_bytes: int
     alone_seconds: float | None
 
 
@@ -67,9 +71,11 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
         },
         "communication": {
             "buckets": traffic.buckets,
+            "bucket_bytes": finished.bucket_bytes,
             "gradient_bytes": traffic.gradient_bytes,
             "sent_bytes_per_step": traffic.sent_bytes,
             "bus_bandwidth": traffic.sent_bytes / travelled if travelled else None,
+            "sent_bytes_per_boundary": finished.boundary_bytes,
             "sparse_gradients": traffic.sparse,
             "densified_gradients": traffic.densified,
         },

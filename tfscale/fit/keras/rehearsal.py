@@ -51,7 +51,8 @@ def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
     found = Rehearsed()
     updated: list[list[keras.Variable]] = []
     scopes = SymbolicScope(), without_updates(found, updated), sharing(RecordingShare())
-    with StatelessScope() as scope, scopes[0], scopes[1], scopes[2]:
+    known = regularized(step)
+    with StatelessScope(known) as scope, scopes[0], scopes[1], scopes[2]:
         with tf.__internal__.FuncGraph("rehearsal").as_default(), _without_gradients():
             batch = tf.nest.map_structure(
                 lambda leaf: tf.compat.v1.placeholder(leaf.dtype, leaf.shape), spec
@@ -59,13 +60,20 @@ def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
             returned = step(batch)
             shown = flat_logs(returned)
             found.logs = {name: tf.convert_to_tensor(v).shape for name, v in shown.items()}
-        found.updated = set(scope.state_mapping)
+        found.updated = set(scope.state_mapping) - {id(variable) for variable, _ in known}
     for optimizer, variables in zip(found.optimizers, updated, strict=True):
         if not optimizer.built:
             with name_scope(optimizer.name, caller=optimizer):
                 optimizer.build(variables)
             optimizer.built = True
     return found
+
+
+def regularized(step: Callable[[Foreign], Foreign]) -> list[tuple[keras.Variable, Foreign]]:
+    """The weights whose values Keras asks a stateless scope for, and has no other way to get."""
+    model: Foreign = getattr(step, "__self__", None)
+    variables = [] if model is None else model.trainable_variables
+    return [(one, one.value) for one in variables if one.regularizer is not None]
 
 
 def flat_logs(logs: Foreign) -> dict[str, Foreign]:

@@ -24,7 +24,13 @@ from tfscale.structures import Foreign
 
 
 class Share(Protocol):
-    """What part of a global batch a replica computes the loss of."""
+    """What part of a global batch a replica computes the loss of.
+
+    Attributes:
+        is_of_global_batch: False where a few examples only stand for one.
+    """
+
+    is_of_global_batch: bool
 
     def denominator(self, own: tf.Tensor) -> tf.Tensor:
         """What a replica has to divide by, of what its own rows would give; both scalars."""
@@ -116,7 +122,8 @@ def _average_loss(original: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor
         share = current_share()
         if share is None:
             return original(per_example_loss, sample_weight, global_batch_size)
-        if global_batch_size is None:  # TensorFlow would take the rows of all replicas
+        # Without a size TensorFlow would take the rows of all replicas.
+        if global_batch_size is None or not share.is_of_global_batch:
             return original(per_example_loss, sample_weight, tf.shape(per_example_loss)[0])
         return share.of_sum(original(per_example_loss, sample_weight, global_batch_size))
 

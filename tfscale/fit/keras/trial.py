@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale.fit.keras.rehearsal import without_updates
+from tfscale.fit.keras.rehearsal import regularized, without_updates
 from tfscale.fit.keras.scale import sharing
 from tfscale.fit.share import RecordingShare
 from tfscale.structures import Foreign, Structure
@@ -40,7 +40,11 @@ def tried(
         metrics: which begin reset, and whose variables' values are wanted.
     """
     trial = Trial()
-    with keras.StatelessScope() as scope, sharing(RecordingShare()), without_updates():
+    with (
+        keras.StatelessScope(regularized(step)) as scope,
+        sharing(RecordingShare()),
+        without_updates(),
+    ):
         for metric in metrics:
             metric.reset_state()
         with _losses_written_down(trial.losses):
