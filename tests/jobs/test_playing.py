@@ -37,10 +37,11 @@ def test_a_test_runs_for_each_scene_on_each_shape():
 @pytest.mark.parametrize(
     ("scenes", "on", "message"),
     [
-        (["clippings"], [TWO], "scene .*clippings.*; expected some of .*clipping"),
+        (["sleeping"], [TWO], "scene .*sleeping.*; expected some of .*clipping"),
         ([], [TWO], "scene .*; expected some of"),
         (["clipping"], [(3, 1)], r"shape .*\(3, 1\).*; expected some of .*\(2, 1\)"),
     ],
+    ids=["unknown scene", "no scene", "unknown shape"],
 )
 def test_what_nobody_can_play_is_refused_with_what_there_is(scenes, on, message):
     with pytest.raises(LookupError, match=message):

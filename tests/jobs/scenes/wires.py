@@ -7,8 +7,8 @@ import numpy as np
 from tests.jobs.scenes.examples import NUM_EXAMPLES, digits, large_digits
 from tests.jobs.scenes.networks import small_resnet, uncompiled_dense
 
-WEIGHTS = 80
-BUCKET_MB = 0.0002  # 52 float32: the 80 weights go in two buckets of 40
+WEIGHTS, BUCKET = 80, 40
+BUCKET_MB = 0.0002  # room for 52 float32: the weights go in two equal buckets
 STEPS = 10
 
 # Sums of 16 numbers below 4 lose nothing in 16 bits. Numbers of many digits are seldom equal, so
