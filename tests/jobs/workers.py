@@ -62,7 +62,7 @@ def worker_commands(flags, *, num_workers=2):
 
 
 def stage_commands(scenes, out, shape):
-    """Play scenes of tests/jobs/scenes.py one after the other on (workers, devices of each)."""
+    """Play scenes of tests/jobs/scenes one after the other on (workers, devices of each)."""
     num_workers, devices = shape
     hosts = ",".join(free_addresses(num_workers)) if num_workers > 1 else ""
     program = [sys.executable, "-m", "tests.jobs.scenes", str(out), hosts]
