@@ -79,32 +79,36 @@ def _plain_keras():
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    """The reports of one and of two workers, after one epoch and after five."""
+    """The reports of workers x devices: after one epoch, and after five."""
     folder = tmp_path_factory.mktemp("promises")
     found = {}
-    for workers, epochs in ((1, 1), (1, 5), (2, 5)):
-        run_dir = folder / f"{workers}-{epochs}"
-        commands = worker_commands(_flags(folder, run_dir, epochs=epochs), num_workers=workers)
+    for workers, devices, epochs in ((1, 1, 1), (1, 1, 5), (1, 2, 5), (2, 1, 5)):
+        run_dir = folder / f"{workers}x{devices}-{epochs}"
+        flags = [*_flags(folder, run_dir, epochs=epochs), f"--devices={devices}"]
+        commands = worker_commands(flags, num_workers=workers)
         ended = start_all(commands, deadline_seconds=120)
         assert [worker.code for worker in ended] == [0] * workers, ended[0].err[-2000:]
-        found[workers, epochs] = json.loads((run_dir / "report.json").read_text())
-        found[workers, epochs]["plan"] = json.loads((run_dir / "config.json").read_text())["plan"]
-        found[workers, epochs]["weights"] = keras.models.load_model(
+        found[workers, devices, epochs] = json.loads((run_dir / "report.json").read_text())
+        found[workers, devices, epochs]["plan"] = json.loads((run_dir / "config.json").read_text())[
+            "plan"
+        ]
+        found[workers, devices, epochs]["weights"] = keras.models.load_model(
             run_dir / "model.keras"
         ).get_weights()
     return found
 
 
 def test_the_first_loss_is_that_of_keras_with_class_weights_and_probabilities(reports):
-    assert reports[1, 1]["metrics"]["loss"] == pytest.approx(_plain_keras()[0], abs=1e-6)
+    assert reports[1, 1, 1]["metrics"]["loss"] == pytest.approx(_plain_keras()[0], abs=1e-6)
 
 
-def test_weights_losses_and_augmentation_are_those_of_one_worker(reports):
-    alone, together = reports[1, 5], reports[2, 5]
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1)])
+def test_weights_losses_and_augmentation_are_those_of_one_replica(reports, shape):
+    alone, together = reports[1, 1, 5], reports[*shape, 5]
     assert together["metrics"] == pytest.approx(alone["metrics"], abs=1e-6)
     for found, expected in zip(together["weights"], alone["weights"], strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert alone["metrics"]["loss"] < reports[1, 1]["metrics"]["loss"]
+    assert alone["metrics"]["loss"] < reports[1, 1, 1]["metrics"]["loss"]
 
 
 def test_the_plan_says_what_the_loss_takes_the_output_for(reports):
