@@ -41,7 +41,7 @@ def _role(named: object, roles: Mapping[str, object]) -> str:
             "only chief and worker processes to be started",
             TF_CONFIG_EXAMPLE,
         )
-    role = _OTHER_NAMES.get(named, named) if isinstance(named, str) else None
+    role = _OTHER_NAMES.get(named, named) if isinstance(named, str) else ""
     if role not in roles:
         came = f"{VARIABLE} has the task type {shown(named)}"
         raise refusal(came, "a role of its cluster: " + ", ".join(roles), TF_CONFIG_EXAMPLE)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.packing import Packing
 from tfscale.fit.replica_state import ReplicaStatistics
+from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.gradients.timing import CommunicationTimes
 
 _OWN_COLUMNS = 4  # of a worker's row, before its figures
@@ -135,7 +136,7 @@ class Exchange:
             context = tf.distribute.get_replica_context()
             if context.num_replicas_in_sync == 1:
                 return packed
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
+            return sum_over_replicas(packed)
 
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
         totals, statistics, rows, means = parts.unpack(summed)

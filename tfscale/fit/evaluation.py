@@ -11,6 +11,7 @@ from tfscale.fit.keras.loops import Call
 from tfscale.fit.keras.losses import output_losses_weighted
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.replica_state import gathered
+from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.structures import Foreign, Structure
 
 STEPS_PER_CALL = 64  # of an evaluation
@@ -75,7 +76,7 @@ class Evaluation:
             )
             if context.num_replicas_in_sync == 1:
                 return packed
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
+            return sum_over_replicas(packed)
 
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
         return summed[:-1], summed[-1]
