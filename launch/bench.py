@@ -18,6 +18,7 @@ import tfscale
 from launch import program
 from tfscale.bench import study
 from tfscale.bench.task import Variant
+from tfscale.config import local_path
 
 _PROFILE = flags.DEFINE_list("profile", [], "Shipped profiles or JSON files; the device waits.")
 _MODEL = flags.DEFINE_string("model", "", "tiny-mlp, small-resnet, or a model file.")
@@ -50,7 +51,7 @@ def main(terminal: tfscale.Terminal) -> None:
         block_seconds=_SECONDS.value,
         has_timeline=_TIMELINE.value,
     )
-    terminal.show(study.run(asked, Path(_OUT.value), terminal.show))
+    terminal.show(study.run(asked, Path(local_path(_OUT.value, "--out")), terminal.show))
 
 
 if __name__ == "__main__":

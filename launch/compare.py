@@ -15,6 +15,7 @@ from absl import flags
 import tfscale
 from launch import program
 from tfscale.bench import whole
+from tfscale.config import local_path
 
 _BLOCKS = flags.DEFINE_integer("blocks", 5, "Runs of each program.", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer("epochs", 2, "Passes of each run.", lower_bound=1)
@@ -24,10 +25,11 @@ _OUT = flags.DEFINE_string("out", "runs/compare", "The folder that is written to
 
 def main(terminal: tfscale.Terminal) -> None:
     """Translates the flags, measures, and shows the table."""
+    out = Path(local_path(_OUT.value, "--out"))
     measured = whole.measure(
         blocks=_BLOCKS.value, epochs=_EPOCHS.value, steps=_STEPS.value, say=terminal.show
     )
-    whole.write(measured, Path(_OUT.value))
+    whole.write(measured, out)
     terminal.show(whole.markdown(measured))
 
 

@@ -6,7 +6,6 @@ r"""Starts several workers on this machine, each a `launch/worker.py` with the s
 The exit code is that of the first worker that failed, or 0.
 """
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -36,9 +35,6 @@ def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     )
     # The workers get their cluster from the flags; one that this shell has would contradict them.
     environ = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    # A worker's letters that this terminal does not have must not end the launcher.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     return run_together(commands, environ=environ, run_dir=run_dir_of(worker_flags))
 
 

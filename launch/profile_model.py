@@ -15,7 +15,7 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.config import PRECISIONS
+from tfscale.config import PRECISIONS, local_path
 from tfscale.files import atomic
 from tfscale.profiles import profile
 from tfscale.startup.environment import check_environment, set_environment
@@ -32,7 +32,8 @@ _OUT = flags.DEFINE_string("out", "", "The JSON file to write; printed if empty.
 
 def main(terminal: tfscale.Terminal) -> None:
     """Translates the flags, measures, and writes or shows the profile."""
-    profile.require_writable(_OUT.value)
+    out = local_path(_OUT.value, "--out") if _OUT.value else ""
+    profile.require_writable(out)
     config = tfscale.Config(
         run_dir="unused",
         batch_size=_BATCH_SIZE.value,
@@ -47,9 +48,9 @@ def main(terminal: tfscale.Terminal) -> None:
 
     measured = profile_files(config, _DATASET.value, _MODEL.value, _STEPS.value)
     text = profile.profile_text(measured)
-    if _OUT.value:
-        atomic.write_text(Path(_OUT.value), text)
-    terminal.show(f"written: {_OUT.value}" if _OUT.value else text)
+    if out:
+        atomic.write_text(Path(out), text)
+    terminal.show(f"written: {out}" if out else text)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A program has one line before its imports, which nothing imported can do for it:
 """
 
 import contextlib
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -40,6 +41,9 @@ def run(
     """
 
     def ended(argv: Sequence[str]) -> NoReturn:
+        # Letters that this terminal does not have must not end the program.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")
         terminal = tfscale.Terminal(print, progress=True)
         with contextlib.ExitStack() as stack:
             try:

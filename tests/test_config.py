@@ -1,5 +1,7 @@
 import dataclasses
+import getpass
 import json
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,46 @@ def test_settings_are_given_by_name_only():
 
 def test_an_empty_folder_is_refused_with_one_that_works():
     assert "--run_dir=runs/first" in _message(run_dir="")
+
+
+@pytest.mark.parametrize("folder", ["runs/a", "my run", "it's", "/gcs/box/a", "./~/a", "a:b", "Ä"])
+def test_a_folder_of_this_machine_stays_as_it_is_written(folder):
+    assert Config(run_dir=folder).run_dir == folder
+
+
+def test_a_folder_may_be_a_path():
+    assert Config(run_dir=Path("runs/a")).as_dict()["run_dir"] == "runs/a"
+
+
+def test_the_users_home_is_meant_by_its_sign(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert Config(run_dir="~/runs/a").run_dir == "/home/somebody/runs/a"
+    name = getpass.getuser()
+    assert Config(run_dir=f"~{name}/runs").run_dir == str(Path(f"~{name}").expanduser() / "runs")
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3", "hdfs", "abfss", "s3a", "https", "file", "GS"])
+def test_a_remote_store_is_refused_by_its_name_with_what_to_do(scheme):
+    message = _message(run_dir=f"{scheme}://box/run")
+    assert f"--run_dir={scheme}://box/run is in a remote store ({scheme}://)" in message
+    assert "--run_dir=runs/first, and copy it" in message
+
+
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [
+        ("  ", "is empty"),
+        (None, "is None"),
+        (b"runs", "is b'runs'"),
+        ("a\nb", r"'a\nb' has a character"),
+        ("a\0b", r"'a\x00b' has a character"),
+        ("a\x1b[2Jb", "has a character"),
+        ("a\udcffb", "has a character"),
+        ("~no-such-user/a", "Use --run_dir=./~no-such-user/a"),
+    ],
+)
+def test_what_no_folder_can_be_is_refused(folder, says):
+    assert says in _message(run_dir=folder)
 
 
 @pytest.mark.parametrize("name", sorted(config._CHOICES))

@@ -1,5 +1,8 @@
 """What a run is asked to do: every number that changes its result, checked when it is made."""
 
+import os
+import re
+import unicodedata
 from dataclasses import asdict, dataclass
 
 from tfscale.errors import ConfigError
@@ -29,6 +32,8 @@ _AT_LEAST = {
     "steps_per_epoch": 0,
     "seed": 0,
 }
+_REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
 _LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
 _ABOVE_ZERO = ("start_timeout",)
 
@@ -38,7 +43,7 @@ class Config:
     """Everything that a run is asked to do, the same on every worker.
 
     Args:
-        run_dir: the folder that the run writes to.
+        run_dir: the folder that the run writes to, of this machine; `~` is the user's home.
         batch_size: global batch, in examples per step over all replicas.
         epochs: passes over the training examples.
         steps_per_epoch: steps of an epoch; 0 takes as many as the examples give.
@@ -103,8 +108,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses the first value that cannot be meant."""
-        if not self.run_dir:
-            raise ConfigError("--run_dir is empty; expected a folder, e.g. --run_dir=runs/first")
+        object.__setattr__(self, "run_dir", local_path(self.run_dir, "--run_dir"))
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
@@ -158,3 +162,41 @@ class Config:
     def as_flags(self) -> dict[str, object]:
         """Every setting under the name of its flag."""
         return {f"--{name}": value for name, value in self.as_dict().items()}
+
+
+def local_path(given: object, flag: str) -> str:
+    """A path of this machine as it is meant: with the user's home in the place of `~`.
+
+    A remote store would otherwise become a folder `gs:` that is lost with the machine.
+
+    Args:
+        given: a text or a `pathlib.Path`.
+        flag: what it was given as, for messages.
+
+    Raises:
+        ConfigError: it is no path, is that of a remote store, or can't be shown.
+    """
+    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(text, str):
+        raise ConfigError(f"{flag} is {text!r}; expected a path, e.g. {flag}=runs/first")
+    if not text.strip():
+        raise ConfigError(f"{flag} is empty; expected a folder, e.g. {flag}=runs/first")
+    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
+        # A line break would end a printed command half-way, and NUL no file can have.
+        raise ConfigError(
+            f"{flag}={text!r} has a character that can't be shown; expected letters, digits, "
+            f"spaces and signs. Use for example {flag}=runs/first."
+        )
+    if remote := _REMOTE.match(text):
+        raise ConfigError(
+            f"{flag}={text} is in a remote store ({remote[1]}://); expected a folder of this "
+            "machine, or of a file system that is mounted on it. Use a local one, for example "
+            f"{flag}=runs/first, and copy it when the run has ended, or mount the store."
+        )
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ConfigError(
+            f"{flag}={text} is in the home of a user who isn't known here; expected one who is, "
+            f"or another folder. Use {flag}=./{text} if that is its name."
+        )
+    return path

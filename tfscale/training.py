@@ -17,6 +17,7 @@ from tfscale.fit.prepared import Prepared, prepare
 from tfscale.model.user_callbacks import own_callbacks, write_to_scratch
 from tfscale.process.terminal import Terminal
 from tfscale.report import tables
+from tfscale.report.epoch_lines import EpochLines
 from tfscale.report.outline import plan_of, settings_of
 from tfscale.report.pace import Pace
 from tfscale.report.report import Finished, report_of
@@ -38,7 +39,8 @@ def run(
     job = Job.start(config, cluster, terminal)
     with job.board.share_failures():
         prepared = prepare(job, dataset, model)
-        callbacks = [_after_each_batch(started), *own_callbacks(prepared.model_file)]
+        lines = _lines(job)
+        callbacks = [_after_each_batch(started), *own_callbacks(prepared.model_file), *lines]
         plan = plan_of(job, prepared)
         job.terminal.show(tables.table("tfscale", plan))
         directory = _claim(job, prepared.model)
@@ -47,7 +49,7 @@ def run(
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         pace = _fit(job, prepared, directory, curves, callbacks)
-        metrics = _evaluate(prepared, pace)
+        metrics = _evaluate(prepared, [pace, *lines])
         finished = _finish(prepared, directory, pace, metrics, began, alone)
         report = report_of(job, finished)
         directory.write_json("report.json", report)
@@ -101,6 +103,13 @@ def _after_each_batch(then: Callable[[], None]) -> keras.callbacks.Callback:
     return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: then())
 
 
+def _lines(job: Job) -> list[keras.callbacks.Callback]:
+    """What tells how far the run is, where no bar does."""
+    if not job.terminal.wants_lines:
+        return []
+    return [EpochLines(job.terminal.show, job.config.batch_size)]
+
+
 def _fit(
     job: Job,
     prepared: Prepared,
@@ -123,14 +132,14 @@ def _fit(
     return pace
 
 
-def _evaluate(prepared: Prepared, pace: Pace) -> dict[str, Json]:
+def _evaluate(prepared: Prepared, callbacks: list[keras.callbacks.Callback]) -> dict[str, Json]:
     """The final metrics: of the last epoch, and of every split that is kept for the end."""
     history = prepared.model.history.history
     metrics = {name: values[-1] for name, values in history.items()}
     for split, evaluated in prepared.data.evaluated.items():
         if split != "validation":
             results = prepared.model.evaluate(
-                evaluated, verbose=0, return_dict=True, callbacks=[pace]
+                evaluated, verbose=0, return_dict=True, callbacks=callbacks
             )
             metrics |= {f"{split}_{name}": value for name, value in results.items()}
     return metrics

@@ -7,7 +7,9 @@ and the constants are replaced after that; what it computed from them while runn
 
 import ast
 import importlib.util
+import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -31,7 +33,7 @@ def load_module(path: str | Path, options: Sequence[str]) -> ModuleType:
     Raises:
         ConfigError: there is no such file, it fails when run, or an option does not fit it.
     """
-    module = _run(Path(path))
+    module = _run(Path(os.path.expanduser(path)))
     try:
         for option in options:
             _set_option(module, option, path)
@@ -89,7 +91,7 @@ def _run(path: Path) -> ModuleType:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
             f"{_place(error, path)}: {what}; expected a file that can be imported. "
-            f"Mend it, and try it by itself: `python {path}`."
+            f"Mend it, and try it by itself: `python {shlex.quote(str(path))}`."
         ) from error
     except BaseException:  # Ctrl-C is no fault of the file
         del sys.modules[name]

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from tfscale.cluster import discovery, tf_config
+from tfscale.cluster import discovery, machines, tf_config
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 
@@ -72,6 +72,56 @@ def test_an_evaluator_beside_the_workers_is_no_worker():
     assert _resolve(_tf_config(roles, index=1)) == Cluster(tuple(HOSTS[:2]), 1)
 
 
+# As operators and schedulers write it, and TensorFlow takes it.
+
+
+@pytest.mark.parametrize("index", ["1", " 1 ", 1.0])
+def test_an_index_may_be_a_text(index):
+    assert _resolve(_tf_config({"worker": HOSTS}, index=index)) == Cluster(tuple(HOSTS), 1)
+
+
+@pytest.mark.parametrize("blank", ["node1:1111 ", " node1:1111", "node1: 1111", "node1:1111\n"])
+def test_blanks_around_a_host_or_a_port_do_not_count(blank):
+    found = _resolve(_tf_config({"worker": [HOSTS[0], blank, HOSTS[2]]}, index=1))
+    assert found == Cluster(tuple(HOSTS), 1)
+    assert json.loads(json.dumps(tf_config.tf_config_of(found)))["cluster"]["worker"] == HOSTS
+
+
+@pytest.mark.parametrize(("role", "task"), [("master", "master"), ("master", "chief")])
+def test_a_master_is_the_chief_and_is_told_to_tensorflow_as_one(role, task):
+    roles = {role: HOSTS[:1], "worker": HOSTS[1:], "ps": []}
+    chief, last = _resolve(_tf_config(roles, task)), _resolve(_tf_config(roles, "worker", "1"))
+    assert (chief.addresses, chief.index, chief.is_chief) == (tuple(HOSTS), 0, True)
+    assert (last.addresses, last.index, last.is_chief) == (tuple(HOSTS), 2, False)
+    written = {"chief": HOSTS[:1], "worker": HOSTS[1:]}
+    assert tf_config.tf_config_of(chief)["cluster"] == written
+    assert tf_config.tf_config_of(last)["cluster"] == written
+    assert tf_config.tf_config_of(chief)["task"] == {"type": "chief", "index": 0}
+    assert tf_config.tf_config_of(last)["task"] == {"type": "worker", "index": 1}
+
+
+def test_a_list_may_be_an_object_with_every_index():
+    roles = {"worker": {"1": HOSTS[1], "0": HOSTS[0], "2": HOSTS[2]}}
+    assert _resolve(_tf_config(roles, index=2)) == Cluster(tuple(HOSTS), 2)
+
+
+@pytest.mark.parametrize(
+    "task", ["", ', "task": null', ', "task": {"type": "worker"}', ', "task": {"index": "0"}']
+)
+def test_the_only_worker_needs_no_task(task):
+    assert _resolve(f'{{"cluster": {{"worker": ["node0:1111"]}}{task}}}').num_workers == 1
+
+
+def test_names_in_upper_case_and_with_a_dot_at_the_end_are_hosts():
+    hosts = ("Node0.Cluster.LOCAL.:1111", "NODE1:1111")
+    assert _resolve(_tf_config({"worker": hosts})) == Cluster(hosts, 0)
+
+
+def test_flags_may_spell_the_hosts_of_tf_config_in_another_way():
+    text = _tf_config({"worker": ["Node0:1111", "127.0.0.1:2222"]}, index="1")
+    assert _resolve(text, hosts="node0:1111,localhost:2222", index=1) == _resolve(text)
+
+
 def test_flags_may_repeat_tf_config():
     text = _tf_config({"worker": HOSTS}, index=1)
     assert _resolve(text, hosts=HOSTS, index=1) == _resolve(text)
@@ -99,27 +149,32 @@ def test_flags_that_contradict_tf_config_are_refused_with_both_values(flags):
         ("{}", "has no cluster"),
         ('{"cluster": []}', "has no cluster"),
         ('{"cluster": {}}', "has no cluster"),
-        ('{"cluster": {"worker": ["a:1"]}}', "the task None"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"index": 0}}', "the task type None"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}', "is None"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}}', "the task type None"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": "worker"}', "the task 'worker'"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 0}}', "the task type None"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"}}', "is None"),
+        (_tf_config({"worker": {"0": "a:1", "2": "b:1"}}), "for the role 'worker'"),
+        (_tf_config({"worker": {"first": "a:1"}}), "for the role 'worker'"),
+        (_tf_config({"worker": ["a:1", "b:1"]}, index="one"), "is 'one'"),
+        (_tf_config({"worker": ["a:1", "b:1"]}, index="-1"), "is '-1'"),
+        (_tf_config({"worker": ["a:1", "b:1"]}, index=0.5), "is 0.5"),
+        (_tf_config({"master": ["a:1"], "chief": ["b:1"]}, "chief"), "2 chiefs"),
+        (_tf_config({"worker": ["localhost:1", "127.0.0.1:1"]}), "names 127.0.0.1:1 twice"),
+        (_tf_config({"worker": ["a:1"], "ps": ["b:1"], "evaluator": []}), "the role 'ps'"),
         (_tf_config({"worker": []}), "[] for the role 'worker'"),
         (_tf_config({"worker": "a:1"}), "'a:1' for the role 'worker'"),
-        (_tf_config({"worker": {"0": "a:1"}}), "for the role 'worker'"),
         (_tf_config({"worker": [1111]}), "the address 1111"),
         (_tf_config({"worker": ["a:1", "A:1"]}), "names A:1 twice"),
         (_tf_config({"chief": ["a:1"], "worker": ["a:1"]}), "names a:1 twice"),
         (_tf_config({"chief": ["a:1", "b:1"]}, "chief"), "2 chiefs"),
         (_tf_config({"worker": ["a:1"], "ps": ["b:1"]}), "the role 'ps'"),
-        (_tf_config({"worker": ["a:1"], "master": ["b:1"]}), "the role 'master'"),
-        (_tf_config({"evaluator": ["a:1"]}, "evaluator"), "only the role 'evaluator'"),
+        (_tf_config({"evaluator": ["a:1"]}, "evaluator"), "for the role 'evaluator'"),
         (_tf_config({"worker": ["a:1"], "evaluator": ["b:1"]}, "evaluator"), "'evaluator'"),
         (_tf_config({"worker": ["a:1"]}, "chief"), "the task type 'chief'"),
         (_tf_config({"worker": ["a:1"]}, ["worker"]), "the task type ['worker']"),
         (_tf_config({"worker": ["a:1", "b:1"]}, index=2), "is 2"),
         (_tf_config({"worker": ["a:1", "b:1"]}, index=-1), "is -1"),
         (_tf_config({"worker": ["a:1", "b:1"]}, index=True), "is True"),
-        (_tf_config({"worker": ["a:1", "b:1"]}, index="1"), "is '1'"),
-        (_tf_config({"worker": ["a:1", "b:1"]}, index=1.0), "is 1.0"),
     ],
 )
 def test_a_malformed_tf_config_is_refused_with_what_came_and_a_working_one(text, says):
@@ -238,11 +293,26 @@ def test_writing_a_single_worker_removes_what_was_there():
         (("a:1", "b:1"), [1, 1]),
         (("a:1", "b:1", "a:2"), [2, 1, 2]),
         (("[::1]:1", "[::1]:2"), [2, 2]),
+        (("localhost:1", "127.0.0.1:2", "[::1]:3", "0.0.0.0:4", "127.0.1.1:5"), [5] * 5),
+        (("Node0:1", "node0.:2", "node1:1"), [2, 2, 1]),
+        (("[fe80:0::1]:1", "[fe80::1]:2", "[::ffff:10.9.9.9]:1", "10.9.9.9:2"), [2, 2, 2, 2]),
     ],
 )
 def test_workers_of_the_same_host_are_counted(addresses, here):
     found = [Cluster(addresses, index).workers_here for index in range(len(here))]
     assert found == here
+
+
+def test_this_machines_own_name_is_this_machine_and_another_is_not(monkeypatch):
+    monkeypatch.setattr(machines.socket, "gethostname", lambda: "Trainer7.example.com")
+    machines.own_hosts.cache_clear()
+    try:
+        addresses = ("trainer7.example.com:1", "trainer8:1", "localhost:2", "trainer7:3")
+        workers = [Cluster(addresses, index) for index in range(4)]
+        found = [(each.workers_here, each.index_here) for each in workers]
+    finally:
+        machines.own_hosts.cache_clear()
+    assert found == [(3, 0), (1, 0), (3, 1), (3, 2)]
 
 
 def test_workers_of_the_same_host_have_numbers_there():

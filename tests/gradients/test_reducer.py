@@ -24,8 +24,8 @@ class _TwoReplicas:
     def __init__(self):
         self.sent = []
 
-    def all_reduce(self, operation, value):
-        assert operation == tf.distribute.ReduceOp.SUM
+    def merge_call(self, function, args):
+        (value,) = args
         self.sent.append(value)
         if isinstance(value, tf.IndexedSlices):
             return tf.IndexedSlices(

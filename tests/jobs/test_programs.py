@@ -272,12 +272,13 @@ def test_each_curve_has_one_file(trained):
 # Other ways to start.
 
 
-def test_tf_config_in_the_place_of_hosts_trains_the_same(trained, tmp_path):
-    addresses = free_addresses(2)
-    roles = {"chief": addresses[:1], "worker": addresses[1:]}
+def test_tf_config_as_schedulers_write_it_trains_the_same_in_the_place_of_hosts(trained, tmp_path):
+    first, second = free_addresses(2)
+    # The chief's old name, a blank, an index that is a text, other roles: TensorFlow's dialects.
+    roles = {"master": [f"{first} "], "worker": {"0": second}, "ps": [], "evaluator": ["far:1"]}
     commands = []
-    for task_type in roles:
-        config = json.dumps({"cluster": roles, "task": {"type": task_type, "index": 0}})
+    for task_type in ("master", "worker"):
+        config = json.dumps({"cluster": roles, "task": {"type": task_type, "index": "0"}})
         (program,) = worker_commands(_flags(tmp_path / "run"), num_workers=1)
         commands.append(["env", f"TF_CONFIG={config}", *program])
     workers = _start(commands, tmp_path)

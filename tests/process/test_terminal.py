@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -29,14 +31,56 @@ def test_a_terminal_shows_with_what_it_was_given():
 
 
 @pytest.mark.parametrize(
-    ("progress", "is_terminal", "verbosity"),
-    [(False, True, 0), (False, False, 0), (True, True, 1), (True, False, 2)],
+    ("progress", "is_terminal", "verbosity", "wants_lines"),
+    [
+        (False, True, 0, False),
+        (False, False, 0, False),
+        (True, True, 1, False),
+        (True, False, 0, True),
+    ],
 )
-def test_progress_is_a_bar_on_a_terminal_and_a_line_in_a_file(
-    monkeypatch, progress, is_terminal, verbosity
+def test_progress_is_a_bar_on_a_terminal_and_lines_in_a_file(
+    monkeypatch, progress, is_terminal, verbosity, wants_lines
 ):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
-    assert Terminal(progress=progress).verbosity == verbosity
+    terminal = Terminal(progress=progress)
+    assert (terminal.verbosity, terminal.wants_lines) == (verbosity, wants_lines)
+
+
+class _NotebooksOutput:
+    """What some notebooks put in the place of the standard output."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+
+@pytest.mark.parametrize("output", [None, _NotebooksOutput(), io.StringIO()])
+def test_an_output_that_is_hardly_one_gets_lines_and_no_error(monkeypatch, output):
+    monkeypatch.setattr(sys, "stdout", output)
+    terminal = Terminal(print, progress=True)
+    assert (terminal.verbosity, terminal.wants_lines) == (0, True)
+    terminal.show("hello")
+
+
+def test_what_is_shown_does_not_wait_in_a_buffer(monkeypatch, tmp_path):
+    path = tmp_path / "nohup.out"
+    with path.open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        Terminal(print).show("the plan")
+        assert path.read_text() == "the plan\n"
+
+
+def test_a_reader_who_is_gone_ends_no_training(monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    output = os.fdopen(writing, "w")
+    monkeypatch.setattr(sys, "stdout", output)
+    Terminal(print).show("the plan")
+    with contextlib.suppress(BrokenPipeError):
+        output.close()
 
 
 def test_a_silenced_terminal_shows_nothing_and_still_complains(capfd):
@@ -45,7 +89,7 @@ def test_a_silenced_terminal_shows_nothing_and_still_complains(capfd):
     terminal.show("hello")
     terminal.complain("worker 1 is missing")
     assert shown == []
-    assert terminal.verbosity == 0
+    assert (terminal.verbosity, terminal.wants_lines) == (0, False)
     assert capfd.readouterr().err == "worker 1 is missing\n"
 
 

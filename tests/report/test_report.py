@@ -1,8 +1,10 @@
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -175,6 +177,66 @@ def test_what_to_type_next_names_the_programs_of_this_environment():
     assert Path(program).resolve() == Path(sys.executable).with_name("tensorboard").resolve()
     assert curves.endswith("tensorboard --logdir runs/first/tensorboard")
     assert "load_model('runs/first/model.keras')" in model
+
+
+HOSTILE = [
+    "runs/first",
+    "my run",
+    "it's",
+    'say "so"',
+    "both ' and \"",
+    "$HOME/`id`",
+    "back\\slash",
+    "bang!",
+    "a;b&c|d>e",
+    "-rf",
+    "~somebody",
+    "*?[x]",
+    "{a,b}",
+    "Ä 漢",
+    "#hash",
+]
+# In the place of Python and TensorBoard: says what a shell has made of the command.
+SAYS_ARGUMENTS = '#!/bin/sh\nprintf \'%s\\0\' "$0" "$@"\n'
+
+
+def _typed(command):
+    """The words that reach the program when somebody types the command."""
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, ""), command
+    return done.stdout.split("\0")[:-1]
+
+
+@pytest.mark.parametrize("folder", HOSTILE)
+def test_what_to_type_next_survives_a_shell(folder, tmp_path, monkeypatch):
+    programs = tmp_path / "own 'programs' $here"
+    programs.mkdir()
+    for name in ("python", "tensorboard"):
+        (programs / name).write_text(SAYS_ARGUMENTS)
+        (programs / name).chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    for here in (tmp_path, programs):  # the programs are named from where somebody is
+        monkeypatch.chdir(here)
+        curves, model = tables.next_commands(folder).splitlines()
+        program, flag, logs = _typed(curves.partition("curves:")[2])
+        assert Path(program).resolve() == programs / "tensorboard"
+        assert (flag, Path(logs)) == ("--logdir", Path(folder) / "tensorboard")
+        program, flag, code = _typed(model.partition("model:")[2])
+        assert Path(program).resolve() == programs / "python"
+        assert flag == "-c"
+        keras = MagicMock()
+        monkeypatch.setitem(sys.modules, "keras", keras)
+        exec(code, {})  # noqa: S102 - what that Python would do
+        ((loaded,), _) = keras.saving.load_model.call_args
+        assert Path(loaded) == Path(folder) / "model.keras"
+        # Neither an option of the program nor somebody's home.
+        assert not logs.startswith(("-", "~")) and not loaded.startswith(("-", "~"))
+
+
+def test_a_python_without_tensorboard_beside_it_calls_the_module(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    curves, _ = tables.next_commands("runs/first").splitlines()
+    assert curves.endswith(f"{tmp_path}/python -m tensorboard.main --logdir runs/first/tensorboard")
 
 
 def test_a_metric_that_is_no_single_number_has_no_place_in_the_closing_table():

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tfscale.errors import ConfigError
 from tfscale.supervise.commands import run_dir_of, worker_commands
 
 
@@ -22,6 +23,13 @@ from tfscale.supervise.commands import run_dir_of, worker_commands
 )
 def test_the_run_folder_is_read_from_the_workers_flags(worker_flags, run_dir):
     assert run_dir_of(worker_flags) == (run_dir and Path(run_dir))
+
+
+def test_the_run_folder_is_the_one_that_the_workers_will_make(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert run_dir_of(["--run_dir=~/runs/a"]) == Path("/home/somebody/runs/a")
+    with pytest.raises(ConfigError, match="remote store"):
+        run_dir_of(["--run_dir=gs://box/run"])
 
 
 def test_every_worker_gets_all_addresses_and_its_own_index():

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
+from tfscale.cluster.machines import canonical_address
 from tfscale.errors import ConfigError
 
 HOSTS_EXAMPLE = "--hosts=node0:12345,node1:12345 --index=0"
@@ -37,23 +38,29 @@ def checked_rank(index: object, size: int, what: str, example: str) -> int:
 
 
 def checked_addresses(addresses: Sequence[object], source: str, example: str) -> tuple[str, ...]:
-    """Every address as it came, once each is `host:port` and none is there twice."""
+    """Every address without blanks, once each is `host:port` and none is there twice."""
     if not addresses:
         raise refusal(f"{source} names no worker", "at least one host:port", example)
     seen: set[tuple[str, int]] = set()
     checked: list[str] = []
-    for address in addresses:
-        problem = _address_problem(address) if isinstance(address, str) else "is no text"
-        if problem or not isinstance(address, str):
-            came = f"{source} has the address {shown(address)}, which {problem}"
-            raise refusal(came, "host:port, with IPv6 as [::1]:12345", example)
-        host, _, port = address.rpartition(":")
-        if (host.lower(), int(port)) in seen:
-            came = f"{source} names {address} twice"
-            raise refusal(came, "a port of its own for every worker on a host", example)
-        seen.add((host.lower(), int(port)))
+    for came in addresses:
+        address = _without_blanks(came) if isinstance(came, str) else ""
+        problem = _address_problem(address) if isinstance(came, str) else "is no text"
+        if problem:
+            what = f"{source} has the address {shown(came)}, which {problem}"
+            raise refusal(what, "host:port, with IPv6 as [::1]:12345", example)
+        if canonical_address(address) in seen:
+            what = f"{source} names {address} twice"
+            raise refusal(what, "a port of its own for every worker on a host", example)
+        seen.add(canonical_address(address))
         checked.append(address)
     return tuple(checked)
+
+
+def _without_blanks(address: str) -> str:
+    """The address without blanks around its host and its port, which TensorFlow overlooks too."""
+    host, colon, port = address.rpartition(":")
+    return f"{host.strip()}{colon}{port.strip()}"
 
 
 def _address_problem(address: str) -> str:
@@ -68,7 +75,8 @@ def _address_problem(address: str) -> str:
             return f"has {host!r} for an IPv6 address"
     elif ":" in host:
         return f"has a colon in its host {host!r}"
-    elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", host):
+    # A dot at the end keeps a resolver from trying the name within its own domains.
+    elif not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?", host):
         return f"has the host {host!r}, which is no name and no IP address"
     # [0-9], because int() would also take signs, spaces and the digits of other scripts.
     if not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) <= 65535):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfscale.cluster.addresses import checked_rank, refusal, split_hosts
+from tfscale.cluster.machines import same_machine, split_address
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,19 @@ class Cluster:
 
     @property
     def workers_here(self) -> int:
-        """Number of workers at this worker's address, which share its processors; at least 1."""
-        hosts = self._hosts
-        return hosts.count(hosts[self.index]) if hosts else 1
+        """Number of workers on this worker's machine, which share its processors; at least 1."""
+        return sum(self._are_here) or 1
 
     @property
     def index_here(self) -> int:
-        """Which of the workers at its address this one is, from 0."""
-        hosts = self._hosts
-        return hosts[: self.index].count(hosts[self.index]) if hosts else 0
+        """Which of the workers on its machine this one is, from 0."""
+        return sum(self._are_here[: self.index])
 
     @property
-    def _hosts(self) -> list[str]:
-        return [address.rpartition(":")[0] for address in self.addresses]
+    def _are_here(self) -> list[bool]:
+        """Whether each worker is on this one's machine."""
+        hosts = [split_address(address)[0] for address in self.addresses]
+        return same_machine(hosts, hosts[self.index]) if hosts else []
 
     @property
     def is_chief(self) -> bool:

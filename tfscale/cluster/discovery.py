@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tfscale.cluster.addresses import HOSTS_EXAMPLE, refusal, split_hosts
 from tfscale.cluster.cluster import Cluster
+from tfscale.cluster.machines import canonical_address
 from tfscale.cluster.tf_config import VARIABLE, read_tf_config
 
 
@@ -35,7 +36,7 @@ def resolve(
     cluster = read_tf_config(environ[VARIABLE])
     addresses = cluster.addresses if hosts is None else split_hosts(hosts)
     rank = cluster.index if index is None else index
-    if (addresses, rank) != (cluster.addresses, cluster.index):
+    if rank != cluster.index or _spelled_alike(addresses) != _spelled_alike(cluster.addresses):
         raise refusal(
             f"TF_CONFIG says --hosts={','.join(cluster.addresses)} --index={cluster.index} but "
             f"the flags say --hosts={','.join(addresses)} --index={rank}",
@@ -43,3 +44,7 @@ def resolve(
             "`unset TF_CONFIG` to use the flags, or leave out --hosts and --index",
         )
     return cluster
+
+
+def _spelled_alike(addresses: Sequence[str]) -> list[tuple[str, int]]:
+    return [canonical_address(address) for address in addresses]

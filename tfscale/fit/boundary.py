@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.packing import Packing
 from tfscale.fit.replica_state import ReplicaStatistics
+from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import ring_bytes
 
@@ -135,8 +136,7 @@ class Exchange:
             )
             if replicas == 1:
                 return packed
-            context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
+            return sum_over_replicas(packed)
 
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
         totals, means, rows, averages = parts.unpack(summed)

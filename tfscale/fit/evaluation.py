@@ -13,6 +13,7 @@ from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.own_logs import OwnLogs
 from tfscale.fit.replica_state import gathered
 from tfscale.fit.share import RowShare
+from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.structures import Foreign, Json, Structure
 
 STEPS_PER_CALL = 64  # of an evaluation
@@ -98,7 +99,7 @@ class Evaluation:
             )
             if context.num_replicas_in_sync == 1:
                 return packed
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
+            return sum_over_replicas(packed)
 
         summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
         return summed[:-size], summed[1 - size :] if size > 1 else summed[:0], summed[-size]

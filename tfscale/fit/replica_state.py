@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfscale.fit.assigned import assigned_within
 from tfscale.fit.packing import Packing
+from tfscale.gradients.all_reduce import sum_over_replicas
 
 _GOLDEN_RATIO_32 = 0x9E3779B9  # spreads consecutive numbers over the range of a uint32
 
@@ -99,6 +100,6 @@ def gathered(rows: tf.Tensor) -> tf.Tensor:
     sent = tf.cast(rows, tf.int32) if is_small else rows
     shape = tf.concat([[replicas], tf.shape(sent)], axis=0)
     placed = tf.scatter_nd([[context.replica_id_in_sync_group]], sent[tf.newaxis], shape)
-    summed = context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
+    summed = sum_over_replicas(placed)
     joined = tf.reshape(summed, tf.concat([[-1], tf.shape(sent)[1:]], axis=0))
     return tf.cast(joined, rows.dtype)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
+from tfscale.gradients.all_reduce import sum_over_replicas
 
 
 class EvenShare:
@@ -146,5 +147,5 @@ def mean_of_replicas(own: tf.Tensor) -> tf.Tensor:
     """The mean over replicas of a scalar, which carries no gradient; called in replica context."""
     context = tf.distribute.get_replica_context()
     # One more axis: TensorFlow packs scalars of several dtypes badly.
-    total = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(own)[tf.newaxis])[0]
+    total = sum_over_replicas(tf.stop_gradient(own)[tf.newaxis])[0]
     return total / tf.cast(context.num_replicas_in_sync, own.dtype)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.gradients.timing import time_of
 
 _SMALL, _LARGE = 256, 2**20  # float32 elements
@@ -42,18 +43,15 @@ def measure(strategy: tf.distribute.Strategy) -> LinkTimes:
     def on_replica(size: int, before: tf.Tensor) -> tf.Tensor:
         # Depends on the time before it, so that one follows the other.
         value = tf.ones([size]) + 0.0 * tf.cast(before, tf.float32)
-        context = tf.distribute.get_replica_context()
-        total = context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-        return time_of(total)
+        return time_of(sum_over_replicas(value))
 
     def one(size: int, before: tf.Tensor) -> tf.Tensor:
         done = strategy.experimental_local_results(strategy.run(on_replica, args=(size, before)))
         return tf.reduce_max(tf.stack(done))
 
     def mean_of_workers(seconds: tf.Tensor) -> tf.Tensor:
-        context = tf.distribute.get_replica_context()
-        total = context.all_reduce(tf.distribute.ReduceOp.SUM, seconds[tf.newaxis])
-        return total[0] / context.num_replicas_in_sync
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        return sum_over_replicas(seconds[tf.newaxis])[0] / replicas
 
     @tf.function(autograph=False)
     def seconds_of(size: int) -> tf.Tensor:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.gradients import buckets
+from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.gradients.timing import time_of
 from tfscale.gradients.wires import Wire
 from tfscale.structures import Foreign, Gradient
@@ -97,7 +98,6 @@ class _Reduction:
         self, way: Way, context: tf.distribute.ReplicaContext, gradients: Sequence[Gradient]
     ) -> None:
         self._way = way
-        self._context = context
         self._replicas = context.num_replicas_in_sync
         self._gradients: list[Gradient] = list(gradients)
         self._ready: list[tf.Tensor] = []
@@ -202,7 +202,7 @@ class _Reduction:
         residual.assign(tf.where(is_finite, tf.cast(lost, residual.dtype), residual))
 
     def _all_reduce(self, value: Foreign) -> Foreign:
-        return self._context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+        return sum_over_replicas(value)
 
 
 def _full_bytes(gradient: Gradient) -> int:

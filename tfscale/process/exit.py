@@ -31,7 +31,7 @@ def kept(path: Path) -> Path:
 def leave(code: int) -> NoReturn:
     """Ends the process; with what is in its own temporary folder, but nothing else."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed
             stream.flush()
     for folder in _own:
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,6 +17,14 @@ from pathlib import Path
 from tfscale.process.exit import kept
 
 
+def _is_terminal() -> bool:
+    """Whether somebody sits in front of the output; a notebook's need not know, or be there."""
+    try:
+        return bool(sys.stdout.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
 def _silence(text: str) -> None:
     """Says nothing: what a run from Python does unless it is told otherwise."""
 
@@ -26,26 +34,41 @@ class Terminal:
 
     Args:
         show: gets each text for the reader; `print` in a program.
-        progress: whether Keras shows its progress bar.
+        progress: whether the run's progress is shown: as Keras's bar, or where nobody sits in
+            front of the output as lines.
     """
 
     def __init__(self, show: Callable[[str], None] = _silence, *, progress: bool = False) -> None:
         """Starts without a log file; `captured` gives one."""
-        self.show = show
-        self.progress = progress
+        self._show = show
+        self._progress = progress
         self.log_path: Path | None = None
         self._stderr: int | None = None
 
+    def show(self, text: str) -> None:
+        """Says something to the reader, who has it at once.
+
+        Output to a file or a pipe is kept in a buffer, in which a plan would lie for the whole run.
+        A reader who is gone (`| head`), or a full disk under a log, must not end a training.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            self._show(text)
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # a notebook's may be None
+            sys.stdout.flush()
+
     @property
     def verbosity(self) -> int:
-        """Keras's `verbose`: a bar on a terminal, a line an epoch in a file, 0 for nothing."""
-        if not self.progress:
-            return 0
-        return 1 if sys.stdout.isatty() else 2
+        """Keras's `verbose`: 1 for its bar on a terminal, 0 for nothing."""
+        return int(self._progress and _is_terminal())
+
+    @property
+    def wants_lines(self) -> bool:
+        """Whether progress is to be told in lines."""
+        return self._progress and not _is_terminal()
 
     def silenced(self) -> "Terminal":
         """The terminal of a worker that is not the chief: it only complains."""
-        self.show, self.progress = _silence, False
+        self._show, self._progress = _silence, False
         return self
 
     def complain(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,8 @@ def require_writable(path: str) -> None:
     if path and (Path(path).suffix != ".json" or Path(path).is_dir() or not folder.is_dir()):
         raise ConfigError(
             f"--out={path} can't be written; expected a file named .json in a folder that is "
-            f"there. Use for example --out={Path(path).stem or 'model'}.json, or mkdir -p {folder}"
+            f"there. Use for example --out={Path(path).stem or 'model'}.json, or "
+            f"mkdir -p {shlex.quote(str(folder))}"
         )
 
 

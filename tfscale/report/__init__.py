@@ -1,5 +1,5 @@
 """What a run tells: the plan before it, curves meanwhile, `report.json` and a table after it.
 
 Read `outline` (the plan), then `pace` (a run's times), `step_times` (what they say), `scalars`
-(TensorBoard), `report` and `tables`.
+(TensorBoard), `epoch_lines` (where there is no progress bar), `report` and `tables`.
 """

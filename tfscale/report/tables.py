@@ -1,6 +1,7 @@
 """What the terminal and TensorBoard's text tab show: tables, and what to type next."""
 
 import io
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,16 +75,42 @@ def _communication_rows(report: Mapping[str, Any]) -> dict[str, object]:
 
 
 def next_commands(run_dir: object) -> str:
-    """What to type next, each on a line of its own, so that it can be copied."""
-    load = f"import keras; keras.saving.load_model('{run_dir}/model.keras').summary()"
+    """What to type next, each on a line of its own, so that it can be copied into a shell."""
+    folder = Path(str(run_dir))
+    curves = in_shell(_as_argument(folder / "tensorboard"))
+    load = f"keras.saving.load_model({_as_argument(folder / 'model.keras')!r})"
     return (
-        f"  curves:  {_program('tensorboard')} --logdir {run_dir}/tensorboard\n"
-        f'  model:   {_program("python")} -c "{load}"'
+        f"  curves:  {_tensorboard()} --logdir {curves}\n"
+        f"  model:   {_python()} -c {in_shell(f'import keras; {load}.summary()')}"
     )
 
 
-def _program(name: str) -> str:
-    """How to call a program of this Python's environment, which need not be on the PATH."""
-    path = Path(sys.executable).with_name(name)
+def in_shell(word: str) -> str:
+    """One word of a command as a shell reads it back, in the quotes that are easiest to read."""
+    # What a shell replaces within double quotes; "!" only where somebody types it.
+    if "'" in word and not set('"$`\\!') & set(word):
+        return f'"{word}"'
+    return shlex.quote(word)
+
+
+def _as_argument(path: Path) -> str:
+    """The path, so that no program takes it for an option or for somebody's home."""
+    text = str(path)
+    return f"./{text}" if text.startswith(("-", "~")) else text
+
+
+def _python() -> str:
+    """How to call this Python, which need not be on the PATH."""
+    return _program(Path(sys.executable)) if sys.executable else "python"
+
+
+def _tensorboard() -> str:
+    """How to call TensorBoard; a Python outside of an environment has its programs elsewhere."""
+    program = Path(sys.executable).with_name("tensorboard") if sys.executable else Path()
+    return _program(program) if program.is_file() else f"{_python()} -m tensorboard.main"
+
+
+def _program(path: Path) -> str:
     here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    text = str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return in_shell(text if "/" in text else f"./{text}")

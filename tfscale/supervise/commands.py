@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfscale.cluster.ports import free_addresses
+from tfscale.config import local_path
 
 
 def worker_commands(
@@ -29,10 +30,14 @@ def worker_commands(
 
 
 def run_dir_of(worker_flags: Sequence[str]) -> Path | None:
-    """The folder of `--run_dir=X` or `--run_dir X`, the last one as in absl; None without."""
+    """The folder of `--run_dir=X` or `--run_dir X`, the last one as in absl; None without.
+
+    Raises:
+        ConfigError: it is one that every worker would refuse.
+    """
     found = ""
     for flag, following in itertools.pairwise([*worker_flags, ""]):
         name, equals, value = flag.partition("=")
         if name in ("--run_dir", "-run_dir"):
             found = value if equals else following
-    return Path(found) if found else None
+    return Path(local_path(found, "--run_dir")) if found else None
