@@ -1,8 +1,9 @@
 """The user's model file: `build`, and the callbacks that it may ask for."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -22,11 +23,15 @@ class ModelFile:
         name: how to name it in a message.
         build: `build(spec, num_classes)`, or with fewer parameters, gives a Keras model.
         callbacks: gives the Keras callbacks that the run is to have, on every worker.
+        module: what `load_module` made of the file; None where no path was given.
+        options: constants of it that were set, by their names.
     """
 
     name: str
     build: Callable[..., Any]
     callbacks: Callable[[], list[keras.callbacks.Callback]]
+    module: ModuleType | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
@@ -41,13 +46,15 @@ def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
     """
     if inspect.isfunction(model):
         return ModelFile(model.__name__, model, list)
-    module: object
-    if isinstance(model, str):
-        name, module = model, load_module(model, options)
-    else:
-        name, module = name_of(model), model
-    build = require_function(module, "build", name)
-    return ModelFile(name, build, getattr(module, "callbacks", list))
+    if not isinstance(model, str):
+        name = name_of(model)
+        build = require_function(model, "build", name)
+        return ModelFile(name, build, getattr(model, "callbacks", list))
+    module = load_module(model, options)
+    build = require_function(module, "build", model)
+    names = [option.partition("=")[0] for option in options]
+    chosen = {name: getattr(module, name) for name in names}
+    return ModelFile(model, build, getattr(module, "callbacks", list), module, chosen)
 
 
 def build_model(
@@ -67,21 +74,10 @@ def build_model(
     Raises:
         ConfigError: `build` failed, or gave something else than a Keras 3 model.
     """
-    features = tf.nest.map_structure(
-        lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), spec[0]
-    )
-    parameters = list(inspect.signature(model_file.build).parameters.values())
-    if dataset.num_classes is None:
-        parameters = [one for one in parameters if one.default is inspect.Parameter.empty]
-    wanted = len(parameters)
-    if wanted > 1 and dataset.num_classes is None:
-        raise ConfigError(
-            f"{model_file.name}: build(spec, num_classes) wants the number of classes, which "
-            f"{dataset.name} doesn't say. Add for example num_classes = 10 to it."
-        )
+    arguments = build_arguments(model_file, dataset, spec)
     try:
         with strategy.scope():
-            model = model_file.build(*(features, dataset.num_classes)[:wanted])
+            model = model_file.build(*arguments)
     except tf.errors.OpError as error:
         if "in the collective instance" in str(error):
             # Every worker gets the chief's first values, variable by variable.
@@ -99,3 +95,29 @@ def build_model(
             "expected a keras.Model of Keras 3."
         )
     return model
+
+
+def build_arguments(model_file: ModelFile, dataset: DatasetFile, spec: Spec) -> tuple[Any, ...]:
+    """What `build` is called with: as many of `(spec, num_classes)` as it takes.
+
+    Args:
+        model_file: the user's.
+        dataset: gives `num_classes`.
+        spec: as in `build_model`.
+
+    Raises:
+        ConfigError: it wants a number of classes that nobody says.
+    """
+    features = tf.nest.map_structure(
+        lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), spec[0]
+    )
+    parameters = list(inspect.signature(model_file.build).parameters.values())
+    if dataset.num_classes is None:
+        parameters = [one for one in parameters if one.default is inspect.Parameter.empty]
+    wanted = len(parameters)
+    if wanted > 1 and dataset.num_classes is None:
+        raise ConfigError(
+            f"{model_file.name}: build(spec, num_classes) wants the number of classes, which "
+            f"{dataset.name} doesn't say. Add for example num_classes = 10 to it."
+        )
+    return (features, dataset.num_classes)[:wanted]

@@ -10,6 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tfscale.process.shell import load_command
+
 _WIDTH = 110
 
 
@@ -48,9 +50,14 @@ def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object
         "waiting for input": f"{100 * waited:.0f} % of a step",
         **_communication_rows(report),
         "time": ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items()),
-        "files": f"{run_dir}/report.json, config.json, model.keras, tensorboard/, logs/",
+        "files": f"{run_dir}/report.json, config.json, {_model_files(report)}tensorboard/, logs/",
     }
     return rows
+
+
+def _model_files(report: Mapping[str, Any]) -> str:
+    file = report["model"]["file"]
+    return f"{file}, " if file else ""
 
 
 def _communication_rows(report: Mapping[str, Any]) -> dict[str, object]:
@@ -73,13 +80,15 @@ def _communication_rows(report: Mapping[str, Any]) -> dict[str, object]:
     return rows
 
 
-def next_commands(run_dir: object) -> str:
-    """What to type next, each on a line of its own, so that it can be copied."""
-    load = f"import keras; keras.saving.load_model('{run_dir}/model.keras').summary()"
-    return (
-        f"  curves:  {_program('tensorboard')} --logdir {run_dir}/tensorboard\n"
-        f'  model:   {_program("python")} -c "{load}"'
-    )
+def next_commands(run_dir: object, load: str = "") -> str:
+    """What to type next, each on a line of its own, so that it can be copied.
+
+    Args:
+        run_dir: of the run.
+        load: the command that loads the model; plain Keras's unless given.
+    """
+    load = load or load_command(f"{run_dir}/model.keras")
+    return f"  curves:  {_program('tensorboard')} --logdir {run_dir}/tensorboard\n  model:   {load}"
 
 
 def _program(name: str) -> str:

@@ -10,7 +10,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -36,7 +36,7 @@ def given_sources(*given: object) -> dict[str, str]:
             found[f"the text of {each.__name__}"] = _hash(_file_of(each).read_bytes())  # type: ignore[union-attr]
         else:
             parts = [each, *(getattr(each, name, None) for name in _PARTS)]
-            found |= {f"the text of {part.__name__}()": text for part, text in _texts(parts)}
+            found |= {f"the text of {name}()": text for name, text in _texts(parts)}
     return found
 
 
@@ -46,19 +46,24 @@ def imported_sources() -> dict[str, str]:
     That is what lies neither in Python's folders nor in this library. The program that was started
     isn't compared: what it brings is compared where it is handed over.
     """
+    return {
+        f"the text of the module {name}": _hash(file.read_bytes())
+        for name, file in own_modules().items()
+    }
+
+
+def own_modules() -> dict[str, Path]:
+    """The file of each module of the user's own that has been imported, by its dotted name."""
     libraries = tuple(f"{folder}{os.sep}" for folder in _library_folders())
-    found: dict[str, str] = {}
+    found: dict[str, Path] = {}
     for name, module in list(sys.modules.items()):
         if name in _NOT_BROUGHT or name.startswith(_MADE_HERE):
             continue
         # Of the thousands of TensorFlow's modules none is looked for on the disk.
-        if str(vars(module).get("__file__") if isinstance(module, ModuleType) else "").startswith(
-            libraries
-        ):
-            continue
-        file = _file_of(module)
+        given = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        file = None if str(given).startswith(libraries) else _file_of(module)
         if file is not None and not str(file).startswith(libraries):
-            found[f"the text of the module {name}"] = _hash(file.read_bytes())
+            found[name] = file
     return found
 
 
@@ -70,7 +75,7 @@ def library_source() -> str:
     return digest.hexdigest()[:_LETTERS]
 
 
-def _texts(parts: Iterable[object]) -> Iterable[tuple[object, str]]:
+def _texts(parts: Iterable[object]) -> Iterator[tuple[str, str]]:
     for part in parts:
         if not inspect.isfunction(part):
             continue
@@ -78,7 +83,7 @@ def _texts(parts: Iterable[object]) -> Iterable[tuple[object, str]]:
             text = inspect.getsource(part)
         except (OSError, TypeError):
             continue
-        yield part, _hash(text.encode())
+        yield part.__name__, _hash(text.encode())
 
 
 def _file_of(module: object) -> Path | None:
