@@ -28,7 +28,7 @@ from tfscale.fit.prepared import Prepared
 from tfscale.model.model_file import build_arguments
 from tfscale.process.shell import load_command, run_command
 from tfscale.startup.sources import own_modules
-from tfscale.structures import Json
+from tfscale.structures import Json, Structure
 
 _ROOM = 4  # times the file's size: what trying needs of memory at most
 
@@ -80,7 +80,11 @@ def how_to_load(file: Path, sha256: str, prepared: Prepared, config: Config) -> 
             if attempt.script:
                 atomic.write_text(script, attempt.script)
             with _as_in_a_new_process():
-                found = weights_sha256(attempt.load())
+                loaded = attempt.load()
+                if needed is not None and needed.has_lambda:
+                    # Its code comes back without the names that it uses, which only shows now.
+                    loaded(_zeros(prepared))
+                found = weights_sha256(loaded)
         except Exception as error:  # whatever the user's code raises outside of a training
             reasons.append(one_line(error))
         else:
@@ -108,7 +112,7 @@ def _attempts(
             brought = _brought(file, prepared, tuple(sorted(modules)))
             text = load_script.with_objects(brought, file.name, places, safe_mode=safe)
             yield _Attempt(run, text, lambda: _run(brought.script))
-        if not needed.in_layers:
+        if needed.names and not needed.in_layers:
             yield _keras_attempt(file, safe_mode=safe, compile=False)
     if prepared.model_file.module is not None:
         yield _Attempt(run, _build_text(file, prepared, config), lambda: _run(brought.script))
@@ -119,6 +123,13 @@ def _keras_attempt(file: Path, *, safe_mode: bool, compile: bool = True) -> _Att
         load_command(file, safe_mode=safe_mode, compile=compile),
         "",
         lambda: keras.saving.load_model(file, safe_mode=safe_mode, compile=compile),
+    )
+
+
+def _zeros(prepared: Prepared) -> Structure:
+    """One example's features, as the model gets them."""
+    return tf.nest.map_structure(
+        lambda leaf: tf.zeros((1, *leaf.shape[1:]), leaf.dtype), prepared.data.training.spec[0]
     )
 
 

@@ -133,7 +133,9 @@ def _told(what: str, part: Foreign, error: Exception) -> str:
         return f"{what} ({kind}) has no get_config of its own; {_WANTED}"
     inner = re.search(r"Cannot serialize object .* of type <class '([^']+)'>", text, re.DOTALL)
     if inner:
-        return f"{what} ({kind}) holds {inner[1].rpartition('.')[2]}, which has no get_config"
+        held = inner[1].rpartition(".")[2]
+        holds = f"holds {held}, which " if held != kind else ""
+        return f"{what} ({kind}) {holds}has no get_config"
     return f"{what} ({kind}) can't be described ({one_line(error)}); {_WANTED}"
 
 

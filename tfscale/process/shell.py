@@ -1,5 +1,6 @@
 """Commands for a reader to copy into a shell: quoted, and right from any folder."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def load_command(file: str | Path, **options: bool) -> str:
         options: of `keras.saving.load_model`; only those that are False are written.
     """
     given = "".join(f", {name}=False" for name, value in options.items() if not value)
-    path = str(Path(file).resolve())
-    program = f"import keras; keras.saving.load_model({path!r}{given}).summary()"
+    # A text of JSON is one of Python, in double quotes, which a shell takes within single ones.
+    path = json.dumps(str(Path(file).resolve()), ensure_ascii=False)
+    program = f"import keras; keras.saving.load_model({path}{given}).summary()"
     return f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}"
