@@ -140,7 +140,8 @@ SCRIPT, PLAIN = "load_model.py", "-c"
 KINDS = {
     "functional": (BUILD.format(inner=""), PLAIN, "model.keras", True),
     "described": (_subclass(REGISTERED, GET_CONFIG), SCRIPT, "model.keras", True),
-    "unregistered": (_subclass(), SCRIPT, "model.keras", True),
+    # Keras writes arguments into its configuration that its __init__ doesn't take: built anew.
+    "unregistered": (_subclass(), SCRIPT, "model.keras", False),
     "own loss": (_compiled(), SCRIPT, "model.keras", True),
     "own metric": (
         _compiled("keras.losses.SparseCategoricalCrossentropy(True)", "Largest()", METRIC),

@@ -16,7 +16,7 @@ from tfscale.fit.trainable_set import require_known_variables
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets
 from tfscale.gradients.wires import make_wire
-from tfscale.model.comparable import facts_of
+from tfscale.model.comparable import facts_of, variable_facts
 from tfscale.model.learning_rate import LearningRate, learning_rate
 from tfscale.model.model_file import ModelFile, build_model, read_model_file
 from tfscale.model.optimizers import make_optimizer
@@ -79,6 +79,10 @@ def prepare(job: Job, dataset: object, model: object) -> Prepared:
         ConfigError: the workers differ, a file can't be used, or the model can't be distributed.
     """
     built = build(job, dataset, model)
+    is_shared = job.cluster.num_workers > 1
+    if is_shared:
+        # Before the optimizer's variables: each is sent by the chief, in the order of these.
+        require_same(job.board, "variables", variable_facts(built.model), SAME_FILES)
     rate = _own_rate(job, built) if built.model.compiled else _compile(job, built)
     wire = make_wire(job.config.wire_dtype, job.config.compress, job.strategy.num_replicas_in_sync)
     gradient_bytes = weights_bytes(built.model.trainable_variables)
@@ -88,7 +92,7 @@ def prepare(job: Job, dataset: object, model: object) -> Prepared:
     )
     require_precision(job.config, built.model, built.model_file.name)
     require_known_variables(built.model, built.model_file.name)
-    if job.cluster.num_workers > 1:
+    if is_shared:
         require_same(job.board, "model", facts_of(built.model, job.strategy), SAME_FILES)
     return Prepared(built.data, built.model_file, distributed, rate, buckets)
 

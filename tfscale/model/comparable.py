@@ -32,17 +32,23 @@ def facts_of(model: keras.Model, strategy: tf.distribute.Strategy) -> dict[str, 
     # What compile() was given is in one metric that holds the others.
     metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
     return {
-        "the variables of the model": [_variable(one) for one in model.variables],
+        **variable_facts(model),
         "the optimizer of the model": described(optimizer),
         "the loss of the model": described(model.loss),
         "the metrics of the model": described(metrics),
         "the layers of the model": described(model),
-        "the weights that the model starts with": {
-            _name(one.path): _checksum(one, strategy)
+        # A list: without their numbers, names are no longer each variable's own.
+        "the weights that the model starts with": [
+            f"{_name(one.path)} {_checksum(one, strategy)}"
             for one in model.variables
             if one.name != _RANDOM_STATE
-        },
+        ],
     }
+
+
+def variable_facts(model: keras.Model) -> dict[str, Json]:
+    """Of what variables there are: where shapes differ, a collective would hang or fail."""
+    return {"the variables of the model": [_variable(one) for one in model.variables]}
 
 
 def callback_facts(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, Json]:
