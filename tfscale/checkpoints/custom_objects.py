@@ -39,15 +39,21 @@ class Needed:
         return not self.names and not self.has_lambda
 
 
-def needed_by(content: Mapping[str, Json]) -> Needed:
-    """Reads the configuration of a `.keras` file."""
+def needed_by(content: Mapping[str, Json], own: ModuleType | None) -> Needed:
+    """Reads the configuration of a `.keras` file.
+
+    Args:
+        content: of its `config.json`.
+        own: the model file as a module. Keras stores a function by its bare name, so that one of
+            Keras's would silently take the place of the user's that has the same.
+    """
     layers = {name: part for name, part in content.items() if name != "compile_config"}
     nodes = list(_nodes(layers))
     every = [*nodes, *_nodes(content.get("compile_config"))]
-    names = {key: module for node in every for key, module in _own(node)}
+    names = {key: module for node in every for key, module in _own(node, own)}
     return Needed(
         names,
-        in_layers=any(True for node in nodes for _ in _own(node)),
+        in_layers=any(True for node in nodes for _ in _own(node, own)),
         has_lambda=any(node["class_name"] == "__lambda__" for node in every),
     )
 
@@ -65,8 +71,9 @@ def places_of(needed: Needed, own: ModuleType | None) -> dict[str, str] | None:
     """
     found: dict[str, str] = {}
     for key, module in needed.names.items():
-        name = key.rpartition(">")[2]
-        place = _place(key, name, module, own)
+        registered = keras.saving.get_registered_object(key)
+        name = getattr(registered, "__name__", key.rpartition(">")[2])
+        place = _place(name, module, own, registered)
         if place is None:
             return None
         found[key] = place
@@ -85,19 +92,20 @@ def _nodes(part: Json) -> Iterator[dict[str, Json]]:
             yield from _nodes(value)
 
 
-def _own(node: dict[str, Json]) -> Iterator[tuple[str, str]]:
+def _own(node: dict[str, Json], own: ModuleType | None) -> Iterator[tuple[str, str]]:
     kind, module = node["class_name"], node.get("module") or ""
     if kind == "function":
         name = str(node["config"])
-        if not any(hasattr(getattr(keras, each), name) for each in _FUNCTIONS):
+        is_keras = any(hasattr(getattr(keras, each), name) for each in _FUNCTIONS)
+        mine = vars(own).get(name) if own else None
+        if not is_keras or (own and getattr(mine, "__module__", None) == own.__name__):
             yield name, ""
     elif not kind.startswith("__") and "registered_name" in node:
         if module.partition(".")[0] not in _KNOWN:
             yield node["registered_name"] or kind, module
 
 
-def _place(key: str, name: str, module: str, own: ModuleType | None) -> str | None:
-    registered = keras.saving.get_registered_object(key)
+def _place(name: str, module: str, own: ModuleType | None, registered: object) -> str | None:
     if own is not None and _is_there(vars(own).get(name), own, module, registered):
         return f"own.{name}"
     for dotted in own_modules():

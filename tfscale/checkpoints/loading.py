@@ -68,7 +68,7 @@ def how_to_load(file: Path, sha256: str, prepared: Prepared, config: Config) -> 
     """
     file = file.resolve()
     content = _content(file)
-    needed = needed_by(content) if content else None
+    needed = needed_by(content, prepared.model_file.module) if content else None
     if needed is not None and needed.is_plain and _is_made_from(content, prepared.model):
         return Loading(load_command(file), is_tried=True)
     if psutil.virtual_memory().available < _ROOM * file.stat().st_size:
