@@ -295,19 +295,16 @@ def test_nodes_whose_files_differ_are_refused_by_the_name_of_the_file(tmp_path, 
 # The same text on both nodes, which makes something else of it on one.
 BY_RANK = {
     "loss": (
-        COMPILED.format(rate="0.1", more="") + "    LOSS = [LOSS, keras.losses.Poisson()][RANK]\n",
-        "the loss of the model",
-    ),
-    "optimizer": (
-        COMPILED.format(rate="[0.1, 0.2][RANK]", more=""),
-        "the optimizer of the model (worker 0: learning_rate 0.1",
+        COMPILED.format(rate="0.1", more="")
+        + "    LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=RANK == 0)\n",
+        "the loss of the model (worker 0: from_logits true, worker 1: from_logits false)",
     ),
     "weights": (
         "    def build(spec, num_classes):\n"
         "        model = network(spec)\n"
         "        model.layers[1].bias.assign([RANK] * 6)\n"
         "        return model\n",
-        "the weights that the model starts with (worker 0: ",
+        "the weights that the model starts with (worker 0: sequential/dense/bias ",
     ),
     "frozen": (
         "    def build(spec, num_classes):\n"

@@ -47,16 +47,16 @@ def test_workers_that_say_the_same_go_on():
 def test_who_has_what_is_said_with_what_to_do():
     reason = _refusal({"loss": "mse"}, {"loss": "mae"}, advice=SAME_FILES)
     assert reason == (
-        'The workers differ in loss (worker 0: "mse", worker 1: "mae"); expected the same on all. '
+        "The workers differ in loss (worker 0: mse, worker 1: mae); expected the same on all. "
         "Copy the same files to every node."
     )
 
 
 def test_a_fact_that_a_worker_lacks_is_a_difference():
-    assert 'helper (worker 0: none, worker 1: "1a2b")' in _refusal(
+    assert "helper (worker 0: none, worker 1: 1a2b)" in _refusal(
         {"a": 1}, {"a": 1, "helper": "1a2b"}
     )
-    assert 'helper (worker 0: "1a2b", worker 1: none)' in _refusal(
+    assert "helper (worker 0: 1a2b, worker 1: none)" in _refusal(
         {"a": 1, "helper": "1a2b"}, {"a": 1}
     )
 

@@ -59,14 +59,16 @@ def require_same(
     everybody = [json.loads(text) for text in board.exchange(topic, json.dumps(told))]
     names = list(dict.fromkeys(name for theirs in everybody for name in theirs))
     for number, name in enumerate(names):
-        values = [theirs.get(name, "none") for theirs in everybody]
+        values = [theirs.get(name) for theirs in everybody]
         if all(value == values[0] for value in values):
             continue
-        if any(value.startswith("sha256:") for value in values):
-            text = own.get(name, "null")
+        texts = ['"none"' if value is None else value for value in values]
+        if any(text.startswith("sha256:") for text in texts):
+            text = own.get(name, '"none"')
             detail = text if len(text) <= _LONGEST_DETAIL else json.dumps(told[name])
             # Every worker has seen the same difference, so that all of them come here.
-            values = _where(board.exchange(f"{topic}/{number}", detail))
+            texts = board.exchange(f"{topic}/{number}", detail)
+        values = _where(texts)
         shown = ", ".join(f"worker {rank}: {value}" for rank, value in enumerate(values))
         raise ConfigError(
             f"The workers differ in {name} ({shown}); expected the same on all. {advice}"
@@ -80,7 +82,7 @@ def _short(text: str) -> str:
 
 
 def _where(texts: Sequence[str]) -> list[str]:
-    """Of long facts, the part in which they first differ."""
+    """Of facts as JSON, the part in which they first differ."""
     values = [json.loads(text) for text in texts]
     while all(isinstance(value, list) for value in values):
         size = max(map(len, values))
