@@ -12,7 +12,9 @@ import tfscale
 from tfscale import config as settings
 
 FLAGS = flags.FLAGS
-_DEFAULT: dict[str, Any] = {field.name: field.default for field in fields(tfscale.Config)}
+_DEFAULT: dict[str, Any] = {
+    field.name: field.default for field in fields(tfscale.Config) if field.name != "given"
+}
 
 
 GROUPS: dict[str, list[str]] = {}  # title of --help: names of its flags
@@ -119,7 +121,8 @@ def config() -> tfscale.Config:
             "--run_dir is missing; expected a folder, for example --run_dir=runs/first"
         )
     options = ("dataset_option", "model_option")
-    return tfscale.Config(**{**values, **{name: tuple(values[name]) for name in options}})
+    values |= {name: tuple(values[name]) for name in options}
+    return tfscale.Config(**values, given=tuple(name for name in _DEFAULT if FLAGS[name].present))
 
 
 def cluster(environ: Mapping[str, str]) -> tfscale.Cluster:

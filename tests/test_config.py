@@ -153,6 +153,12 @@ def test_mebibytes_of_a_bucket_are_2_to_the_20_bytes():
 def test_every_setting_can_be_written_as_json():
     made = Config(run_dir="runs/first", model_option=("depth=18",))
     written = json.loads(json.dumps(made.as_dict()))
-    assert set(written) == {field.name for field in dataclasses.fields(Config)}
+    assert set(written) == {field.name for field in dataclasses.fields(Config)} - {"given"}
     assert written["model_option"] == ["depth=18"]
     assert written["learning_rate"] is None
+
+
+def test_what_was_asked_for_by_hand_makes_no_other_run():
+    given = Config(run_dir="runs/first", given=("optimizer",))
+    assert given == Config(run_dir="runs/first")
+    assert "--given" not in given.as_flags()

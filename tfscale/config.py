@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from tfscale.errors import ConfigError
 
@@ -74,6 +74,8 @@ class Config:
         overwrite: whether an earlier run in `run_dir` may be replaced.
         dataset_option: `NAME=VALUE` texts for the dataset file's constants.
         model_option: `NAME=VALUE` texts for the model file's constants.
+        given: names of settings that somebody asked for, beside those that aren't their defaults:
+            a flag that can't have an effect is refused if it was.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -105,6 +107,7 @@ class Config:
     overwrite: bool = False
     dataset_option: tuple[str, ...] = ()
     model_option: tuple[str, ...] = ()
+    given: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Refuses the first value that cannot be meant."""
@@ -157,7 +160,7 @@ class Config:
 
     def as_dict(self) -> dict[str, object]:
         """Every setting by its name, ready for JSON."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "given"}
 
     def as_flags(self) -> dict[str, object]:
         """Every setting under the name of its flag."""

@@ -3,27 +3,44 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from tfscale.checkpoints import export
+from tfscale.checkpoints import export, loading, rescue
+from tfscale.checkpoints.export import Saved
+from tfscale.checkpoints.rehearsal import Way
+from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.prepared import Prepared, prepare
-from tfscale.model.user_callbacks import own_callbacks, write_to_scratch
+from tfscale.fit.trainable_set import TrainableSet
+from tfscale.model.comparable import callback_facts
+from tfscale.model.user_callbacks import own_callbacks, require_settable_rate, write_to_scratch
 from tfscale.process.terminal import Terminal
 from tfscale.report import tables
 from tfscale.report.epoch_lines import EpochLines
+from tfscale.report.evaluated import EvaluatedWeights, weights_may_change
 from tfscale.report.outline import plan_of, settings_of
 from tfscale.report.pace import Pace
 from tfscale.report.report import Finished, report_of
 from tfscale.report.scalars import Scalars
+from tfscale.startup.agreement import SAME_FILES, require_same
 from tfscale.startup.job import Job
 from tfscale.structures import Json
+
+
+@dataclass(frozen=True)
+class _Running:
+    """What every part of a training works with."""
+
+    job: Job
+    prepared: Prepared
+    directory: RunDirectory
 
 
 def run(
@@ -39,23 +56,27 @@ def run(
     job = Job.start(config, cluster, terminal)
     with job.board.share_failures():
         prepared = prepare(job, dataset, model)
+        callbacks = _callbacks(job, prepared)
         lines = _lines(job)
-        callbacks = [_after_each_batch(started), *own_callbacks(prepared.model_file), *lines]
-        plan = plan_of(job, prepared)
+        way = rehearse_saving(prepared.model)
+        plan = plan_of(job, prepared) | way.rows()
         job.terminal.show(tables.table("tfscale", plan))
         directory = _claim(job, prepared.model)
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
         directory.write_json("config.json", settings)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
-        pace = _fit(job, prepared, directory, curves, callbacks)
-        metrics = _evaluate(prepared, [pace, *lines])
-        finished = _finish(prepared, directory, pace, metrics, began, alone)
+        running = _Running(job, prepared, directory)
+        pace, evaluated = _fit(running, [curves, *lines], callbacks, started)
+        metrics = _evaluate(running, [pace, *lines], evaluated)
+        saved, finished = _finish(running, way, pace, metrics, began, alone)
         report = report_of(job, finished)
         directory.write_json("report.json", report)
+        if saved.problem is not None:
+            raise saved.problem  # only now: the report is there whatever became of the model
         job.board.leave()
         job.terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
-        job.terminal.show(tables.next_commands(directory.path))
+        job.terminal.show(tables.next_commands(directory.path, finished.load_command))
     return report
 
 
@@ -65,8 +86,18 @@ def rehearse(
     """Shows this worker's plan, without waiting for other workers and without a file."""
     job = Job.alone(config, cluster, terminal)
     prepared = prepare(job, dataset, model)
-    own_callbacks(prepared.model_file)
-    job.terminal.show(tables.table("tfscale", plan_of(job, prepared)))
+    _callbacks(job, prepared)
+    plan = plan_of(job, prepared) | rehearse_saving(prepared.model).rows()
+    job.terminal.show(tables.table("tfscale", plan))
+
+
+def _callbacks(job: Job, prepared: Prepared) -> list[keras.callbacks.Callback]:
+    """The user's callbacks, the same ones on every worker and none that is bound to fail."""
+    file = prepared.model_file
+    callbacks = own_callbacks(file)
+    require_settable_rate(callbacks, prepared.model, prepared.rate, file.name)
+    require_same(job.board, "callbacks", callback_facts(callbacks), SAME_FILES)
+    return callbacks
 
 
 def _claim(job: Job, model: keras.Model) -> RunDirectory:
@@ -111,53 +142,74 @@ def _lines(job: Job) -> list[keras.callbacks.Callback]:
 
 
 def _fit(
-    job: Job,
-    prepared: Prepared,
-    directory: RunDirectory,
-    curves: Scalars,
+    running: _Running,
+    watching: list[keras.callbacks.Callback],
     own: list[keras.callbacks.Callback],
-) -> Pace:
-    """Trains, with Keras's own `fit`."""
-    pace = Pace(prepared.distributed)
-    data = prepared.data
+    started: Callable[[], None],
+) -> tuple[Pace, EvaluatedWeights]:
+    """Trains, with Keras's own `fit`; what was trained stays if a callback fails."""
+    job, prepared, directory = running.job, running.prepared, running.directory
+    pace, data, model = Pace(prepared.distributed), prepared.data, prepared.model
+    evaluated = EvaluatedWeights(job.strategy, may_change=weights_may_change(model, own))
+    ours = [TrainableSet(), pace, *watching, evaluated, _after_each_batch(started)]
     with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
         write_to_scratch(own, None if directory.is_chief else Path(scratch))
-        prepared.model.fit(
-            data.training,
-            epochs=job.config.epochs,
-            validation_data=data.evaluated.get("validation"),
-            callbacks=[pace, curves, *own],
-            verbose=job.terminal.verbosity,
-        )
-    return pace
+        try:
+            model.fit(
+                data.training,
+                epochs=job.config.epochs,
+                validation_data=data.evaluated.get("validation"),
+                callbacks=[*ours, *own],
+                verbose=job.terminal.verbosity,
+            )
+        except Exception as error:
+            raise rescue.kept(job, prepared, directory, error) from error
+    return pace, evaluated
 
 
-def _evaluate(prepared: Prepared, callbacks: list[keras.callbacks.Callback]) -> dict[str, Json]:
-    """The final metrics: of the last epoch, and of every split that is kept for the end."""
+def _evaluate(
+    running: _Running, watching: list[keras.callbacks.Callback], evaluated: EvaluatedWeights
+) -> dict[str, Json]:
+    """The final metrics: of the last epoch, and of every split that is kept for the end.
+
+    Those of a split are about the weights that are saved. Where these aren't the ones that the
+    last epoch was validated with, validation is repeated.
+    """
+    job, prepared = running.job, running.prepared
     history = prepared.model.history.history
     metrics = {name: values[-1] for name, values in history.items()}
-    for split, evaluated in prepared.data.evaluated.items():
-        if split != "validation":
+    is_stale = job.board.say("validation", "stale" if evaluated.have_changed else "") == "stale"
+    if is_stale:
+        job.terminal.show("The weights changed after the last epoch: validation is repeated.")
+    for split, inputs in prepared.data.evaluated.items():
+        if split != "validation" or is_stale:
             results = prepared.model.evaluate(
-                evaluated, verbose=0, return_dict=True, callbacks=callbacks
+                inputs, verbose=0, return_dict=True, callbacks=watching
             )
-            metrics |= {f"{split}_{name}": value for name, value in results.items()}
+            prefix = "val" if split == "validation" else split
+            metrics |= {f"{prefix}_{name}": value for name, value in results.items()}
     return metrics
 
 
 def _finish(
-    prepared: Prepared,
-    directory: RunDirectory,
+    running: _Running,
+    way: Way,
     pace: Pace,
     metrics: Mapping[str, Json],
     began: float,
     alone_seconds: float | None,
-) -> Finished:
-    """Saves the model, and gathers what the report tells."""
+) -> tuple[Saved, Finished]:
+    """Saves the model, tries to load it, and gathers what the report tells."""
+    job, prepared, directory = running.job, running.prepared, running.directory
     saving = time.perf_counter()
-    export.save_model(prepared.model, directory)
+    sha256 = export.weights_sha256(prepared.model)
+    saved = export.save(prepared.model, directory, way)
+    command = ""
+    if saved.file and directory.is_chief:
+        file = directory.path / saved.file
+        command = loading.how_to_load(file, sha256, prepared, job.config).command
     now = time.perf_counter()
-    return Finished(
+    return saved, Finished(
         times=pace.times,
         steps=prepared.distributed.step,
         epochs=len(prepared.model.history.epoch),
@@ -171,7 +223,9 @@ def _finish(
             "total": now - began,
         },
         metrics={name: _plain(value) for name, value in metrics.items()},
-        weights_sha256=export.weights_sha256(prepared.model),
+        weights_sha256=sha256,
+        model_file=saved.file,
+        load_command=job.board.say("loading", command, timeout_seconds=600.0),
         traffic=prepared.distributed.traffic,
         boundary_bytes=prepared.distributed.boundary_bytes,
         bucket_bytes=prepared.buckets.size_bytes,

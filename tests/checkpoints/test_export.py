@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfscale.checkpoints.export import model_bytes, save_model, weights_sha256
+from tfscale.checkpoints.export import model_bytes, save, save_arrays, weights_sha256
+from tfscale.checkpoints.rehearsal import WEIGHTS, WHOLE, Way, rehearse
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
@@ -21,6 +22,14 @@ def _model(optimizer=None, units=2, dtype=None):
     model.compile(optimizer or keras.optimizers.SGD(0.1), "mse")
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _save(model, directory):
+    """As a run does; gives the path of what was saved."""
+    saved = save(model, directory, rehearse(model))
+    if saved.problem is not None:
+        raise saved.problem
+    return directory.path / saved.file
 
 
 def _directory(path, index=0):
@@ -38,7 +47,7 @@ def _names(path):
 
 def test_the_chief_saves_a_model_that_predicts_the_same(tmp_path):
     model = _model(keras.optimizers.SGD(0.1, momentum=0.9))
-    path = save_model(model, _directory(tmp_path))
+    path = _save(model, _directory(tmp_path))
     assert path == tmp_path / "model.keras"
     assert _names(tmp_path) == ["model.keras"]
     x = np.ones((4, 3), np.float32)
@@ -52,7 +61,7 @@ def test_every_worker_saves_and_only_the_chief_keeps_its_file(tmp_path, monkeypa
     original = model.save
     monkeypatch.setattr(model, "save", lambda path: saved.append(path) or original(path))
     directory = _directory(tmp_path, index=1)
-    assert save_model(model, directory) == tmp_path / "model.keras"
+    assert _save(model, directory) == tmp_path / "model.keras"
     assert len(saved) == 1, "reading a variable may be a collective, so that all must take part"
     assert not saved[0].exists()
     assert _names(tmp_path) == []
@@ -67,14 +76,14 @@ def test_a_model_that_cannot_be_saved_leaves_nothing_half_written(tmp_path, monk
 
     monkeypatch.setattr(model, "save", fail)
     with pytest.raises(ConfigError, match="model.keras can't be written .No space left"):
-        save_model(model, _directory(tmp_path))
+        _save(model, _directory(tmp_path))
     assert _names(tmp_path) == []
 
 
 def test_a_newer_model_takes_the_place_of_the_old_one_at_once(tmp_path):
     for _ in range(2):
         model = _model()
-        save_model(model, _directory(tmp_path))
+        _save(model, _directory(tmp_path))
     np.testing.assert_array_equal(
         keras.saving.load_model(tmp_path / "model.keras").get_weights()[0], model.get_weights()[0]
     )
@@ -84,14 +93,14 @@ def test_a_newer_model_takes_the_place_of_the_old_one_at_once(tmp_path):
     "optimizer", [lambda: LARS(0.1), lambda: keras.optimizers.LossScaleOptimizer(LARS(0.1))]
 )
 def test_an_optimizer_that_plain_keras_does_not_know_stays_out_of_the_file(tmp_path, optimizer):
-    path = save_model(_model(optimizer()), _directory(tmp_path))
+    path = _save(_model(optimizer()), _directory(tmp_path))
     assert "tfscale" not in json.dumps(_config_in(path))
     assert not keras.saving.load_model(path).compiled
 
 
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "Lamb"])
 def test_an_optimizer_of_keras_comes_along(tmp_path, name):
-    path = save_model(_model(getattr(keras.optimizers, name)()), _directory(tmp_path))
+    path = _save(_model(getattr(keras.optimizers, name)()), _directory(tmp_path))
     assert type(keras.saving.load_model(path).optimizer).__name__ == name
 
 
@@ -126,5 +135,47 @@ def test_a_model_weighs_its_optimizer_too():
 
 def test_the_file_is_about_as_large_as_foretold(tmp_path):
     model = _model(keras.optimizers.Adam(0.1), units=30_000)
-    size = save_model(model, _directory(tmp_path)).stat().st_size
+    size = _save(model, _directory(tmp_path)).stat().st_size
     assert model_bytes(model) <= size <= model_bytes(model) + 100_000
+
+
+class _Odd(keras.layers.Layer):
+    """A layer that trains, and fails when it is saved."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(), initializer="ones")
+
+    def call(self, x):
+        return x * self.scale
+
+    def save_own_variables(self, store):
+        raise KeyError("no place for it")
+
+
+def test_weights_stay_where_a_layer_fails_while_it_is_saved(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), _Odd(), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    saved = save(model, _directory(tmp_path), Way(WHOLE))
+    assert saved.file == "model.weights.npz"
+    assert "model.keras can't be written (KeyError" in str(saved.problem)
+    assert _names(tmp_path) == ["model.weights.npz"]
+    with np.load(tmp_path / "model.weights.npz") as arrays:
+        kept = [arrays[str(number)] for number in range(3)]
+    for found, expected in zip(kept, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_only_weights_are_saved_where_the_configuration_cannot_be(tmp_path):
+    model = _model()
+    saved = save(model, _directory(tmp_path), Way(WEIGHTS, "layer 'gate' has no get_config"))
+    assert (saved.file, saved.problem) == ("model.weights.h5", None)
+    other = _model()
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert weights_sha256(other) == weights_sha256(model)
+
+
+def test_floats_that_numpy_does_not_know_are_kept_as_larger_ones(tmp_path):
+    weight = keras.ops.convert_to_numpy(keras.ops.ones((2,), "bfloat16"))
+    save_arrays(tmp_path / "a.npz", [weight])
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert (arrays["0"].dtype, arrays["0"].tolist()) == (np.float32, [1.0, 1.0])

@@ -42,6 +42,7 @@ REPORT = {
         *("accuracy", "loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"),
     },
     "weights_sha256": None,
+    "model": {"file", "load"},
     "versions": {"tensorflow", "keras", "numpy"},
 }
 # The starts of lines that TensorFlow, absl and gRPC write: "I0000 00:00:17", "2026-01-01 00:00:00".

@@ -35,6 +35,8 @@ FINISHED = Finished(
     seconds=SECONDS,
     metrics={"loss": 0.5, "accuracy": 0.875},
     weights_sha256="abc",
+    model_file="model.keras",
+    load_command="python load_model.py",
     traffic=TRAFFIC,
     boundary_bytes=512.0,
     bucket_bytes=2**22,
@@ -68,6 +70,7 @@ def test_the_report_has_the_keys_that_its_readers_rely_on():
         "seconds",
         "metrics",
         "weights_sha256",
+        "model",
         "versions",
     }
 
@@ -176,7 +179,9 @@ def test_what_to_type_next_names_the_programs_of_this_environment():
     program = curves.split("curves:")[1].split()[0]
     assert Path(program).resolve() == Path(sys.executable).with_name("tensorboard").resolve()
     assert curves.endswith("tensorboard --logdir runs/first/tensorboard")
-    assert "load_model('runs/first/model.keras')" in model
+    assert f'load_model("{Path("runs/first/model.keras").resolve()}")' in model
+    given = tables.next_commands("runs/first", "python load_model.py").splitlines()
+    assert given == [curves, "  model:   python load_model.py"]
 
 
 HOSTILE = [
@@ -242,3 +247,10 @@ def test_a_python_without_tensorboard_beside_it_calls_the_module(tmp_path, monke
 def test_a_metric_that_is_no_single_number_has_no_place_in_the_closing_table():
     rows = tables.closing_rows(_report(metrics={"loss": 0.5, "per_class": [0.1, 0.9]}), "r")
     assert rows["result"] == "loss 0.5000"
+
+
+def test_the_closing_table_names_the_file_that_the_model_is_in():
+    files = tables.closing_rows(_report(model_file="model.weights.h5"), "r")["files"]
+    assert "config.json, model.weights.h5, tensorboard/" in files
+    nothing = tables.closing_rows(_report(model_file=""), "r")["files"]
+    assert "config.json, tensorboard/" in nothing

@@ -1,44 +1,109 @@
-"""The trained model as one file that plain Keras loads, and the hash of its weights."""
+"""The trained model as a file, and the hash of its weights."""
 
 import hashlib
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from tfscale.errors import ConfigError
+from tfscale.checkpoints.rehearsal import (
+    FILES,
+    UNCOMPILED,
+    WEIGHTS,
+    WHOLE,
+    Way,
+    leave_out_compilation,
+)
+from tfscale.errors import ConfigError, one_line
 from tfscale.files import atomic
 from tfscale.files.run_directory import RunDirectory
 from tfscale.model.weights import weights_bytes
 
+ARRAYS = "model.weights.npz"  # the last resort: what model.set_weights takes
 
-def save_model(model: keras.Model, directory: RunDirectory) -> Path:
-    """Saves the model on every worker and keeps the chief's file.
 
-    All take part because reading a variable may be a collective; the others' files are thrown away.
-    An optimizer that plain Keras doesn't know stays out of the file, so that it loads there.
+@dataclass(frozen=True)
+class Saved:
+    """What was written.
 
-    Returns:
-        `model.keras` of the run directory.
+    Args:
+        file: name in the run directory; empty for nothing.
+        problem: why it isn't the file that was planned; None if it is.
     """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not type(optimizer).__module__.startswith("keras."):
-        model.get_compile_config = lambda: None
-    target = directory.path / "model.keras"
-    if not directory.is_chief:
+
+    file: str
+    problem: ConfigError | None = None
+
+
+def save(model: keras.Model, directory: RunDirectory, way: Way) -> Saved:
+    """Saves as much of a model as can be saved, on every worker, and keeps the chief's file.
+
+    All take part because reading a variable may be a collective; the others' files are thrown
+    away. What was trained must not be lost because a part of it can't be written: after a failure
+    that isn't the disk's, the next lesser file is tried.
+
+    Args:
+        model: the trained one.
+        directory: of the run.
+        way: what `rehearse` has found out.
+    """
+    if way.kind == UNCOMPILED:
+        leave_out_compilation(model)
+    attempts: dict[str, Callable[[Path], None]] = {
+        FILES[WHOLE]: model.save,
+        FILES[WEIGHTS]: model.save_weights,
+        ARRAYS: lambda path: save_arrays(path, model.get_weights()),
+    }
+    problem: ConfigError | None = None
+    for name, write in attempts.items():
+        if way.kind == WEIGHTS and name == FILES[WHOLE]:
+            continue
+        try:
+            _write(directory, name, write)
+        except Exception as error:  # whatever a user's layer raises while it is saved
+            if isinstance(error, OSError) and error.errno is not None:
+                return Saved("", problem or _disk_problem(directory.path / name, error))
+            problem = problem or ConfigError(
+                f"{directory.path / name} can't be written ({one_line(error)}); expected layers "
+                "that save what they hold. The weights and report.json are in the run directory."
+            )
+        else:
+            return Saved(name, problem)
+    return Saved("", problem)
+
+
+def _write(directory: RunDirectory, name: str, write: Callable[[Path], None]) -> None:
+    if directory.is_chief:
+        # Keras tells by its ending what to write; it is the last part of the temporary name too.
+        with atomic.replacing(directory.path / name) as temporary:
+            write(temporary)
+    else:
         with tempfile.TemporaryDirectory(prefix="tfscale-") as folder:
-            model.save(Path(folder) / "model.keras")
-        return target
-    try:
-        with atomic.replacing(target) as temporary:
-            model.save(temporary)
-    except OSError as error:
-        raise ConfigError(
-            f"{target} can't be written ({error.strerror}); expected room and permission for it. "
-            "Make room, or use another --run_dir."
-        ) from error
-    return target
+            write(Path(folder) / name)
+
+
+def _disk_problem(target: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{target} can't be written ({error.strerror}); expected room and permission for it. "
+        "Make room, or use another --run_dir."
+    )
+
+
+def save_arrays(path: Path, weights: list[np.ndarray]) -> None:
+    """Writes weights by their number, in the order that `model.set_weights` wants.
+
+    Raises:
+        OSError: it couldn't be written.
+    """
+    # NumPy's files don't know the 16-bit and smaller floats of accelerators.
+    known = [w.astype(np.float32) if w.dtype.kind == "V" else w for w in weights]
+    named: dict[str, Any] = {str(number): weight for number, weight in enumerate(known)}
+    with path.open("wb") as file:
+        np.savez(file, **named)
 
 
 def weights_sha256(model: keras.Model) -> str:

@@ -15,7 +15,11 @@ from tfscale.errors import ConfigError
 from tfscale.files import atomic
 
 # What a run leaves behind; logs are kept, because they tell what happened to an earlier run.
-_LEFT_BEHIND = ("report.json", "config.json", "model.keras", "tensorboard", "checkpoints")
+_LEFT_BEHIND = (
+    *("report.json", "config.json", "model.keras", "tensorboard", "checkpoints"),
+    # In place of model.keras, and beside it, for models that plain Keras can't save or load.
+    *("model.weights.h5", "model.weights.npz", "load_model.py"),
+)
 _SPARE_BYTES = 16 * 2**20
 
 

@@ -5,17 +5,26 @@ from dataclasses import dataclass
 import keras
 
 from tfscale.data.splits import Splits, read_splits
+from tfscale.fit.compiled_model import (
+    OwnRate,
+    own_rate,
+    require_no_overridden_flags,
+    require_precision,
+)
 from tfscale.fit.distributed_model import DistributedModel
+from tfscale.fit.trainable_set import require_known_variables
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets
 from tfscale.gradients.wires import make_wire
+from tfscale.model.comparable import facts_of, variable_facts
 from tfscale.model.learning_rate import LearningRate, learning_rate
 from tfscale.model.model_file import ModelFile, build_model, read_model_file
 from tfscale.model.optimizers import make_optimizer
 from tfscale.model.task import compile_model
 from tfscale.model.weights import weights_bytes
-from tfscale.startup.agreement import require_same, versions
+from tfscale.startup.agreement import SAME_FILES, require_same, surroundings, versions
 from tfscale.startup.job import Job
+from tfscale.startup.sources import given_sources, imported_sources, library_source
 from tfscale.user_files import name_of
 
 
@@ -42,7 +51,7 @@ class Prepared:
         data: every split, sharded.
         model_file: what the model file says.
         distributed: the model, whose `fit`, `evaluate` and `predict` run on all replicas.
-        rate: the learning rate of the run; None where the model came compiled.
+        rate: the learning rate of the run: that of the flags, or a compiled model's own.
         loss: what is minimized, for the reader.
         buckets: how gradients are put together.
     """
@@ -50,7 +59,7 @@ class Prepared:
     data: Splits
     model_file: ModelFile
     distributed: DistributedModel
-    rate: LearningRate | None
+    rate: LearningRate | OwnRate
     loss: str
     buckets: Buckets
 
@@ -72,13 +81,25 @@ def prepare(job: Job, dataset: object, model: object) -> Prepared:
         ConfigError: the workers differ, a file can't be used, or the model can't be distributed.
     """
     built = build(job, dataset, model)
-    rate, loss = (None, "the model's own") if built.model.compiled else _compile(job, built)
+    is_shared = job.cluster.num_workers > 1
+    if is_shared:
+        # Before the optimizer's variables: each is sent by the chief, in the order of these.
+        require_same(job.board, "variables", variable_facts(built.model), SAME_FILES)
+    rate: LearningRate | OwnRate
+    if built.model.compiled:
+        rate, loss = _own_rate(job, built), "the model's own"
+    else:
+        rate, loss = _compile(job, built)
     wire = make_wire(job.config.wire_dtype, job.config.compress, job.strategy.num_replicas_in_sync)
     gradient_bytes = weights_bytes(built.model.trainable_variables)
     buckets = bucket_size.choose(job, wire, gradient_bytes)
     distributed = DistributedModel(
         job, built.model, built.data, wire=wire, bucket_bytes=buckets.size_bytes
     )
+    require_precision(job.config, built.model, built.model_file.name)
+    require_known_variables(built.model, built.model_file.name)
+    if is_shared:
+        require_same(job.board, "model", facts_of(built.model, job.strategy), SAME_FILES)
     return Prepared(built.data, built.model_file, distributed, rate, loss, buckets)
 
 
@@ -93,10 +114,16 @@ def build(job: Job, dataset: object, model: object) -> Built:
     Raises:
         ConfigError: the workers differ, or a file can't be used.
     """
-    require_same(job.board, "facts", _facts(job, dataset, model))
+    is_shared = job.cluster.num_workers > 1
+    if is_shared:
+        require_same(job.board, "facts", _facts(job, dataset, model))
+        sources = {"the files of tfscale": library_source(), **given_sources(dataset, model)}
+        require_same(job.board, "sources", sources, SAME_FILES)
     model_file = read_model_file(model, job.config.model_option)
     data = read_splits(job, dataset)
-    require_same(job.board, "data", data.facts())
+    if is_shared:
+        require_same(job.board, "imports", imported_sources(), SAME_FILES)
+        require_same(job.board, "data", data.facts())
     made = build_model(model_file, data.file, data.training.spec, job.strategy)
     return Built(data, model_file, made)
 
@@ -109,7 +136,15 @@ def _facts(job: Job, dataset: object, model: object) -> dict[str, object]:
         "dataset": name_of(dataset),
         "model": name_of(model),
         **job.config.as_flags(),
+        **surroundings(),
     }
+
+
+def _own_rate(job: Job, built: Built) -> OwnRate:
+    """What a model that came compiled does by itself; refuses flags that would do nothing."""
+    require_no_overridden_flags(job.config, built.model_file.name)
+    total_steps = (built.data.training.steps or 0) * job.config.epochs
+    return own_rate(built.model, built.model_file.name, total_steps=total_steps)
 
 
 def _compile(job: Job, built: Built) -> tuple[LearningRate, str]:

@@ -76,3 +76,14 @@ def learning_rate(config: Config, *, steps_per_epoch: int) -> LearningRate:
         total_steps=total_steps,
         schedule=config.schedule,
     )
+
+
+def rate_of(optimizer: keras.optimizers.Optimizer) -> Foreign:
+    """A float where an optimizer's rate may be set, else its schedule; None if it can't tell."""
+    try:
+        rate = optimizer.get_config()["learning_rate"]
+        if isinstance(rate, dict):
+            rate = keras.optimizers.schedules.deserialize(rate)
+    except Exception:  # a schedule of the user's own need not know its configuration
+        return None
+    return rate

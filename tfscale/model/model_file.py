@@ -1,8 +1,9 @@
 """The user's model file: `build`, and the callbacks that it may ask for."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -22,11 +23,15 @@ class ModelFile:
         name: how to name it in a message.
         build: `build(spec, num_classes)`, or with fewer parameters, gives a Keras model.
         callbacks: gives the Keras callbacks that the run is to have, on every worker.
+        module: what `load_module` made of the file; None where no path was given.
+        options: constants of it that were set, by their names.
     """
 
     name: str
     build: Callable[..., Any]
     callbacks: Callable[[], list[keras.callbacks.Callback]]
+    module: ModuleType | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
@@ -41,13 +46,15 @@ def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
     """
     if inspect.isfunction(model):
         return ModelFile(model.__name__, model, list)
-    module: object
-    if isinstance(model, str):
-        name, module = model, load_module(model, options)
-    else:
-        name, module = name_of(model), model
-    build = require_function(module, "build", name)
-    return ModelFile(name, build, getattr(module, "callbacks", list))
+    if not isinstance(model, str):
+        name = name_of(model)
+        build = require_function(model, "build", name)
+        return ModelFile(name, build, getattr(model, "callbacks", list))
+    module = load_module(model, options)
+    build = require_function(module, "build", model)
+    names = [option.partition("=")[0] for option in options]
+    chosen = {name: getattr(module, name) for name in names}
+    return ModelFile(model, build, getattr(module, "callbacks", list), module, chosen)
 
 
 def build_model(
@@ -67,6 +74,40 @@ def build_model(
     Raises:
         ConfigError: `build` failed, or gave something else than a Keras 3 model.
     """
+    arguments = build_arguments(model_file, dataset, spec)
+    try:
+        with strategy.scope():
+            model = model_file.build(*arguments)
+    except tf.errors.OpError as error:
+        if "in the collective instance" in str(error):
+            # Every worker gets the chief's first values, variable by variable.
+            raise ConfigError(
+                f"{model_file.name}: build makes other variables on one worker than on another; "
+                "expected the same on all, in the same order. Make shapes depend on spec, "
+                "num_classes and --model_option alone, not on the machine or on other files."
+            ) from error
+        raise ConfigError(f"{model_file.name}: build raised {one_line(error)}") from error
+    except Exception as error:
+        raise ConfigError(f"{model_file.name}: build raised {one_line(error)}") from error
+    if not isinstance(model, keras.Model):
+        raise ConfigError(
+            f"{model_file.name}: build returned {type(model).__module__}.{type(model).__name__}; "
+            "expected a keras.Model of Keras 3."
+        )
+    return model
+
+
+def build_arguments(model_file: ModelFile, dataset: DatasetFile, spec: Spec) -> tuple[Any, ...]:
+    """What `build` is called with: as many of `(spec, num_classes)` as it takes.
+
+    Args:
+        model_file: the user's.
+        dataset: gives `num_classes`.
+        spec: as in `build_model`.
+
+    Raises:
+        ConfigError: it wants a number of classes that nobody says.
+    """
     features = tf.nest.map_structure(
         lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), spec[0]
     )
@@ -79,14 +120,4 @@ def build_model(
             f"{model_file.name}: build(spec, num_classes) wants the number of classes, which "
             f"{dataset.name} doesn't say. Add for example num_classes = 10 to it."
         )
-    try:
-        with strategy.scope():
-            model = model_file.build(*(features, dataset.num_classes)[:wanted])
-    except Exception as error:
-        raise ConfigError(f"{model_file.name}: build raised {one_line(error)}") from error
-    if not isinstance(model, keras.Model):
-        raise ConfigError(
-            f"{model_file.name}: build returned {type(model).__module__}.{type(model).__name__}; "
-            "expected a keras.Model of Keras 3."
-        )
-    return model
+    return (features, dataset.num_classes)[:wanted]

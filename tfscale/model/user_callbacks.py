@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 from tfscale.errors import ConfigError, one_line
+from tfscale.model.learning_rate import LearningRate, rate_of
 from tfscale.model.model_file import ModelFile
 
 # Where Keras's callbacks keep the path they write to (keras 3.15.1).
@@ -15,6 +16,9 @@ _PATH_ATTRIBUTES = (
     "log_dir",
     "directory",
 )
+# What sets `optimizer.learning_rate`, which Keras refuses where a schedule has it.
+_SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+RATE_FLAGS = "--schedule=constant --warmup_fraction=0"
 
 
 def own_callbacks(model_file: ModelFile) -> list[keras.callbacks.Callback]:
@@ -38,6 +42,45 @@ def own_callbacks(model_file: ModelFile) -> list[keras.callbacks.Callback]:
                 "than where the run stopped; expected none. Leave it out."
             )
     return callbacks
+
+
+def require_settable_rate(
+    callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, rate: object, name: str
+) -> None:
+    """Refuses callbacks that set the learning rate where a schedule has it.
+
+    Keras would raise when they first do, which may be after days.
+
+    Args:
+        callbacks: the user's.
+        model: compiled.
+        rate: what the run's learning rate is; a `LearningRate` if it follows the flags.
+        name: how to name the model file.
+
+    Raises:
+        ConfigError: one of Keras's own is among them. What a callback of the user's own sets
+            only shows when it does.
+    """
+    setting = [type(one).__name__ for one in callbacks if isinstance(one, _SET_THE_RATE)]
+    if not setting or _is_settable(model.optimizer):
+        return
+    came = f"{name}: callbacks() has {setting[0]}, which sets the learning rate"
+    if isinstance(rate, LearningRate):
+        raise ConfigError(
+            f"{came}, but the schedule of the flags does (--schedule={rate.schedule}, "
+            f"{rate.warmup_steps} steps of warm-up); expected one of them. Add {RATE_FLAGS}, or "
+            "leave the callback out."
+        )
+    raise ConfigError(
+        f"{came}, but the model is compiled with a schedule; expected one of them. Compile it with "
+        "a number as the learning rate, or leave the callback out."
+    )
+
+
+def _is_settable(optimizer: keras.optimizers.Optimizer | None) -> bool:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    every = getattr(inner, "optimizers", [inner])  # MultiOptimizer has several
+    return all(isinstance(rate_of(one), float) for one in every if one is not None)
 
 
 def write_to_scratch(callbacks: Sequence[keras.callbacks.Callback], scratch: Path | None) -> None:

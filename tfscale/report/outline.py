@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from tfscale.fit.compiled_model import precisions
 from tfscale.fit.prepared import Prepared
 from tfscale.startup.agreement import versions
 from tfscale.startup.job import Job
@@ -23,7 +24,7 @@ def plan_of(job: Job, prepared: Prepared) -> dict[str, object]:
         "learning rate": str(prepared.rate or "the model's own"),
         "loss": prepared.loss,
         "optimizer": type(model.optimizer).__name__,
-        "precision": config.precision,
+        "precision": _precision(job, prepared),
         "gradients": _gradients(job, prepared),
         "model": f"{model.name}, {model.count_params():,} parameters",
         "train data": training.description,
@@ -34,6 +35,14 @@ def plan_of(job: Job, prepared: Prepared) -> dict[str, object]:
     rows["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
     rows["run directory"] = config.run_dir
     return rows
+
+
+def _precision(job: Job, prepared: Prepared) -> str:
+    """Of the layers that have weights: a loaded model keeps what it was saved with."""
+    asked, found = job.config.precision, precisions(prepared.model)
+    if not found or asked in found:
+        return asked
+    return f"{', '.join(found)} (the model's own)"
 
 
 def _batch(job: Job, prepared: Prepared) -> str:

@@ -21,8 +21,11 @@ class Finished:
         steps: that were taken.
         epochs: that were taken.
         seconds: of each part of the run, by its name.
-        metrics: final values, by their Keras names.
+        metrics: final values, by their Keras names. With a prefix (`val_`, `test_`) they are those
+            of the saved weights; without one they are means over the steps of the last epoch.
         weights_sha256: of the trained model.
+        model_file: its name in the run directory; empty where none could be written.
+        load_command: what gives the model back.
         traffic: what one replica sends in a step.
         boundary_bytes: what one replica sends at a boundary.
         bucket_bytes: gradients that travel together, 0 where nothing travels.
@@ -35,6 +38,8 @@ class Finished:
     seconds: Mapping[str, float]
     metrics: Mapping[str, Json]
     weights_sha256: str
+    model_file: str
+    load_command: str
     traffic: Traffic
     boundary_bytes: float
     bucket_bytes: int
@@ -83,6 +88,7 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
         "seconds": dict(finished.seconds),
         "metrics": dict(finished.metrics),
         "weights_sha256": finished.weights_sha256,
+        "model": {"file": finished.model_file, "load": finished.load_command},
         "versions": versions(),
     }
 

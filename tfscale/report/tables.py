@@ -1,8 +1,6 @@
 """What the terminal and TensorBoard's text tab show: tables, and what to type next."""
 
 import io
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,8 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from tfscale.process.shell import curves_command, load_command
 
 _WIDTH = 110
 
@@ -49,9 +49,14 @@ def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object
         "waiting for input": f"{100 * waited:.0f} % of a step",
         **_communication_rows(report),
         "time": ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items()),
-        "files": f"{run_dir}/report.json, config.json, model.keras, tensorboard/, logs/",
+        "files": f"{run_dir}/report.json, config.json, {_model_files(report)}tensorboard/, logs/",
     }
     return rows
+
+
+def _model_files(report: Mapping[str, Any]) -> str:
+    file = report["model"]["file"]
+    return f"{file}, " if file else ""
 
 
 def _communication_rows(report: Mapping[str, Any]) -> dict[str, object]:
@@ -74,43 +79,13 @@ def _communication_rows(report: Mapping[str, Any]) -> dict[str, object]:
     return rows
 
 
-def next_commands(run_dir: object) -> str:
-    """What to type next, each on a line of its own, so that it can be copied into a shell."""
+def next_commands(run_dir: object, load: str = "") -> str:
+    """What to type next, each on a line of its own, so that it can be copied into a shell.
+
+    Args:
+        run_dir: of the run.
+        load: the command that loads the model; plain Keras's unless given.
+    """
     folder = Path(str(run_dir))
-    curves = in_shell(_as_argument(folder / "tensorboard"))
-    load = f"keras.saving.load_model({_as_argument(folder / 'model.keras')!r})"
-    return (
-        f"  curves:  {_tensorboard()} --logdir {curves}\n"
-        f"  model:   {_python()} -c {in_shell(f'import keras; {load}.summary()')}"
-    )
-
-
-def in_shell(word: str) -> str:
-    """One word of a command as a shell reads it back, in the quotes that are easiest to read."""
-    # What a shell replaces within double quotes; "!" only where somebody types it.
-    if "'" in word and not set('"$`\\!') & set(word):
-        return f'"{word}"'
-    return shlex.quote(word)
-
-
-def _as_argument(path: Path) -> str:
-    """The path, so that no program takes it for an option or for somebody's home."""
-    text = str(path)
-    return f"./{text}" if text.startswith(("-", "~")) else text
-
-
-def _python() -> str:
-    """How to call this Python, which need not be on the PATH."""
-    return _program(Path(sys.executable)) if sys.executable else "python"
-
-
-def _tensorboard() -> str:
-    """How to call TensorBoard; a Python outside of an environment has its programs elsewhere."""
-    program = Path(sys.executable).with_name("tensorboard") if sys.executable else Path()
-    return _program(program) if program.is_file() else f"{_python()} -m tensorboard.main"
-
-
-def _program(path: Path) -> str:
-    here = Path.cwd()
-    text = str(path.relative_to(here) if path.is_relative_to(here) else path)
-    return in_shell(text if "/" in text else f"./{text}")
+    load = load or load_command(folder / "model.keras")
+    return f"  curves:  {curves_command(folder / 'tensorboard')}\n  model:   {load}"

@@ -43,3 +43,12 @@ def set_environment(cluster: Cluster, environ: MutableMapping[str, str] = os.env
 def has_own_thread_count(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the user says how many threads an operation may have; TensorFlow reads it itself."""
     return bool(environ.get("TF_NUM_INTRAOP_THREADS"))
+
+
+def numeric_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables of the environment that make TensorFlow compute other numbers, where set."""
+    names = (
+        *("NVIDIA_TF32_OVERRIDE", "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC"),
+        *("TF_ENABLE_ONEDNN_OPTS", "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT"),
+    )
+    return {name: environ[name] for name in names if name in environ}

@@ -1,0 +1,68 @@
+"""What was trained stays when a callback fails: the weights as the last step left them.
+
+The error of a callback, a user's most often, ends the run on every worker, after days perhaps. All
+replicas have the same weights, so that the chief writes its own and asks nobody.
+"""
+
+import contextlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfscale.checkpoints.export import ARRAYS, save_arrays
+from tfscale.errors import ConfigError, describe_failure
+from tfscale.files import atomic
+from tfscale.files.run_directory import RunDirectory
+from tfscale.fit.prepared import Prepared
+from tfscale.model.comparable import local_value
+from tfscale.model.user_callbacks import RATE_FLAGS
+from tfscale.startup.job import Job
+
+_CHIEF_FAILS_TOO_SECONDS = 5.0  # a callback that runs everywhere fails everywhere at about once
+
+
+def kept(job: Job, prepared: Prepared, directory: RunDirectory, error: Exception) -> Exception:
+    """Keeps what was trained, and gives the error to raise, which says where it is.
+
+    Args:
+        job: whose workers fail, all of them or one.
+        prepared: what was training.
+        directory: of the run.
+        error: what `fit` raised. An error of TensorFlow's is given back as it is: what the replicas
+            hold after it is not known to be whole.
+    """
+    if isinstance(error, tf.errors.OpError) or not prepared.distributed.step:
+        return _explained(error)
+    if not directory.is_chief:
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            # Whoever publishes a failure ends the chief, which must have written first.
+            job.board.say("rescue begins", "", timeout_seconds=_CHIEF_FAILS_TOO_SECONDS)
+            job.board.say("rescue ends", "")
+        return _explained(error)
+    with contextlib.suppress(tf.errors.OpError, RuntimeError):
+        job.board.say("rescue begins", "yes")
+    target = directory.path / ARRAYS
+    try:
+        weights = [local_value(one, job.strategy) for one in prepared.model.weights]
+        with atomic.replacing(target) as temporary:
+            save_arrays(temporary, [np.asarray(weight) for weight in weights])
+        told = f"The weights after step {prepared.distributed.step} are in {target}: numpy.load it "
+        told += "and give its arrays to model.set_weights in their order."
+    except OSError as failure:
+        told = f"The weights couldn't be kept ({failure.strerror})."
+    with contextlib.suppress(tf.errors.OpError, RuntimeError):
+        job.board.say("rescue ends", "yes")
+    explained = _explained(error)
+    reason, _ = describe_failure(explained)
+    kind = type(explained) if isinstance(explained, ConfigError) else RuntimeError
+    return kind(f"{reason} {told}")
+
+
+def _explained(error: Exception) -> Exception:
+    """The same, with the flags that help where Keras names none."""
+    if isinstance(error, TypeError) and "its learning rate is not settable" in str(error):
+        return ConfigError(
+            "A callback sets the learning rate, which a schedule has; expected one of them. Add "
+            f"{RATE_FLAGS}, or compile the model with a number as its learning rate."
+        )
+    return error

@@ -1,0 +1,138 @@
+"""What a model that comes compiled brings with it, against what the flags ask for.
+
+Such a model keeps its own optimizer, so that some flags would do nothing: they are refused by name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import keras
+
+from tfscale.config import Config
+from tfscale.errors import ConfigError
+from tfscale.fit.keras.layers import layers_within
+from tfscale.model.learning_rate import rate_of
+from tfscale.structures import Foreign
+
+_OF_THE_OPTIMIZER = (
+    *("learning_rate", "optimizer", "momentum", "weight_decay", "schedule"),
+    *("warmup_fraction", "base_batch_size"),
+)
+_DEFAULTS = {field.name: field.default for field in fields(Config)}
+_SAMPLES = 8  # places of a run at which its rate is looked up
+_NOTHING = 1e-6  # of the highest rate: what is below it all the time learns nothing
+_AGAIN = "keras.saving.load_model(path, compile=False)"
+
+
+@dataclass(frozen=True)
+class OwnRate:
+    """The learning rate that a compiled model brings with it.
+
+    Args:
+        first: at the first step of this run, None where only the step itself tells.
+        last: at the last one.
+        iterations: steps that its optimizer has taken before this run.
+    """
+
+    first: float | None
+    last: float | None
+    iterations: int
+
+    def __str__(self) -> str:
+        """For the plan."""
+        text = "the model's own"
+        if self.first is not None and self.last is not None:
+            text += f": {self.first:.4g}"
+            text += "" if self.first == self.last else f", {self.last:.4g} at the last step"
+        if self.iterations:
+            text += f"; its optimizer has taken {self.iterations} steps before"
+        return text
+
+
+def require_no_overridden_flags(config: Config, name: str) -> None:
+    """Refuses flags that the optimizer of a compiled model overrides.
+
+    Args:
+        config: what is asked for.
+        name: how to name the model file.
+
+    Raises:
+        ConfigError: one of them was given, or isn't its default.
+    """
+    asked = [
+        f"--{flag}={getattr(config, flag)}"
+        for flag in _OF_THE_OPTIMIZER
+        if flag in config.given or getattr(config, flag) != _DEFAULTS[flag]
+    ]
+    if asked:
+        raise ConfigError(
+            f"{name} gives a compiled model, which keeps its own optimizer: "
+            f"{' and '.join(asked)} would do nothing; expected none of them. Leave "
+            f"{'it' if len(asked) == 1 else 'them'} out and set the optimizer in compile(), or "
+            f"give the model uncompiled (a saved one with {_AGAIN})."
+        )
+
+
+def require_precision(config: Config, model: keras.Model, name: str) -> None:
+    """Refuses a --precision that no layer with weights has: a loaded model keeps its own.
+
+    Raises:
+        ConfigError: it was given, or isn't the default.
+    """
+    found = precisions(model)
+    is_asked = "precision" in config.given or config.precision != _DEFAULTS["precision"]
+    has_it = any(policy.split("_from_")[-1] == config.precision for policy in found)
+    if is_asked and found and not has_it:
+        raise ConfigError(
+            f"--precision={config.precision} would do nothing: the layers of the model of {name} "
+            f"were made with {', '.join(found)}, as a loaded model keeps what it was saved with; "
+            f"expected layers that are made in this run. Leave --precision out, or build the "
+            "layers anew and give them the saved weights."
+        )
+
+
+def precisions(model: keras.Model) -> list[str]:
+    """The policies of the layers that have weights of their own, most frequent first."""
+    names = [
+        layer.dtype_policy.name
+        for layer in layers_within(model)
+        if layer.weights and not layers_within(layer)
+    ]
+    return sorted(set(names), key=lambda name: (-names.count(name), name))
+
+
+def own_rate(model: keras.Model, name: str, *, total_steps: int) -> OwnRate:
+    """What a compiled model's optimizer does with its rate in this run.
+
+    Args:
+        model: compiled.
+        name: how to name the model file.
+        total_steps: steps of the run, 0 where that isn't known.
+
+    Raises:
+        ConfigError: its schedule is over, so that it would learn nothing.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if optimizer is None or hasattr(optimizer, "optimizers"):
+        return OwnRate(None, None, 0)  # several optimizers, or the model's own way
+    done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+    rate = rate_of(optimizer)
+    if isinstance(rate, float):
+        return OwnRate(rate, rate, done)
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return OwnRate(None, None, done)
+    coming = _values(rate, done, done + max(1, total_steps) - 1)
+    before = _values(rate, 0, done)
+    if done and max(coming) < _NOTHING * max(before):
+        raise ConfigError(
+            f"{name} gives a compiled model whose learning rate is {max(coming):.3g} in this run: "
+            f"its {type(rate).__name__} is over, its optimizer has taken {done} steps before; "
+            "expected a rate to learn with. Compile it with a new optimizer, or give it "
+            f"uncompiled ({_AGAIN}) and use --learning_rate."
+        )
+    return OwnRate(coming[0], coming[-1], done)
+
+
+def _values(rate: Foreign, first: int, last: int) -> Sequence[float]:
+    steps = sorted({first + (last - first) * k // (_SAMPLES - 1) for k in range(_SAMPLES)})
+    return [float(keras.ops.convert_to_numpy(rate(step))) for step in steps]
