@@ -38,15 +38,15 @@ def run(
     job = Job.start(config, cluster, terminal)
     with job.board.share_failures():
         prepared = prepare(job, dataset, model)
-        callbacks = [_after_each_batch(started), *own_callbacks(prepared.model_file)]
-        plan = plan_of(job, prepared)
+        own = prepared.distributed.chief.arranged(own_callbacks(prepared.model_file))
+        plan = plan_of(job, prepared) | prepared.distributed.described(own)
         job.terminal.show(tables.table("tfscale", plan))
         directory = _claim(job, prepared.model)
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
         directory.write_json("config.json", settings)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
-        pace = _fit(job, prepared, directory, curves, callbacks)
+        pace = _fit(job, prepared, directory, [curves, _after_each_batch(started)], own)
         metrics = _evaluate(prepared, pace)
         finished = _finish(prepared, directory, pace, metrics, began, alone)
         report = report_of(job, finished)
@@ -63,8 +63,9 @@ def rehearse(
     """Shows this worker's plan, without waiting for other workers and without a file."""
     job = Job.alone(config, cluster, terminal)
     prepared = prepare(job, dataset, model)
-    own_callbacks(prepared.model_file)
-    job.terminal.show(tables.table("tfscale", plan_of(job, prepared)))
+    own = own_callbacks(prepared.model_file)
+    plan = plan_of(job, prepared) | prepared.distributed.described(own)
+    job.terminal.show(tables.table("tfscale", plan))
 
 
 def _claim(job: Job, model: keras.Model) -> RunDirectory:
@@ -98,14 +99,16 @@ def _curves(
 
 
 def _after_each_batch(then: Callable[[], None]) -> keras.callbacks.Callback:
-    return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: then())
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: then())
+    callback.every_batch = False
+    return callback
 
 
 def _fit(
     job: Job,
     prepared: Prepared,
     directory: RunDirectory,
-    curves: Scalars,
+    ours: list[keras.callbacks.Callback],
     own: list[keras.callbacks.Callback],
 ) -> Pace:
     """Trains, with Keras's own `fit`."""
@@ -117,7 +120,7 @@ def _fit(
             data.training,
             epochs=job.config.epochs,
             validation_data=data.evaluated.get("validation"),
-            callbacks=[pace, curves, *own],
+            callbacks=[pace, *ours, *own],
             verbose=job.terminal.verbosity,
         )
     return pace

@@ -27,6 +27,7 @@ class Input:
         num_examples: in one pass, or None.
         checksum: of the records in their order, or None for a stream.
         is_evaluation: whether its elements are `(index, example)`, each example once.
+        is_alone: whether this worker's replicas take all of it, and no other worker takes part.
         iterator: the live one, once there is one.
     """
 
@@ -38,6 +39,7 @@ class Input:
     num_examples: int | None
     checksum: int | None
     is_evaluation: bool
+    is_alone: bool = False
     iterator: Foreign = field(default=None, init=False)
 
     @tf.autograph.experimental.do_not_convert  # the user's functions come converted

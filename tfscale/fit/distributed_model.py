@@ -8,25 +8,28 @@ but gradients crosses workers. At its end, the `boundary`, one all-reduce carrie
 batch statistics and each worker's figures. `evaluation` has the other two.
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfscale.data.feed import Input, next_of
-from tfscale.data.splits import Splits, input_of
+from tfscale.data.feed import next_of
+from tfscale.data.splits import Splits
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.alone import measured_seconds
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
+from tfscale.fit.keras.given import GivenData
 from tfscale.fit.keras.install import build, has_own_train_step, install
 from tfscale.fit.keras.layers import synchronized_layer
 from tfscale.fit.keras.loops import Call, StepFunctions
-from tfscale.fit.loop_length import next_steps_per_call
+from tfscale.fit.keras.rhythm import described, wishes_of
+from tfscale.fit.loop_length import fixed_steps_per_call, next_steps_per_call
 from tfscale.fit.metric_totals import MetricTotals
+from tfscale.fit.on_chief import Chief
+from tfscale.fit.prediction import Prediction
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
 from tfscale.fit.train_step import TrainStep, make_reducer
 from tfscale.gradients.reducer import Traffic
@@ -55,6 +58,7 @@ class DistributedModel:
         boundary: what the last on-device loop of training measured, once there was one.
         communication: how long gradients travel.
         figure_names: what the numbers in `boundary.figures` are.
+        chief: runs the callbacks that no other worker runs.
 
     Raises:
         ConfigError: the model doesn't fit the data, or asks for what can't be distributed.
@@ -69,7 +73,9 @@ class DistributedModel:
         self.step = 0
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
-        self._fixed_steps = job.config.steps_per_execution
+        self._fixed_steps = fixed_steps_per_call(
+            job.config.steps_per_execution, model.steps_per_execution
+        )
         self._steps_per_call = self._fixed_steps or 1
         self._is_warm = False
         self._figures = HostFigures(job.devices.num_gpus)
@@ -103,19 +109,23 @@ class DistributedModel:
         )
         separate_random_states(model, strategy, job.cluster.index)
         self._train_loop = tf.function(self._train_steps, autograph=False)
-        evaluation = Evaluation(model, strategy, self._totals, job.cluster.num_workers)
-        as_input = functools.partial(input_of, sharding=data.sharding, strategy=strategy)
-        install(model, self._step_functions(evaluation, as_input), strategy)
+        self.chief = Chief(job, model)
+        install(model, self._step_functions(job), strategy)
 
-    def _step_functions(
-        self, evaluation: Evaluation, as_input: Callable[..., Input]
-    ) -> StepFunctions:
+    def _step_functions(self, job: Job) -> StepFunctions:
+        together, alone = (
+            Evaluation(
+                self.model, self._strategy, self._totals, job.cluster.num_workers, is_alone=is_alone
+            )
+            for is_alone in (False, True)
+        )
         return StepFunctions(
-            train=self._train_call,
-            test=evaluation.test_call,
-            predict=evaluation.predict_call,
+            train=self.chief.heard_by_all(self._train_call),
+            test=lambda call: (alone if call.input.is_alone else together).test_call(call),
+            predict=Prediction(self.model, self._strategy).call,
             steps_of_next_call=self._steps_of_next_call,
-            as_input=as_input,
+            fixed_steps=self._fixed_steps,
+            as_input=GivenData(job, self.chief),
         )
 
     def alone_seconds(self) -> float:
@@ -125,6 +135,11 @@ class DistributedModel:
             return measured_seconds(self.model, self._strategy, self._train_step, self._spec)
         finally:
             self._reducer.is_bypassed = False
+
+    def described(self, callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, object]:
+        """What the plan has to say about callbacks that want batches; nothing for others."""
+        text = described(wishes_of(callbacks), self._fixed_steps)
+        return {"callbacks": text} if text else {}
 
     @property
     def traffic(self) -> Traffic:

@@ -1,29 +1,28 @@
-"""`evaluate` and `predict` on all replicas: every example once, whatever the number divides by."""
+"""`evaluate` on all replicas: every example once, whatever the number divides by."""
 
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfscale.data.feed import next_of
 from tfscale.fit.keras.loops import Call
 from tfscale.fit.keras.losses import output_losses_weighted
 from tfscale.fit.metric_totals import MetricTotals
-from tfscale.fit.replica_state import gathered
 from tfscale.structures import Foreign, Structure
 
 STEPS_PER_CALL = 64  # of an evaluation
 
 
 class Evaluation:
-    """Runs the model's `test_step` and `predict_step` on the rows that aren't padding.
+    """Runs the model's `test_step` on the rows that aren't padding.
 
     Args:
         model: compiled and built.
         strategy: of the job.
         totals: the model's metric variables.
         num_workers: of the job.
+        is_alone: whether this worker evaluates all by itself.
     """
 
     def __init__(
@@ -32,14 +31,16 @@ class Evaluation:
         strategy: tf.distribute.Strategy,
         totals: MetricTotals,
         num_workers: int,
+        *,
+        is_alone: bool = False,
     ) -> None:
         """Traces nothing yet."""
+        self._is_alone = is_alone
         self._model = model
         self._strategy = strategy
         self._totals = totals
         self._num_workers = num_workers
         self._test_loop = tf.function(self._test_steps, autograph=False)
-        self._predict_step = tf.function(self._predict_one_step, autograph=False)
 
     def test_call(self, call: Call) -> dict[str, Any]:
         """Evaluates the steps of a call; gives the logs of all replicas so far.
@@ -73,11 +74,12 @@ class Evaluation:
             packed = tf.concat(
                 [self._totals.packing.pack(self._totals.local()), [seen / local_replicas]], axis=0
             )
-            if context.num_replicas_in_sync == 1:
+            if context.num_replicas_in_sync == 1 or self._is_alone:
                 return packed
             return context.all_reduce(tf.distribute.ReduceOp.SUM, packed)
 
-        summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+        parts = self._strategy.experimental_local_results(self._strategy.run(on_replica))
+        summed = tf.add_n(list(parts)) if self._is_alone else parts[0]
         return summed[:-1], summed[-1]
 
     def _replica_test_step(self, element: Structure) -> tf.Tensor:
@@ -93,20 +95,3 @@ class Evaluation:
         # A replica without a row must not run at all: the mean of nothing is not a number.
         tf.cond(count > 0, evaluated, lambda: tf.constant(0))
         return count
-
-    def predict_call(self, calls: list[Call]) -> Structure:
-        """Predicts one step; gives the outputs of all replicas in the order of the examples."""
-        index, outputs = self._predict_step(calls[0].input.iterator)
-        rows = np.flatnonzero(index.numpy() >= 0)
-        return keras.tree.map_structure(lambda leaf: tf.gather(leaf, rows), outputs)
-
-    def _predict_one_step(self, iterator: Foreign) -> tuple[tf.Tensor, Foreign]:
-        def on_replica(element: Structure) -> Structure:
-            index, batch = element
-            return keras.tree.map_structure(gathered, (index, self._model.predict_step(batch)))
-
-        everywhere = self._strategy.run(on_replica, args=(next_of(iterator),))
-        result: tuple[tf.Tensor, Any] = keras.tree.map_structure(
-            lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
-        )
-        return result

@@ -26,6 +26,8 @@ class Scalars(keras.callbacks.Callback):
         text: of the run's configuration, in Markdown.
     """
 
+    every_batch = False  # what it writes is of boundaries
+
     def __init__(
         self,
         distributed: DistributedModel,

@@ -16,18 +16,22 @@ def versions() -> dict[str, str]:
     return {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}
 
 
-def require_same(board: Board, topic: str, facts: Mapping[str, object]) -> None:
+def require_same(
+    board: Board, topic: str, facts: Mapping[str, object], timeout_seconds: float = 300.0
+) -> None:
     """Refuses workers that differ in a fact, on every worker, and says who has what.
 
     Args:
         board: over which the workers tell each other.
         topic: what the facts are about, once a run.
         facts: by name, ready for JSON; the same names on every worker.
+        timeout_seconds: how long the workers wait for each other.
 
     Raises:
         ConfigError: they differ.
     """
-    everybody = [json.loads(text) for text in board.exchange(topic, json.dumps(dict(facts)))]
+    said = board.exchange(topic, json.dumps(dict(facts)), timeout_seconds)
+    everybody = [json.loads(text) for text in said]
     for name in facts:
         values = [theirs.get(name) for theirs in everybody]
         if any(value != values[0] for value in values):
