@@ -21,7 +21,7 @@ from tfscale.fit.alone import measured_seconds
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
-from tfscale.fit.keras.given import GivenData
+from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.install import build, has_own_train_step, install
 from tfscale.fit.keras.layers import synchronized_layer
 from tfscale.fit.keras.loops import Call, StepFunctions
@@ -111,6 +111,7 @@ class DistributedModel:
         self._train_loop = tf.function(self._train_steps, autograph=False)
         self.chief = Chief(job, model)
         install(model, self._step_functions(job), strategy)
+        install_batch_methods(model)
 
     def _step_functions(self, job: Job) -> StepFunctions:
         together, alone = (

@@ -116,6 +116,45 @@ class GivenData:
             ) from error
 
 
+def install_batch_methods(model: keras.Model) -> None:
+    """Makes `predict_on_batch` and `test_on_batch` take their one batch as `predict` would.
+
+    Keras hands its step functions the batch itself, which these are not made for.
+    """
+
+    def predict_on_batch(x: Structure) -> Foreign:
+        return model.predict(x, batch_size=_rows(x), verbose=0)
+
+    def test_on_batch(
+        x: Structure,
+        y: Structure = None,
+        sample_weight: Structure = None,
+        return_dict: bool = False,
+    ) -> Foreign:
+        return model.evaluate(
+            x,
+            y,
+            sample_weight=sample_weight,
+            batch_size=_rows(x),
+            return_dict=return_dict,
+            verbose=0,
+        )
+
+    def train_on_batch(*_: Foreign, **__: Foreign) -> None:
+        raise ConfigError(
+            "train_on_batch() trains on data of its own, which is not distributed; expected the "
+            "dataset file's. Give the data to tfscale.train."
+        )
+
+    model.predict_on_batch = predict_on_batch
+    model.test_on_batch = test_on_batch
+    model.train_on_batch = train_on_batch
+
+
+def _rows(x: Structure) -> int:
+    return max(1, len(keras.tree.flatten(x)[0]))
+
+
 def _dense(method: str, batches: tf.data.Dataset) -> tf.data.Dataset:
     """The batches without parts that are None, which Keras writes for labels or weights.
 
