@@ -368,7 +368,7 @@ def _asked(model):
         "counted": counted,
         "refused": {
             "lengths": _error(lambda: model.evaluate([a, b], [y[:3], z], verbose=0)),
-            "kind": _error(lambda: model.predict(object(), verbose=0)),
+            "kind": _error(lambda: model.predict(3, verbose=0)),
             "labels of a dataset": _error(lambda: model.evaluate(labelled.batch(8), y, verbose=0)),
         },
     }
