@@ -13,6 +13,7 @@ has to be right before that.
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.discovery import resolve
+from tfscale.cluster.role import is_chief, take_part
 from tfscale.config import Config
 from tfscale.errors import CONFIG_CODE, ConfigError, SharedFailure, describe_failure
 from tfscale.process.exit import leave, use_own_temporary_folder
@@ -29,6 +30,7 @@ __all__ = [
     "SharedFailure",
     "Terminal",
     "describe_failure",
+    "is_chief",
     "leave",
     "resolve",
     "train",
@@ -64,6 +66,7 @@ def train(
     """
     check_environment()
     set_environment(Cluster() if dry_run else cluster)
+    take_part(cluster)
     terminal = terminal or Terminal()
     with paused_until_started() as started:
         from tfscale import training

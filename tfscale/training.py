@@ -59,7 +59,8 @@ def run(
         callbacks = _callbacks(job, prepared)
         lines = _lines(job)
         way = rehearse_saving(prepared.model)
-        plan = plan_of(job, prepared) | way.rows()
+        own = prepared.distributed.chief.arranged(callbacks)
+        plan = plan_of(job, prepared) | prepared.distributed.described(own) | way.rows()
         job.terminal.show(tables.table("tfscale", plan))
         directory = _claim(job, prepared.model)
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
@@ -67,7 +68,7 @@ def run(
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         running = _Running(job, prepared, directory)
-        pace, evaluated = _fit(running, [curves, *lines], callbacks, started)
+        pace, evaluated = _fit(running, [curves, *lines], own, started)
         metrics = _evaluate(running, [pace, *lines], evaluated)
         saved, finished = _finish(running, way, pace, metrics, began, alone)
         report = report_of(job, finished)
@@ -86,8 +87,9 @@ def rehearse(
     """Shows this worker's plan, without waiting for other workers and without a file."""
     job = Job.alone(config, cluster, terminal)
     prepared = prepare(job, dataset, model)
-    _callbacks(job, prepared)
-    plan = plan_of(job, prepared) | rehearse_saving(prepared.model).rows()
+    described = prepared.distributed.described(_callbacks(job, prepared))
+    way = rehearse_saving(prepared.model)
+    plan = plan_of(job, prepared) | described | way.rows()
     job.terminal.show(tables.table("tfscale", plan))
 
 
@@ -96,7 +98,7 @@ def _callbacks(job: Job, prepared: Prepared) -> list[keras.callbacks.Callback]:
     file = prepared.model_file
     callbacks = own_callbacks(file)
     require_settable_rate(callbacks, prepared.model, prepared.rate, file.name)
-    require_same(job.board, "callbacks", callback_facts(callbacks), SAME_FILES)
+    require_same(job.board, "callbacks of the file", callback_facts(callbacks), SAME_FILES)
     return callbacks
 
 
@@ -131,7 +133,9 @@ def _curves(
 
 
 def _after_each_batch(then: Callable[[], None]) -> keras.callbacks.Callback:
-    return keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: then())
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: then())
+    callback.every_batch = False
+    return callback
 
 
 def _lines(job: Job) -> list[keras.callbacks.Callback]:

@@ -2,7 +2,8 @@ import itertools
 
 import pytest
 
-from tfscale.fit.loop_length import next_steps_per_call
+from tfscale.errors import ConfigError
+from tfscale.fit.loop_length import fixed_steps_per_call, next_steps_per_call
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,15 @@ def test_a_decision_on_impossible_numbers_is_refused(current, step_seconds, targ
 )
 def test_long_steps_are_counted_rather_than_timed_within_patience(step_seconds, steps):
     assert next_steps_per_call(100, step_seconds, limit=1000) == steps
+
+
+@pytest.mark.parametrize(
+    ("flag", "compiled", "steps"), [(0, 1, 0), (7, 1, 7), (0, 4, 4), (4, 4, 4), (1, 1, 1)]
+)
+def test_who_has_said_how_many_steps_a_loop_takes_is_obeyed(flag, compiled, steps):
+    assert fixed_steps_per_call(flag, compiled) == steps
+
+
+def test_a_flag_that_contradicts_compile_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"--steps_per_execution=8 and compile\(steps_per_exec"):
+        fixed_steps_per_call(8, 4)

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
-from tfscale.model.user_callbacks import write_to_scratch
+from tfscale.model.user_callbacks import runs_everywhere, write_to_scratch
 
 
 def _own(folder):
@@ -84,3 +85,38 @@ def test_every_path_of_the_callbacks_of_keras_is_known(tmp_path):
             name for name, value in vars(callback).items() if str(tmp_path / "mine") in str(value)
         ]
         assert left == [], type(callback).__name__
+
+
+class _Own(keras.callbacks.Callback):
+    pass
+
+
+class _OwnStopping(keras.callbacks.EarlyStopping):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("callback", "everywhere"),
+    [
+        (_Own(), False),
+        (keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None), False),
+        (keras.callbacks.RemoteMonitor(), False),
+        (_OwnStopping(), True),
+        (keras.callbacks.EarlyStopping(), True),
+        (keras.callbacks.ModelCheckpoint("a.keras"), True),
+        (keras.callbacks.CSVLogger("log.csv"), True),
+        (keras.callbacks.TensorBoard("board"), True),
+        (keras.callbacks.SwapEMAWeights(), True),
+        (keras.callbacks.TerminateOnNaN(), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_decides_or_saves_runs_everywhere_and_the_users_own_on_the_chief(callback, everywhere):
+    assert runs_everywhere(callback) is everywhere
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_callback_may_say_where_it_runs(said):
+    for callback in (_Own(), keras.callbacks.EarlyStopping()):
+        callback.everywhere = said
+        assert runs_everywhere(callback) is said

@@ -29,6 +29,7 @@ class Input:
         is_evaluation: whether its elements are `(index, example)`, each example once.
         first: a few real examples from the beginning of the split, stacked, the same on every
             worker; None for an evaluation.
+        is_alone: whether this worker's replicas take all of it, and no other worker takes part.
         iterator: the live one, once there is one.
     """
 
@@ -41,6 +42,7 @@ class Input:
     checksum: int | None
     is_evaluation: bool
     first: Structure = None
+    is_alone: bool = False
     iterator: Foreign = field(default=None, init=False)
 
     @tf.autograph.experimental.do_not_convert  # the user's functions come converted

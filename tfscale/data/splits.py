@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass
 
-import tensorflow as tf
-
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import Input
-from tfscale.data.records import hold_tensors
 from tfscale.data.sharding import Sharding
 from tfscale.data.source import source_of
 from tfscale.data.training_batches import training_input
 from tfscale.errors import ConfigError
 from tfscale.startup.job import Job
-from tfscale.structures import Structure
 
 
 @dataclass(frozen=True)
@@ -78,29 +74,3 @@ def read_splits(job: Job, dataset: object) -> Splits:
         if found is not None:
             evaluated[split] = evaluation_input(file, found, sharding, strategy, seed=seed)
     return Splits(file, sharding, training, evaluated)
-
-
-def input_of(
-    x: Structure,
-    y: Structure,
-    weight: Structure,
-    steps: int | None,
-    sharding: Sharding,
-    strategy: tf.distribute.Strategy,
-) -> Input:
-    """What somebody hands to `evaluate` or `predict`, as an input in which each example is once."""
-    if isinstance(x, tf.data.Dataset):
-        batches = x if steps is None else x.take(steps)
-        elements = list(batches.unbatch())
-        examples = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *elements)
-    else:
-        examples = tuple(part for part in (x, y, weight) if part is not None)
-        examples = tf.nest.map_structure(tf.convert_to_tensor, examples)
-        if steps is not None:
-            size = steps * sharding.global_batch
-            examples = tf.nest.map_structure(lambda leaf: leaf[:size], examples)
-    if not isinstance(examples, tuple):
-        examples = (examples,)
-    source = hold_tensors("the given data", examples)
-    given = DatasetFile(name=source.name, load=lambda _: source.records, task="regression")
-    return evaluation_input(given, source, sharding, strategy)

@@ -8,33 +8,37 @@ but gradients crosses workers. At its end, the `boundary`, one all-reduce carrie
 batch statistics and each worker's figures. `evaluation` has the other two.
 """
 
-import functools
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from tfscale.data.feed import Input, next_of
-from tfscale.data.splits import Splits, input_of
+from tfscale.data.feed import next_of
+from tfscale.data.splits import Splits
 from tfscale.errors import ConfigError
 from tfscale.fit.alone import measured_seconds
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.build import Steps, build_steps
-from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation
+from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation, HowToEvaluate
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
+from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.install import install
 from tfscale.fit.keras.layers import synchronized_layer
 from tfscale.fit.keras.loops import Call, StepFunctions
 from tfscale.fit.keras.optimizer import ReducedUpdate
-from tfscale.fit.loop_length import next_steps_per_call
+from tfscale.fit.keras.rehearsal import Rehearsed
+from tfscale.fit.loop_length import fixed_steps_per_call, next_steps_per_call
 from tfscale.fit.metric_kinds import kinds_of
 from tfscale.fit.metric_totals import MetricTotals
+from tfscale.fit.on_chief import Chief
 from tfscale.fit.own_logs import OwnLogs
 from tfscale.fit.own_losses import numbers_are_sums
 from tfscale.fit.own_scaling import watch
+from tfscale.fit.prediction import Prediction
 from tfscale.fit.reducers import make_reducers
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
+from tfscale.fit.rhythm import described, wishes_of
 from tfscale.fit.train_step import HowToStep, TrainStep
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
@@ -63,6 +67,7 @@ class DistributedModel:
         communication: how long gradients travel.
         figure_names: what the numbers in `boundary.figures` are.
         boundary_seconds: spent between loops so far, on this worker, tracing left out.
+        chief: runs the callbacks that no other worker runs.
 
     Raises:
         ConfigError: the model doesn't fit the data, or asks for what can't be distributed.
@@ -79,7 +84,9 @@ class DistributedModel:
         self._worker = job.cluster.index
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
-        self._fixed_steps = job.config.steps_per_execution
+        self._fixed_steps = fixed_steps_per_call(
+            job.config.steps_per_execution, model.steps_per_execution
+        )
         self._steps_per_call = self._fixed_steps or 1
         self._is_warm = False
         self._figures = HostFigures(job.devices.num_gpus)
@@ -118,16 +125,9 @@ class DistributedModel:
         self._train_step = TrainStep(model, self._spec, self._make_updates(steps), how)
         separate_random_states(model, strategy, job.cluster.index)
         self._train_loop = tf.function(self._train_steps, autograph=False)
-        evaluation = Evaluation(
-            model,
-            strategy,
-            self._totals,
-            job.cluster.num_workers,
-            steps.own_test,
-            numbers_are_sums=are_sums,
-        )
-        as_input = functools.partial(input_of, sharding=data.sharding, strategy=strategy)
-        install(model, self._step_functions(evaluation, as_input), strategy)
+        self.chief = Chief(job, model)
+        install(model, self._step_functions(job, steps.own_test, are_sums=are_sums), strategy)
+        install_batch_methods(model)
 
     def _make_updates(self, steps: Steps) -> list[ReducedUpdate]:
         return [
@@ -141,14 +141,26 @@ class DistributedModel:
         ]
 
     def _step_functions(
-        self, evaluation: Evaluation, as_input: Callable[..., Input]
+        self, job: Job, own_test: Rehearsed | None, *, are_sums: bool
     ) -> StepFunctions:
+        together, alone = (
+            Evaluation(
+                self.model,
+                self._strategy,
+                self._totals,
+                OwnLogs(self._totals, own_test),
+                num_workers=1 if is_alone else job.cluster.num_workers,
+                how=HowToEvaluate(is_alone=is_alone, numbers_are_sums=are_sums),
+            )
+            for is_alone in (False, True)
+        )
         return StepFunctions(
-            train=self._train_call,
-            test=evaluation.test_call,
-            predict=evaluation.predict_call,
+            train=self.chief.heard_by_all(self._train_call),
+            test=lambda call: (alone if call.input.is_alone else together).test_call(call),
+            predict=Prediction(self.model, self._strategy).call,
             steps_of_next_call=self._steps_of_next_call,
-            as_input=as_input,
+            fixed_steps=self._fixed_steps,
+            as_input=GivenData(job, self.chief),
         )
 
     def alone_seconds(self) -> float:
@@ -160,6 +172,11 @@ class DistributedModel:
         finally:
             for reducer in self._reducers:
                 reducer.is_bypassed = False
+
+    def described(self, callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, object]:
+        """What the plan has to say about callbacks that want batches; nothing for others."""
+        text = described(wishes_of(callbacks), self._fixed_steps)
+        return {"callbacks": text} if text else {}
 
     @property
     def traffic(self) -> Traffic:

@@ -1,17 +1,16 @@
-"""`evaluate` and `predict` on all replicas: every example once, whatever the number divides by."""
+"""`evaluate` on all replicas: every example once, whatever the number divides by."""
+
+from dataclasses import dataclass
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfscale.data.feed import next_of
 from tfscale.fit.keras.loops import Call
 from tfscale.fit.keras.losses import output_losses_weighted
-from tfscale.fit.keras.rehearsal import Rehearsed
 from tfscale.fit.keras.scale import sharing
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.own_logs import OwnLogs
-from tfscale.fit.replica_state import gathered
 from tfscale.fit.share import RowShare
 from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.structures import Foreign, Json, Structure
@@ -19,16 +18,29 @@ from tfscale.structures import Foreign, Json, Structure
 STEPS_PER_CALL = 64  # of an evaluation
 
 
+@dataclass(frozen=True)
+class HowToEvaluate:
+    """How an evaluation is run.
+
+    Args:
+        is_alone: whether this worker evaluates all by itself.
+        numbers_are_sums: whether numbers that own losses give are sums over examples.
+    """
+
+    is_alone: bool
+    numbers_are_sums: bool
+
+
 class Evaluation:
-    """Runs the model's `test_step` and `predict_step` on the rows that aren't padding.
+    """Runs the model's `test_step` on the rows that aren't padding.
 
     Args:
         model: compiled and built.
         strategy: of the job.
         totals: the model's metric variables.
-        num_workers: of the job.
-        rehearsed: what the model's own `test_step` does, None for Keras's.
-        numbers_are_sums: whether numbers that own losses give are sums over examples.
+        own: what the model's own `test_step` returned, if it has one.
+        num_workers: that evaluate together.
+        how: it is run.
     """
 
     def __init__(
@@ -36,22 +48,21 @@ class Evaluation:
         model: keras.Model,
         strategy: tf.distribute.Strategy,
         totals: MetricTotals,
-        num_workers: int,
-        rehearsed: Rehearsed | None,
+        own: OwnLogs,
         *,
-        numbers_are_sums: bool,
+        num_workers: int,
+        how: HowToEvaluate,
     ) -> None:
         """Traces nothing yet."""
         self._model = model
         self._strategy = strategy
         self._totals = totals
         self._num_workers = num_workers
-        self._numbers_are_sums = numbers_are_sums
-        self._own = OwnLogs(totals, rehearsed)
+        self._how = how
+        self._own = own
         self._own_sums = self._own.packing.zeros()
         self._seen = 0.0
         self._test_loop = tf.function(self._test_steps, autograph=False)
-        self._predict_step = tf.function(self._predict_one_step, autograph=False)
 
     def test_call(self, call: Call) -> dict[str, Json]:
         """Evaluates the steps of a call; gives the logs of all replicas so far.
@@ -97,11 +108,12 @@ class Evaluation:
             packed = tf.concat(
                 [self._totals.packing.pack(self._totals.local()), sums / local_replicas], axis=0
             )
-            if context.num_replicas_in_sync == 1:
+            if context.num_replicas_in_sync == 1 or self._how.is_alone:
                 return packed
             return sum_over_replicas(packed)
 
-        summed = self._strategy.experimental_local_results(self._strategy.run(on_replica))[0]
+        parts = self._strategy.experimental_local_results(self._strategy.run(on_replica))
+        summed = tf.add_n(list(parts)) if self._how.is_alone else parts[0]
         return summed[:-size], summed[1 - size :] if size > 1 else summed[:0], summed[-size]
 
     def _replica_test_step(self, element: Structure) -> tf.Tensor:
@@ -117,8 +129,9 @@ class Evaluation:
         count = tf.reduce_sum(tf.cast(index >= 0, tf.int32))
         rows = tf.maximum(count, 1)
         before = [tf.identity(variable.value) for variable in self._totals.variables]
-        replicas = self._strategy.num_replicas_in_sync
-        share = RowShare(replicas, count, numbers_are_sums=self._numbers_are_sums)
+        # Who evaluates alone can't ask the others.
+        replicas = 1 if self._how.is_alone else self._strategy.num_replicas_in_sync
+        share = RowShare(replicas, count, numbers_are_sums=self._how.numbers_are_sums)
         with sharing(share), output_losses_weighted(self._model, rows):
             logs = self._model.test_step(tf.nest.map_structure(lambda leaf: leaf[:rows], batch))
 
@@ -132,20 +145,3 @@ class Evaluation:
         own = self._own.packing.pack(self._own.picked(logs))
         sums = tf.where(count > 0, own * weight, tf.zeros_like(own))
         return tf.concat([[weight], sums], axis=0)
-
-    def predict_call(self, calls: list[Call]) -> Structure:
-        """Predicts one step; gives the outputs of all replicas in the order of the examples."""
-        index, outputs = self._predict_step(calls[0].input.iterator)
-        rows = np.flatnonzero(index.numpy() >= 0)
-        return keras.tree.map_structure(lambda leaf: tf.gather(leaf, rows), outputs)
-
-    def _predict_one_step(self, iterator: Foreign) -> tuple[tf.Tensor, Foreign]:
-        def on_replica(element: Structure) -> Structure:
-            index, batch = element
-            return keras.tree.map_structure(gathered, (index, self._model.predict_step(batch)))
-
-        everywhere = self._strategy.run(on_replica, args=(next_of(iterator),))
-        result: tuple[tf.Tensor, Structure] = keras.tree.map_structure(
-            lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
-        )
-        return result

@@ -2,6 +2,8 @@
 
 import math
 
+from tfscale.errors import ConfigError
+
 _GROWTH_PER_DECISION = 8
 _FEWEST_STEPS = 8
 _PATIENCE = 5  # times the wanted time between two visits to Python
@@ -40,3 +42,23 @@ def next_steps_per_call(
     # A visit costs some 10 ms: long steps are counted rather than timed, within patience.
     patient = min(_FEWEST_STEPS, _PATIENCE * fitting)
     return max(1, int(min(most, max(fitting, patient))))
+
+
+def fixed_steps_per_call(flag: int, compiled: int) -> int:
+    """What somebody has said about the steps of a loop; 0 where nobody has.
+
+    Args:
+        flag: of --steps_per_execution, 0 for not given.
+        compiled: of `compile(steps_per_execution=...)`, whose default is 1.
+
+    Raises:
+        ConfigError: two have said something else.
+    """
+    if compiled == 1:
+        return flag
+    if flag not in (0, compiled):
+        raise ConfigError(
+            f"--steps_per_execution={flag} and compile(steps_per_execution={compiled}) both say "
+            "how many steps a loop takes; expected one of them. Leave the flag away."
+        )
+    return compiled

@@ -16,6 +16,8 @@ class TrainableSet(keras.callbacks.Callback):
     milliseconds. Put it first, so that each look comes before what others change in the same hook.
     """
 
+    every_batch = False  # a look at the end of each loop is enough
+
     def __init__(self) -> None:
         """Knows nothing before the first step: until then a change still has an effect."""
         super().__init__()

@@ -1,4 +1,4 @@
-"""The callbacks that a model file asks for, on every worker, with one worker's files."""
+"""The callbacks that a model file asks for: which run where, with one worker's files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +19,24 @@ _PATH_ATTRIBUTES = (
 # What sets `optimizer.learning_rate`, which Keras refuses where a schedule has it.
 _SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
 RATE_FLAGS = "--schedule=constant --warmup_fraction=0"
+
+# What these do is a function of what every worker has: they decide the same everywhere, or save,
+# for which their paths are turned aside. Callback has no code; LambdaCallback has the user's.
+_KERAS = "keras."
+_ON_CHIEF = ("Callback", "LambdaCallback", "RemoteMonitor")
+
+
+def runs_everywhere(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback runs on every worker; else it runs on the chief alone.
+
+    Keras's own do, and what is derived from one of them, except for those which only post or hold
+    the user's functions. The user's own do where their attribute `everywhere` says so.
+    """
+    said = getattr(callback, "everywhere", None)
+    if said is not None:
+        return bool(said)
+    kerass = next(kind for kind in type(callback).__mro__ if kind.__module__.startswith(_KERAS))
+    return kerass.__name__ not in _ON_CHIEF
 
 
 def own_callbacks(model_file: ModelFile) -> list[keras.callbacks.Callback]:
@@ -86,8 +104,8 @@ def _is_settable(optimizer: keras.optimizers.Optimizer | None) -> bool:
 def write_to_scratch(callbacks: Sequence[keras.callbacks.Callback], scratch: Path | None) -> None:
     """Turns every path that a callback writes to into one below `scratch`; None leaves them.
 
-    All workers run the callbacks, because what they do may be collective (saving, evaluating); the
-    chief's files are the ones that count.
+    What runs on all workers does so because it decides or may be collective (saving, evaluating);
+    the chief's files are the ones that count.
     """
     if scratch is None:
         return

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import psutil
 
 _MEBIBYTE = 2**20
+_LEAST_SECONDS = 0.5  # of which a load is the mean; measuring takes a millisecond
 
 
 class HostFigures:
@@ -22,6 +23,7 @@ class HostFigures:
         self._process.cpu_percent()
         self._network = psutil.net_io_counters()
         self._time = time.perf_counter()
+        self._last: list[float] = []
 
     @property
     def names(self) -> list[str]:
@@ -38,8 +40,11 @@ class HostFigures:
         return names
 
     def measure(self) -> list[float]:
-        """One number for each name."""
-        now, network = time.perf_counter(), psutil.net_io_counters()
+        """One number for each name; those of the last call, if that was just now."""
+        now = time.perf_counter()
+        if self._last and now < self._time + _LEAST_SECONDS:
+            return self._last
+        network = psutil.net_io_counters()
         seconds = max(now - self._time, 1e-3)
         sent = (network.bytes_sent - self._network.bytes_sent) / _MEBIBYTE / seconds
         received = (network.bytes_recv - self._network.bytes_recv) / _MEBIBYTE / seconds
@@ -51,7 +56,8 @@ class HostFigures:
             sent,
             received,
         ]
-        return figures + [figure for gpu in self._gpus for figure in _gpu_figures(gpu)]
+        self._last = figures + [figure for gpu in self._gpus for figure in _gpu_figures(gpu)]
+        return self._last
 
 
 def _gpu_handles(num_gpus: int) -> Sequence[object]:

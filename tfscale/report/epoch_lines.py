@@ -38,6 +38,8 @@ class EpochLines(keras.callbacks.Callback):
         clock: gives seconds.
     """
 
+    every_batch = False  # it only looks on
+
     def __init__(
         self,
         show: Callable[[str], None],

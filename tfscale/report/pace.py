@@ -17,6 +17,8 @@ class Pace(keras.callbacks.Callback):
         distributed: whose boundaries are kept.
     """
 
+    every_batch = False  # what it keeps is of boundaries
+
     def __init__(self, distributed: DistributedModel) -> None:
         """Starts the clock."""
         super().__init__()

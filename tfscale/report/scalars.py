@@ -1,5 +1,7 @@
 """Writes the curves of a run for TensorBoard."""
 
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,11 @@ class Scalars(keras.callbacks.Callback):
         global_batch: examples per step.
         alone_seconds: of a step of one replica alone, None if that isn't known.
         text: of the run's configuration, in Markdown.
+        least_seconds: between two points of training: a callback may make every step a boundary,
+            and all curves together take longer to write than a short step.
     """
+
+    every_batch = False  # what it writes is of boundaries
 
     def __init__(
         self,
@@ -34,6 +40,7 @@ class Scalars(keras.callbacks.Callback):
         global_batch: int,
         text: str,
         alone_seconds: float | None = None,
+        least_seconds: float = 0.5,
     ) -> None:
         """Makes no file yet."""
         super().__init__()
@@ -42,6 +49,8 @@ class Scalars(keras.callbacks.Callback):
         self._global_batch = global_batch
         self._text = text
         self._alone_seconds = alone_seconds
+        self._least_seconds = least_seconds
+        self._written = -math.inf
         self._writers: dict[str, Any] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -53,8 +62,10 @@ class Scalars(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes metrics, rates and each worker's figures."""
         boundary = self._distributed.boundary
-        if self._folder is None or boundary is None:
+        now = time.monotonic()
+        if self._folder is None or boundary is None or now < self._written + self._least_seconds:
             return
+        self._written = now
         points = {**_numbers(logs or {}), **_learning_rates(self.model.optimizer)}
         if boundary.is_warm:
             points |= self._rates(boundary)

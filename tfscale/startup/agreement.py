@@ -39,7 +39,11 @@ def surroundings() -> dict[str, object]:
 
 
 def require_same(
-    board: Board, topic: str, facts: Mapping[str, object], advice: str = SAME_COMMAND
+    board: Board,
+    topic: str,
+    facts: Mapping[str, object],
+    advice: str = SAME_COMMAND,
+    timeout_seconds: float = 300.0,
 ) -> None:
     """Refuses workers that differ in a fact, on every worker, and says who has what.
 
@@ -50,13 +54,15 @@ def require_same(
         topic: what the facts are about, once a run.
         facts: by name, ready for JSON. A worker that lacks one differs in it.
         advice: what to do about a difference, as a sentence.
+        timeout_seconds: how long the workers wait for each other.
 
     Raises:
         ConfigError: they differ.
     """
     own = {name: json.dumps(value, sort_keys=True) for name, value in facts.items()}
     told = {name: _short(text) for name, text in own.items()}
-    everybody = [json.loads(text) for text in board.exchange(topic, json.dumps(told))]
+    said = board.exchange(topic, json.dumps(told), timeout_seconds)
+    everybody = [json.loads(text) for text in said]
     names = list(dict.fromkeys(name for theirs in everybody for name in theirs))
     for number, name in enumerate(names):
         values = [theirs.get(name) for theirs in everybody]

@@ -54,7 +54,13 @@ class Board:
         ]
 
     def say(self, topic: str, text: str, timeout_seconds: float = 300.0) -> str:
-        """The chief's text about `topic`, on every worker; the others' own text is ignored."""
+        """The chief's text about `topic`, on every worker; the others' own text is ignored.
+
+        Args:
+            topic: what it is about, once a run.
+            text: what the chief says.
+            timeout_seconds: how long the others wait; 0 for as long as the chief lives.
+        """
         if self._cluster.num_workers == 1:
             return text
         if self._cluster.is_chief:
@@ -62,6 +68,10 @@ class Board:
             return text
         timeout = int(timeout_seconds * 1000)
         return str(self._store.get_config_key_value(self._key(topic, 0), timeout))
+
+    def forget(self, topic: str) -> None:
+        """Takes away what the chief has said and everybody has heard; called on the chief."""
+        self._store.delete_config_key_value(self._key(topic, 0))
 
     def barrier(self, name: str, timeout_seconds: float = 600.0) -> None:
         """Returns when every worker has come here."""

@@ -55,7 +55,7 @@ def install(model: keras.Model, functions: StepFunctions, strategy: tf.distribut
     # 5 ms for each variable of each metric, at the beginning of every epoch and evaluation.
     model.reset_metrics = functools.partial(strategy.run, model.reset_metrics)
     for name in ("fit", "evaluate", "predict"):
-        setattr(model, name, over_inputs(name, getattr(model, name), functions))
+        setattr(model, name, over_inputs(model, name, functions))
 
 
 def has_own_train_step(model: keras.Model) -> bool:

@@ -1,14 +1,18 @@
 """Keras's own loops over an `Input`: many steps a call, plain data through one."""
 
 import contextlib
-import functools
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
+import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.data.feed import Input
+from tfscale.errors import ConfigError
+from tfscale.fit.rhythm import Rhythm, wishes_of
 from tfscale.structures import Foreign, Structure
 
 
@@ -38,73 +42,105 @@ class StepFunctions:
     Args:
         train: takes a `Call`, gives the logs of all replicas.
         test: likewise.
-        predict: takes a list with one `Call`, gives outputs in the order of the examples.
-        steps_of_next_call: by the name of the loop ("fit", "evaluate", "predict").
-        as_input: makes an evaluation `Input` of what a user hands to `evaluate` or `predict`.
+        predict: takes a list with `Call`s of which the first one counts, gives outputs in the order
+            of the examples.
+        steps_of_next_call: by the name of the loop ("fit", "evaluate", "predict"): what would be
+            best if no callback had to be called.
+        fixed_steps: that somebody has asked for, 0 for none.
+        as_input: makes, while it is entered, an evaluation `Input` of what a user hands to
+            `evaluate` or `predict`; None where only an `Input` is taken. Called with the name of
+            the method and x, y, sample_weight, batch_size and steps.
     """
 
     train: Callable[[Call], dict[str, Any]]
     test: Callable[[Call], dict[str, Any]]
     predict: Callable[[list[Call]], Any]
     steps_of_next_call: Callable[[str], int]
-    as_input: Callable[..., Input] | None
+    fixed_steps: int = 0
+    as_input: Callable[..., contextlib.AbstractContextManager[Input]] | None = None
 
 
-def over_inputs(
-    name: str, method: Callable[..., Any], functions: StepFunctions
-) -> Callable[..., Any]:
-    """Lets one of Keras's loops iterate over an `Input`, and over plain data through one."""
+def over_inputs(model: keras.Model, name: str, functions: StepFunctions) -> Callable[..., Any]:
+    """One of Keras's loops over an `Input`, and over plain data through one.
 
-    def epochs(
-        x: Structure = None,
-        steps_per_epoch: int | None = None,
-        class_weight: Foreign = None,
-        **kwargs: Foreign,
-    ) -> "_Epochs":
-        if class_weight:
-            raise TypeError("class_weight belongs into the dataset file.")
-        # Within fit Keras makes the iterator of the validation too.
-        loop = "evaluate" if name == "fit" and x.is_evaluation else name
-        steps_of_next_call = functools.partial(functions.steps_of_next_call, loop)
-        return _Epochs(x, steps_per_epoch or x.steps, steps_of_next_call)
+    Args:
+        model: whose loop it is.
+        name: "fit", "evaluate" or "predict".
+        functions: that run steps.
+    """
+    method = getattr(model, name)
+    signature = inspect.signature(method)
 
-    def run(x: Structure = None, *args: Foreign, **kwargs: Foreign) -> Foreign:
-        is_nested = kwargs.get("_use_cached_eval_dataset", False)
-        if not isinstance(x, Input) and not is_nested:
-            x, args, kwargs = _converted(name, functions.as_input, x, args, kwargs)
-        with _iterator_replaced(epochs):
-            return method(x, *args, **kwargs)
+    def run(*args: Foreign, **kwargs: Foreign) -> Foreign:
+        given = signature.bind(*args, **kwargs).arguments
+        given.update(given.pop("kwargs", {}))
+        with contextlib.ExitStack() as stack:
+            is_nested = given.get("_use_cached_eval_dataset", False)
+            if not isinstance(given.get("x"), Input) and not is_nested:
+                stack.enter_context(_converted(name, functions, given))
+            rhythm = _rhythm(model, functions, given.get("callbacks"))
+
+            def epochs(
+                x: Input, steps_per_epoch: int | None, class_weight: Foreign = None, **_: Foreign
+            ) -> _Epochs:
+                if class_weight:
+                    raise ConfigError("class_weight belongs into the dataset file, not into fit.")
+                # Within fit Keras makes the iterator of the validation too.
+                loop = "evaluate" if name == "fit" and x.is_evaluation else name
+                wanted = functions.steps_of_next_call
+                return _Epochs(x, steps_per_epoch or x.steps, loop, wanted, rhythm)
+
+            if not is_nested:  # which goes on with the iterator that fit has made
+                stack.enter_context(_iterators_replaced(model, epochs))
+            return method(**given)
 
     return run
 
 
-def _converted(
-    name: str,
-    as_input: Callable[..., Input] | None,
-    x: Structure,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> tuple[Input, tuple[Any, ...], dict[str, Any]]:
-    if name == "fit" or as_input is None:
-        raise TypeError(f"{name} takes a tfscale Input here; use tfscale.train for plain data.")
-    y, *rest = args or (kwargs.pop("y", None),)
-    weight = kwargs.pop("sample_weight", None)
-    kwargs.pop("batch_size", None)
-    steps = kwargs.pop("steps", None)
-    if rest:
-        raise TypeError(f"Give {name} everything after y by name.")
-    return as_input(x, y, weight, steps), (), kwargs
+def _rhythm(model: keras.Model, functions: StepFunctions, callbacks: Foreign) -> Rhythm:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    return Rhythm(
+        wishes_of(keras.tree.flatten(callbacks or [])),
+        functions.fixed_steps,
+        is_compiled=model.steps_per_execution > 1,
+    )
+
+
+@contextlib.contextmanager
+def _converted(name: str, functions: StepFunctions, given: dict[str, Any]) -> Iterator[None]:
+    """Puts an `Input` in the place of plain data and of what says how to read it."""
+    if name == "fit" or functions.as_input is None:
+        raise ConfigError(
+            f"{name}() was called with data of its own, which is not distributed; expected the "
+            "dataset file's. Give the data to tfscale.train, or train a model that was not given "
+            "to it."
+        )
+    data = {part: given.pop(part, None) for part in ("x", "y", "sample_weight", "batch_size")}
+    with functions.as_input(name, **data, steps=given.get("steps")) as source:
+        if source.steps is not None and given.get("steps") is not None:
+            given["steps"] = min(given["steps"], source.steps)
+        given["x"] = source
+        yield
 
 
 class _Epochs:
     """Stands where Keras expects its `TFEpochIterator`: steps of an `Input`, many a call."""
 
     def __init__(
-        self, source: Input, steps: int | None, steps_of_next_call: Callable[[], int]
+        self,
+        source: Input,
+        steps: int | None,
+        loop: str,
+        steps_of_next_call: Callable[[str], int],
+        rhythm: Rhythm,
     ) -> None:
         self.num_batches = steps
         self._source = source
+        self._loop = loop
         self._steps_of_next_call = steps_of_next_call
+        self._rhythm = rhythm
+        self._taken = 0  # in all epochs
 
     def reset(self) -> None:
         """Does nothing: the one iterator goes on where it is."""
@@ -114,11 +150,14 @@ class _Epochs:
         self._source.start()
         try:
             while self.num_batches is None or done < self.num_batches:
-                steps = self._steps_of_next_call()
+                wanted = self._steps_of_next_call(self._loop)
+                asked = steps = self._rhythm.steps(self._loop, self._taken, wanted)
                 if self.num_batches is not None:
                     steps = min(steps, self.num_batches - done)
-                yield done, done + steps - 1, Call(self._source, steps, is_first=not done)
+                last = self._rhythm.last_batch(done, steps, asked)
+                yield done, last, Call(self._source, steps, is_first=not done)
                 done += steps
+                self._taken += steps
         finally:
             if self._source.is_evaluation and done != self._source.steps:
                 self._source.rewind()
@@ -131,11 +170,28 @@ class _Epochs:
 
 
 @contextlib.contextmanager
-def _iterator_replaced(replacement: Callable[..., Any]) -> Iterator[None]:
-    """Makes Keras's loops use `replacement` where they make a `TFEpochIterator`."""
+def _iterators_replaced(model: keras.Model, replacement: Callable[..., Any]) -> Iterator[None]:
+    """Makes the loops of one model use `replacement` where they make a `TFEpochIterator`.
+
+    Another model, which a callback may ask meanwhile, keeps Keras's own; but one that was made in
+    the strategy's scope, such as half of this one, computes by itself: Keras would bring all
+    workers together, who may not all have come.
+    """
     original = keras_trainer.TFEpochIterator
-    keras_trainer.TFEpochIterator = replacement
+    strategy_of = keras_trainer.TensorFlowTrainer.distribute_strategy
+
+    def iterator(x: Structure = None, **kwargs: Foreign) -> Foreign:
+        if isinstance(x, Input):
+            return replacement(x=x, **kwargs)
+        return original(x=x, **kwargs)
+
+    def strategy(self: keras.Model) -> tf.distribute.Strategy:
+        return strategy_of.fget(model) if self is model else tf.distribute.get_strategy()
+
+    keras_trainer.TFEpochIterator = iterator
+    keras_trainer.TensorFlowTrainer.distribute_strategy = property(strategy)
     try:
         yield
     finally:
         keras_trainer.TFEpochIterator = original
+        keras_trainer.TensorFlowTrainer.distribute_strategy = strategy_of
