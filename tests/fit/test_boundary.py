@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfscale.fit import boundary as boundary_module
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.replica_state import ReplicaStatistics
@@ -61,13 +62,13 @@ class _Replica:
             metrics_variables=[self.total, self.count],
             non_trainable_variables=[self.mean, self.total, self.count],
         )
-        self.totals = MetricTotals(model)
+        self.totals = MetricTotals(model, of, {})
+        self.statistics = ReplicaStatistics(self, [self.mean])
         self.communication = CommunicationTimes(tf.distribute.get_strategy())
         workers = min(of, 2)
         self.exchange = Exchange(
             self,
             self.totals,
-            ReplicaStatistics(model, self),
             self.communication,
             worker=number * workers // of,
             num_workers=workers,
@@ -79,8 +80,7 @@ class _Replica:
     def experimental_local_results(self, value):
         return (value,)
 
-    def all_reduce(self, operation, value):
-        assert operation == tf.distribute.ReduceOp.SUM
+    def sum_over_replicas(self, value):
         if self.summed is None:
             raise _Handed(value)
         return self.summed
@@ -93,8 +93,10 @@ def exchanged(monkeypatch):
 
     def call(replica, started=NOW, waited=0.0, figures=NO_FIGURES, custom=None):
         monkeypatch.setattr(tf.distribute, "get_replica_context", lambda: replica)
-        times = (tf.constant(time, tf.float64) for time in (started, waited))
-        return replica.exchange(*times, tf.cast(figures, tf.float64), custom or {})
+        monkeypatch.setattr(boundary_module, "sum_over_replicas", replica.sum_over_replicas)
+        own_figures = tf.concat([[waited], tf.cast(figures, tf.float64)], axis=0)
+        begin = tf.constant(started, tf.float64)
+        return replica.exchange(begin, own_figures, replica.statistics, custom or [])
 
     def handed(replica, arguments):
         with pytest.raises(_Handed) as caught:
@@ -162,24 +164,32 @@ def test_every_replica_gets_the_row_of_each_workers_first_replica(exchanged, of)
 
 
 @pytest.mark.parametrize("of", [2, 4])
-def test_numbers_of_the_users_own_are_averaged_by_their_names(exchanged, of):
-    first = {"loss": tf.constant(1.0, tf.float64), "length": tf.constant(10.0, tf.float64)}
-    second = {"length": tf.constant(30.0, tf.float64), "loss": tf.constant(2.0, tf.float64)}
+def test_numbers_of_the_users_own_are_averaged_in_their_shapes(exchanged, of):
+    first = [tf.constant(1.0, tf.float64), tf.constant([10.0, 0.0], tf.float64)]
+    second = [tf.constant(2.0, tf.float64), tf.constant([30.0, 4.0], tf.float64)]
     arguments = [{"custom": first}] * (of // 2) + [{"custom": second}] * (of // 2)
-    for _, _, custom in exchanged(_replicas(of), arguments):
-        assert {name: float(value) for name, value in custom.items()} == {
-            "loss": 1.5,
-            "length": 20.0,
-        }
+    for _, _, (loss, lengths) in exchanged(_replicas(of), arguments):
+        assert float(loss) == 1.5
+        assert lengths.numpy().tolist() == [20.0, 2.0]
 
 
 def test_one_replica_hands_nothing_around(exchanged):
     replica = _Replica(0, 1)
     replica.total.assign(3.0)
     replica.mean.assign([1.0, 2.0])
-    custom = {"loss": tf.constant(4.0, tf.float64)}
+    custom = [tf.constant(4.0, tf.float64)]
     packed, rows, logs = exchanged.alone(replica, started=NOW - 2, waited=0.25, custom=custom)
     assert replica.totals.packing.unpack(packed)[0] == 3.0
     assert rows.numpy().tolist() == [[2.0, 0.25, 0.0, 0.0]]
-    assert float(logs["loss"]) == 4.0
+    assert float(logs[0]) == 4.0
     np.testing.assert_array_equal(replica.mean, [1.0, 2.0])
+
+
+def test_statistics_that_no_replica_changes_are_not_sent(exchanged):
+    replicas = _replicas(2)
+    exchanged(replicas)
+    with_statistics = replicas[0].exchange.sent_bytes
+    for replica in replicas:
+        replica.statistics, replica.summed = ReplicaStatistics(replica, []), None
+    exchanged(replicas)
+    assert replicas[0].exchange.sent_bytes == with_statistics - 2 * 8 * 2 * 1 / 2

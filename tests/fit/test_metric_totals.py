@@ -79,7 +79,7 @@ def test_counts_beyond_float32_stay_exact():
 
 def test_sums_of_replicas_are_those_of_all_examples(monkeypatch):
     model = _model("mae", keras.metrics.AUC(num_thresholds=5, name="auc"))
-    totals = MetricTotals(model)
+    totals = MetricTotals(model, 2, {})
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 0.5, (12, 2)).astype("float32")
     y = rng.integers(0, 2, (12, 1)).astype("float32")
@@ -117,7 +117,7 @@ def test_a_variable_that_is_a_mean_counts_a_share_of_each_replica(monkeypatch):
             return keras.ops.stack([self.average.value, self.chosen.value, self.total.value])
 
     metric = Steady()
-    totals = MetricTotals(_model(metric))
+    totals = MetricTotals(_model(metric), 2, {})
     own = [next(k for k, v in enumerate(totals.variables) if v is w) for w in metric.variables]
 
     def state(average, chosen, total):
@@ -132,7 +132,7 @@ def test_a_variable_that_is_a_mean_counts_a_share_of_each_replica(monkeypatch):
 
 def test_results_leave_the_variables_of_the_model_as_they_are():
     model = _model("mae")
-    totals = MetricTotals(model)
+    totals = MetricTotals(model, 1, {})
     _update(model, tf.ones([2, 2]), tf.zeros([2, 1]))
     before = [np.asarray(variable.value) for variable in totals.variables]
     totals.results([tf.ones(variable.shape, tf.float64) for variable in totals.variables])
@@ -142,7 +142,7 @@ def test_results_leave_the_variables_of_the_model_as_they_are():
 
 def test_results_are_plain_numbers_by_the_names_that_keras_gives():
     model = _model("mae")
-    totals = MetricTotals(model)
+    totals = MetricTotals(model, 1, {})
     _update(model, tf.ones([2, 2]), tf.zeros([2, 1]))
     results = totals.results(totals.local())
     assert results == pytest.approx({"loss": 4.0, "mae": 2.0})
@@ -162,7 +162,40 @@ def test_a_metric_of_many_numbers_is_an_array():
             return self.total.value
 
     model = _model(PerClass())
-    totals = MetricTotals(model)
+    totals = MetricTotals(model, 1, {})
     _update(model, tf.ones([2, 2]), tf.zeros([2, 1]))
     results = totals.results(totals.local())
     np.testing.assert_array_equal(results["per_class"], [1.0, 2.0, 3.0])
+
+
+def test_maxima_and_minima_of_replicas_are_those_of_all_examples(monkeypatch):
+    class Extremes(keras.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="extremes")
+            self.largest = self.add_variable((2,), keras.initializers.Zeros())
+            self.smallest = self.add_variable((), keras.initializers.Zeros())
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            pass
+
+        def result(self):
+            return {"largest": self.largest + 0.0, "smallest": self.smallest + 0.0}
+
+    metric = Extremes()
+    kinds = {id(metric.largest): "max", id(metric.smallest): "min"}
+    totals = MetricTotals(_model(metric), 2, kinds)
+    states = []
+    for largest, smallest in (([1.0, -7.0], -np.inf), ([0.5, 3.0], 4.0)):
+        new = {id(metric.largest): tf.constant(largest), id(metric.smallest): smallest}
+        states.append([new.get(id(one), tf.zeros(one.shape)) for one in totals.variables])
+    results = totals.results(_of_replicas(monkeypatch, totals, states))
+    np.testing.assert_array_equal(results["largest"], [1.0, 3.0])
+    assert results["smallest"] == -np.inf
+
+
+def test_a_metric_that_no_step_updates_has_no_result():
+    model = _model("mae")
+    totals = MetricTotals(model, 1, {})
+    updated = {id(variable) for variable in model._loss_tracker.variables}
+    assert set(totals.results(totals.local(), updated)) == {"loss"}
+    assert totals.names(updated) == {"loss"}

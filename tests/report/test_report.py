@@ -233,7 +233,7 @@ def test_what_to_type_next_survives_a_shell(folder, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "keras", keras)
         exec(code, {})  # noqa: S102 - what that Python would do
         ((loaded,), _) = keras.saving.load_model.call_args
-        assert Path(loaded) == Path(folder) / "model.keras"
+        assert Path(loaded) == here / folder / "model.keras"  # from whatever folder it is typed in
         # Neither an option of the program nor somebody's home.
         assert not logs.startswith(("-", "~")) and not loaded.startswith(("-", "~"))
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.install import install
 from tfscale.fit.keras.loops import StepFunctions
-from tfscale.fit.keras.optimizer import ReducedUpdate
+from tfscale.fit.keras.optimizer import ReducedUpdate, is_linear
 
 
 def _variable(value):
@@ -16,7 +16,7 @@ def _variable(value):
 
 
 def _reduced(optimizer, reduce):
-    ReducedUpdate(optimizer, reduce)
+    ReducedUpdate(optimizer, reduce, replicas=1, is_scaled_by_keras=False)
     return optimizer
 
 
@@ -49,7 +49,7 @@ def test_a_train_step_of_the_users_own_is_reduced_too():
 
 def test_held_gradients_are_given_back_and_not_applied():
     optimizer = keras.optimizers.SGD(1.0)
-    update = ReducedUpdate(optimizer, _doubled)
+    update = ReducedUpdate(optimizer, _doubled, replicas=1, is_scaled_by_keras=False)
     variable = _variable([0.0])
     with update.held() as held:
         optimizer.apply_gradients([(tf.constant([0.5]), variable)])
@@ -64,7 +64,7 @@ def test_held_gradients_are_given_back_and_not_applied():
 def test_what_one_replica_holds_is_not_anothers():
     # Replicas are traced in threads that take turns.
     optimizer = keras.optimizers.SGD(1.0)
-    update = ReducedUpdate(optimizer, _doubled)
+    update = ReducedUpdate(optimizer, _doubled, replicas=1, is_scaled_by_keras=False)
     other = _variable([0.0])
     with update.held() as held:
         thread = threading.Thread(target=optimizer.apply, args=([tf.constant([0.5])], [other]))
@@ -140,7 +140,7 @@ def _decayed(schedule, update):
     """Three variables after a step with weight decay, under `update` where it is given."""
     optimizer = keras.optimizers.SGD(schedule, weight_decay=0.1)
     if update:
-        ReducedUpdate(optimizer, list)
+        ReducedUpdate(optimizer, list, replicas=1, is_scaled_by_keras=False)
     variables = [_variable([1.0]) for _ in range(3)]
     optimizer.apply([tf.constant([0.5])] * 3, variables)
     return [keras.ops.convert_to_numpy(variable) for variable in variables], optimizer
@@ -204,3 +204,62 @@ def test_keras_still_resets_metrics_outside_of_the_replicas():
     with strategy.scope():
         model.reset_metrics()
     assert metric.was_outside == [True]
+
+
+def test_gradients_of_own_losses_are_averaged():
+    optimizer = keras.optimizers.SGD(1.0)
+    ReducedUpdate(optimizer, _doubled, replicas=2, is_scaled_by_keras=False)
+    variable = _variable([0.0])
+    optimizer.apply([tf.constant([0.5])], [variable])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), [-0.5])
+    assert optimizer.scale_loss(tf.constant(6.0)) == 6.0
+
+
+def test_losses_that_keras_scales_are_divided_there_and_gradients_left():
+    optimizer = keras.optimizers.SGD(1.0)
+    ReducedUpdate(optimizer, _doubled, replicas=2, is_scaled_by_keras=True)
+    variable = _variable([0.0])
+    optimizer.apply([tf.constant([0.5])], [variable])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), [-1.0])
+    assert optimizer.scale_loss(tf.constant(6.0)) == 3.0
+
+
+def test_rows_of_own_losses_are_averaged_too():
+    optimizer = keras.optimizers.SGD(1.0)
+    ReducedUpdate(optimizer, list, replicas=4, is_scaled_by_keras=False)
+    variable = _variable([0.0, 0.0])
+    rows = tf.IndexedSlices(tf.constant([2.0]), tf.constant([1]), tf.constant([2]))
+    optimizer.apply([rows], [variable])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), [0.0, -0.5])
+
+
+def test_an_optimizer_that_hands_on_reduces_once():
+    small, large = keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0)
+    chosen = keras.optimizers.OptimizerMap(large, {"small": small})
+    optimizer = keras.optimizers.MultiOptimizer(chosen)
+    reduced = []
+
+    def reduce(gradients):
+        reduced.append(len(gradients))
+        return _doubled(gradients)
+
+    variables = [_variable([0.0]), _variable([0.0])]
+    optimizer.build(variables)
+    ReducedUpdate(optimizer, reduce, replicas=1, is_scaled_by_keras=False)
+    optimizer.apply([tf.constant([0.5]), tf.constant([0.25])], variables)
+    assert reduced == [2]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variables[0]), [-1.0])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variables[1]), [-0.5])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "is_so"),
+    [
+        (keras.optimizers.SGD(0.1, momentum=0.9), True),
+        (keras.optimizers.SGD(0.1, clipnorm=1.0), False),
+        (keras.optimizers.Adam(0.1), False),
+        (keras.optimizers.Adagrad(0.1), False),
+    ],
+)
+def test_only_plain_sgd_may_add_up_rows(optimizer, is_so):
+    assert is_linear(optimizer) == is_so
