@@ -1,5 +1,6 @@
 """A training run from start to end. Read `run` as a table of contents."""
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.model.user_callbacks import own_callbacks, write_to_scratch
+from tfscale.process.patience import done_within
 from tfscale.process.terminal import Terminal
 from tfscale.report import tables
 from tfscale.report.epoch_lines import EpochLines
@@ -24,6 +26,9 @@ from tfscale.report.report import Finished, report_of
 from tfscale.report.scalars import Scalars
 from tfscale.startup.job import Job
 from tfscale.structures import Json
+from tfscale.user_files import forget_modules
+
+_PATIENCE_SECONDS = 5.0  # a user's function may hold up the threads that make batches
 
 
 def run(
@@ -37,8 +42,11 @@ def run(
     """Does what `tfscale.train` promises; calls `started` when the first step has been taken."""
     began = time.perf_counter()
     job = Job.start(config, cluster, terminal)
-    with job.board.share_failures():
+    with contextlib.ExitStack() as ending, job.board.share_failures():
+        ending.callback(job.end)
+        ending.callback(forget_modules)
         prepared = prepare(job, dataset, model)
+        ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
         lines = _lines(job)
         callbacks = [_after_each_batch(started), *own_callbacks(prepared.model_file), *lines]
         plan = plan_of(job, prepared)
@@ -48,6 +56,7 @@ def run(
         directory.write_json("config.json", settings)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
+        ending.callback(curves.close)
         pace = _fit(job, prepared, directory, curves, callbacks)
         metrics = _evaluate(prepared, [pace, *lines])
         finished = _finish(prepared, directory, pace, metrics, began, alone)
@@ -64,9 +73,12 @@ def rehearse(
 ) -> None:
     """Shows this worker's plan, without waiting for other workers and without a file."""
     job = Job.alone(config, cluster, terminal)
-    prepared = prepare(job, dataset, model)
-    own_callbacks(prepared.model_file)
-    job.terminal.show(tables.table("tfscale", plan_of(job, prepared)))
+    with contextlib.ExitStack() as ending:
+        ending.callback(job.end)
+        ending.callback(forget_modules)
+        prepared = prepare(job, dataset, model)
+        own_callbacks(prepared.model_file)
+        job.terminal.show(tables.table("tfscale", plan_of(job, prepared)))
 
 
 def _claim(job: Job, model: keras.Model) -> RunDirectory:

@@ -89,4 +89,27 @@ def build_model(
             f"{model_file.name}: build returned {type(model).__module__}.{type(model).__name__}; "
             "expected a keras.Model of Keras 3."
         )
+    _require_new(model, model_file, strategy)
     return model
+
+
+def _require_new(
+    model: keras.Model, model_file: ModelFile, strategy: tf.distribute.Strategy
+) -> None:
+    """Refuses a model of before: its weights are on no replica, or it was made ready once."""
+    known = "expected a new one from each call. Make it within build"
+    if "make_train_function" in vars(model):  # see fit.keras.install
+        raise ConfigError(
+            f"{model_file.name}: build returned a model that was trained before; {known}, and "
+            "give it the weights of the other with set_weights."
+        )
+    if not isinstance(
+        strategy, tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy
+    ):
+        return
+    for weight in model.trainable_variables:
+        if not strategy.extended.variable_created_in_scope(weight.value):
+            raise ConfigError(
+                f"{model_file.name}: build returned a model whose {weight.path} was made before "
+                f"it was called, on no replica; {known}."
+            )
