@@ -1,5 +1,6 @@
 import inspect
 import pickle
+import shlex
 import sys
 
 import pytest
@@ -94,6 +95,28 @@ def test_an_option_is_read_by_the_type_of_the_constant_it_replaces(path, option,
     assert type(found) is type(value)
     if isinstance(value, tuple):
         assert [type(item) for item in found] == [type(item) for item in value]
+
+
+def test_a_file_may_be_in_the_users_home(path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert userfiles.load_module("~/model.py", []).depth == 50
+
+
+def test_the_command_to_try_a_broken_file_survives_a_shell(path):
+    broken = path.with_name("it's $mine.py")
+    broken.write_text("1 / 0")
+    assert f"`python {shlex.quote(str(broken))}`" in _message(broken)
+
+
+def test_forgotten_modules_leave_python_and_what_was_made_of_them_goes_on(path):
+    module = userfiles.load_module(path, [])
+    build, record = module.build, module.Record()
+    name = module.__name__
+    del module
+    userfiles.forget_modules()
+    assert name not in sys.modules
+    assert build() == 50
+    assert type(record).__name__ == "Record"
 
 
 def test_functions_see_the_option_and_what_was_computed_before_stays(path):

@@ -11,6 +11,8 @@ Importing this imports neither TensorFlow nor Keras: what they read once, when t
 has to be right before that.
 """
 
+import threading
+
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.discovery import resolve
 from tfscale.cluster.role import is_chief, take_part
@@ -37,6 +39,8 @@ __all__ = [
     "use_own_temporary_folder",
 ]
 
+_running = threading.Lock()
+
 
 def train(
     config: Config,
@@ -61,13 +65,33 @@ def train(
         The content of `report.json`, the same on every worker; empty for a dry run.
 
     Raises:
-        ConfigError: it can't be done as asked. With several workers all of them end, with a
-            `SharedFailure` that carries the first reason.
+        ConfigError: it can't be done as asked, or another training of this process goes on. With
+            several workers all of them end, with a `SharedFailure` that carries the first reason.
     """
+    if not _running.acquire(blocking=False):
+        raise ConfigError(
+            "Another training of this process goes on; expected one at a time, because they would "
+            "share random numbers, precision and Keras's loops. Wait for its end, or start a new "
+            "process."
+        )
+    try:
+        return _train(config, cluster, dataset, model, terminal or Terminal(), dry_run=dry_run)
+    finally:
+        _running.release()
+
+
+def _train(
+    config: Config,
+    cluster: Cluster,
+    dataset: object,
+    model: object,
+    terminal: Terminal,
+    *,
+    dry_run: bool,
+) -> dict[str, Json]:
     check_environment()
     set_environment(Cluster() if dry_run else cluster)
     take_part(cluster)
-    terminal = terminal or Terminal()
     with paused_until_started() as started:
         from tfscale import training
 

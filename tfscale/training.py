@@ -1,5 +1,6 @@
 """A training run from start to end. Read `run` as a table of contents."""
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fit.trainable_set import TrainableSet
 from tfscale.model.comparable import callback_facts
 from tfscale.model.user_callbacks import own_callbacks, require_settable_rate, write_to_scratch
+from tfscale.process.patience import done_within
 from tfscale.process.terminal import Terminal
 from tfscale.report import tables
 from tfscale.report.epoch_lines import EpochLines
@@ -32,6 +34,9 @@ from tfscale.report.scalars import Scalars
 from tfscale.startup.agreement import SAME_FILES, require_same
 from tfscale.startup.job import Job
 from tfscale.structures import Json
+from tfscale.user_files import forget_modules
+
+_PATIENCE_SECONDS = 5.0  # a user's function may hold up the threads that make batches
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,11 @@ def run(
     """Does what `tfscale.train` promises; calls `started` when the first step has been taken."""
     began = time.perf_counter()
     job = Job.start(config, cluster, terminal)
-    with job.board.share_failures():
+    with contextlib.ExitStack() as ending, job.board.share_failures():
+        ending.callback(job.end)
+        ending.callback(forget_modules)
         prepared = prepare(job, dataset, model)
+        ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
         callbacks = _callbacks(job, prepared)
         lines = _lines(job)
         way = rehearse_saving(prepared.model)
@@ -67,6 +75,7 @@ def run(
         directory.write_json("config.json", settings)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
+        ending.callback(curves.close)
         running = _Running(job, prepared, directory)
         pace, evaluated = _fit(running, [curves, *lines], own, started)
         metrics = _evaluate(running, [pace, *lines], evaluated)
@@ -86,11 +95,14 @@ def rehearse(
 ) -> None:
     """Shows this worker's plan, without waiting for other workers and without a file."""
     job = Job.alone(config, cluster, terminal)
-    prepared = prepare(job, dataset, model)
-    described = prepared.distributed.described(_callbacks(job, prepared))
-    way = rehearse_saving(prepared.model)
-    plan = plan_of(job, prepared) | described | way.rows()
-    job.terminal.show(tables.table("tfscale", plan))
+    with contextlib.ExitStack() as ending:
+        ending.callback(job.end)
+        ending.callback(forget_modules)
+        prepared = prepare(job, dataset, model)
+        described = prepared.distributed.described(_callbacks(job, prepared))
+        way = rehearse_saving(prepared.model)
+        plan = plan_of(job, prepared) | described | way.rows()
+        job.terminal.show(tables.table("tfscale", plan))
 
 
 def _callbacks(job: Job, prepared: Prepared) -> list[keras.callbacks.Callback]:

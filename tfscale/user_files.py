@@ -19,6 +19,8 @@ from typing import Any
 
 from tfscale.errors import ConfigError
 
+_PREFIX = "tfscale_userfile_"
+
 
 def load_module(path: str | Path, options: Sequence[str]) -> ModuleType:
     """Run a user's Python file as a module of its own and set its options.
@@ -41,6 +43,15 @@ def load_module(path: str | Path, options: Sequence[str]) -> ModuleType:
         del sys.modules[module.__name__]
         raise
     return module
+
+
+def forget_modules() -> None:
+    """Takes the users' files out of `sys.modules`: a training of the same process loads its own.
+
+    What was made of them goes on to work; with the rest, what they had loaded may be forgotten.
+    """
+    for name in [name for name in sys.modules if name.startswith(_PREFIX)]:
+        del sys.modules[name]
 
 
 def name_of(given: object) -> str:
@@ -100,7 +111,7 @@ def _run(path: Path) -> ModuleType:
 
 
 def _free_name(path: Path) -> str:
-    base = "tfscale_userfile_" + re.sub(r"\W", "_", path.stem)
+    base = _PREFIX + re.sub(r"\W", "_", path.stem)
     name, number = base, 1
     while name in sys.modules:
         number += 1

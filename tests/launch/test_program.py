@@ -26,11 +26,11 @@ def main(terminal, *words):
 """
 
 
-def _run(folder, body, *words, **options):
+def _run(folder, body, *words, before="", **options):
     """Runs a program whose main function has this body; its temporary files go to the folder."""
     shell = ", ".join(f"{name}={value}" for name, value in options.items())
     source = BEGINNING + "\n".join(f"    {line}" for line in body.splitlines())
-    source += f"\n\nprogram.run(main{', ' + shell if shell else ''})\n"
+    source += f"\n\n{before}\nprogram.run(main{', ' + shell if shell else ''})\n"
     (ended,) = start_all(
         [[sys.executable, "-c", source, *words]],
         deadline_seconds=DEADLINE_SECONDS,
@@ -44,6 +44,22 @@ def test_a_program_ends_with_the_code_that_it_gives(tmp_path, body, code):
     ended = _run(tmp_path, f"terminal.show('shown')\n{body}")
     assert (ended.code, ended.out, ended.err) == (code, "shown\n", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_shown_is_there_at_once_also_in_a_pipe(tmp_path):
+    ended = _run(tmp_path, f"terminal.show('plan')\nos.kill(os.getpid(), {int(signal.SIGKILL)})")
+    assert (ended.code, ended.out) == (-signal.SIGKILL, "plan\n")
+
+
+def test_letters_that_the_output_does_not_have_do_not_end_a_program(tmp_path):
+    body = "terminal.show('\u6f22 Gr\u00fc\u00dfe')"
+    ended = _run(tmp_path, body, before="sys.stdout.reconfigure(encoding='ascii')")
+    assert (ended.code, ended.out, ended.err) == (0, "? Gr??e\n", "")
+
+
+def test_a_program_without_an_output_ends_with_its_code(tmp_path):
+    ended = _run(tmp_path, "terminal.show('plan')\nreturn 7", before="sys.stdout = None")
+    assert (ended.code, ended.err) == (7, "")
 
 
 def test_flags_are_read_and_messages_are_kept_from_the_terminal(tmp_path):

@@ -1,7 +1,9 @@
 import gc
+import weakref
 
 import pytest
 
+from tfscale.process import garbage
 from tfscale.process.garbage import paused_until_started
 
 
@@ -34,6 +36,20 @@ def test_afterwards_everything_is_collected_as_before():
         started()
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+class _Circle:
+    def __init__(self):
+        self.itself = self
+
+
+@pytest.mark.parametrize("is_program", [False, True])
+def test_what_is_over_is_collected_unless_the_process_ends_anyway(monkeypatch, is_program):
+    monkeypatch.setattr(garbage, "ends_with_the_run", lambda: is_program)
+    with paused_until_started() as started:
+        circle = weakref.ref(_Circle())
+        started()
+    assert (circle() is None) is not is_program
 
 
 def test_a_start_that_fails_leaves_the_collector_on():

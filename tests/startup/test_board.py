@@ -1,3 +1,4 @@
+import itertools
 import threading
 
 import pytest
@@ -58,6 +59,75 @@ def test_one_worker_starts_no_thread_that_watches():
     before = set(threading.enumerate())
     _board()
     assert set(threading.enumerate()) == before
+
+
+class _Store:
+    """TensorFlow's store of keys, in this process: a key is written once, and waited for."""
+
+    def __init__(self):
+        self._content, self._changed = {}, threading.Condition()
+        self._at_barrier = {}
+
+    def set_config_key_value(self, key, value):
+        with self._changed:
+            if key in self._content:
+                raise RuntimeError(f"{key} is there")
+            self._content[key] = value
+            self._changed.notify_all()
+
+    def get_config_key_value(self, key, timeout):
+        with self._changed:
+            if not self._changed.wait_for(lambda: key in self._content, 10.0):
+                raise RuntimeError(f"{key} did not come")
+            return self._content[key]
+
+    def wait_at_barrier(self, key, timeout):
+        with self._changed:
+            self._at_barrier[key] = self._at_barrier.get(key, 0) + 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._at_barrier[key] == 2, 10.0)
+
+
+def _two_boards(monkeypatch, complain):
+    store = _Store()
+    monkeypatch.setattr(coordination.context, "context", lambda: store)
+    addresses = ("a:1", "b:1")
+    boards = []
+    for index in range(2):
+        # Both workers of a run count their runs by themselves; here one process counts for both.
+        monkeypatch.setattr(coordination, "_runs", itertools.count(7))
+        boards.append(Board(Cluster(addresses, index), complain))
+    return boards
+
+
+def _watches():
+    return [thread for thread in threading.enumerate() if thread.name == "failure-watch"]
+
+
+def test_the_watch_of_a_worker_ends_with_its_run_and_ends_nobody(monkeypatch):
+    said = []
+    monkeypatch.setattr(coordination, "leave", lambda code: said.append(code))
+    boards = _two_boards(monkeypatch, said.append)
+    watches = _watches()
+    assert len(watches) == 2
+    leaving = [threading.Thread(target=board.leave) for board in boards]
+    for thread in leaving:
+        thread.start()
+    for thread in [*leaving, *watches]:
+        thread.join(10.0)
+    assert _watches() == []
+    assert said == []
+
+
+def test_a_failure_after_the_end_of_the_run_keeps_its_own_reason(monkeypatch):
+    monkeypatch.setattr(coordination, "leave", lambda code: None)
+    chief, other = _two_boards(monkeypatch, lambda text: None)
+    leaving = threading.Thread(target=other.leave)
+    leaving.start()
+    chief.leave()
+    leaving.join(10.0)
+    chief._failing.clear()
+    assert chief._publish("the report can't be written", 2) == ("the report can't be written", 2)
 
 
 def test_every_run_of_a_process_has_keys_of_its_own():

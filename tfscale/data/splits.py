@@ -29,6 +29,11 @@ class Splits:
     training: Input
     evaluated: dict[str, Input]
 
+    def end(self) -> None:
+        """Ends the live iterators, each of which has threads and batches of its own."""
+        for found in (self.training, *self.evaluated.values()):
+            found.rewind()
+
     def facts(self) -> dict[str, object]:
         """What has to be the same on all workers, or examples would be seen twice and never."""
         inputs = {"train": self.training, **self.evaluated}

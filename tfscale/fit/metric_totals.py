@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from tfscale.fit.keras.rehearsal import flat_logs
 from tfscale.fit.packing import Packing
 from tfscale.structures import Json, Structure
 
@@ -89,7 +90,7 @@ class MetricTotals:
                 ids = {id(variable) for variable in metric.variables}
                 if updated is None or ids & set(updated):
                     result = metric.result()
-                    named = result if isinstance(result, dict) else {metric.name: result}
+                    named = flat_logs({metric.name: result})
                     # Within the scope, because a result may be one of the variables itself.
                     found |= {name: plain(value) for name, value in named.items()}
         return found

@@ -94,6 +94,7 @@ def build_model(
             f"{model_file.name}: build returned {type(model).__module__}.{type(model).__name__}; "
             "expected a keras.Model of Keras 3."
         )
+    _require_new(model, model_file, strategy)
     return model
 
 
@@ -121,3 +122,25 @@ def build_arguments(model_file: ModelFile, dataset: DatasetFile, spec: Spec) -> 
             f"{dataset.name} doesn't say. Add for example num_classes = 10 to it."
         )
     return (features, dataset.num_classes)[:wanted]
+
+
+def _require_new(
+    model: keras.Model, model_file: ModelFile, strategy: tf.distribute.Strategy
+) -> None:
+    """Refuses a model of before: its weights are on no replica, or it was made ready once."""
+    known = "expected a new one from each call. Make it within build"
+    if "make_train_function" in vars(model):  # see fit.keras.install
+        raise ConfigError(
+            f"{model_file.name}: build returned a model that was trained before; {known}, and "
+            "give it the weights of the other with set_weights."
+        )
+    if not isinstance(
+        strategy, tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy
+    ):
+        return
+    for weight in model.trainable_variables:
+        if not strategy.extended.variable_created_in_scope(weight.value):
+            raise ConfigError(
+                f"{model_file.name}: build returned a model whose {weight.path} was made before "
+                f"it was called, on no replica; {known}."
+            )

@@ -21,6 +21,11 @@ def use_own_temporary_folder() -> None:
     tempfile.tempdir = str(_own[-1])
 
 
+def ends_with_the_run() -> bool:
+    """Whether this process is a program, which ends by `leave` when its run does."""
+    return bool(_own)
+
+
 def kept(path: Path) -> Path:
     """Where a file can be read when this process has ended; a temporary one is moved there."""
     if not _own or _own[-1] not in path.parents:

@@ -9,13 +9,17 @@ import contextlib
 import gc
 from collections.abc import Callable, Iterator
 
+from tfscale.process.exit import ends_with_the_run
+
 
 @contextlib.contextmanager
 def paused_until_started() -> Iterator[Callable[[], None]]:
     """Collects nothing in the body until what it gives is called, or the body ends.
 
     From that call on only newer objects are looked through. Afterwards the collector is what it
-    was; one that was switched off stays so.
+    was; one that was switched off stays so. What the body left is collected, unless the process
+    ends: objects that were frozen are never counted, so that Python would not look for those that
+    are over for a long time, and ten trainings would hold the memory of ten.
     """
     was_enabled = gc.isenabled()
     had_frozen = gc.get_freeze_count()
@@ -33,3 +37,5 @@ def paused_until_started() -> Iterator[Callable[[], None]]:
             gc.unfreeze()
         if was_enabled:
             gc.enable()
+            if not ends_with_the_run():
+                gc.collect()

@@ -1,6 +1,7 @@
 """This worker's host in numbers: what the curves under `workers/` show."""
 
 import time
+import weakref
 from collections.abc import Sequence
 
 import psutil
@@ -20,6 +21,8 @@ class HostFigures:
         """Starts the clocks."""
         self._process = psutil.Process()
         self._gpus = _gpu_handles(num_gpus)
+        if self._gpus:
+            weakref.finalize(self, _forget_gpus)
         self._process.cpu_percent()
         self._network = psutil.net_io_counters()
         self._time = time.perf_counter()
@@ -70,6 +73,13 @@ def _gpu_handles(num_gpus: int) -> Sequence[object]:
         return [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(num_gpus)]
     except Exception:
         return []
+
+
+def _forget_gpus() -> None:
+    """NVIDIA's library counts who uses it."""
+    import pynvml
+
+    pynvml.nvmlShutdown()
 
 
 def _gpu_figures(handle: object) -> list[float]:

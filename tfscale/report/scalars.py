@@ -89,6 +89,10 @@ class Scalars(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the files."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the files, also those of a run that has failed."""
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()

@@ -19,6 +19,7 @@ from tfscale.errors import SharedFailure, describe_failure
 from tfscale.process.exit import leave
 
 _FAREWELL_SECONDS = 3.0
+_ENDED = "ended"  # in the place of a failure, once no worker can fail any more
 _runs = itertools.count()  # every run of a process has keys of its own, the same on all workers
 
 
@@ -86,6 +87,10 @@ class Board:
         self.barrier("end")
         self._failing.set()  # not before: until then another worker may still fail
         if self._cluster.num_workers > 1:
+            if self._cluster.is_chief:
+                # Every worker's watch has waited for this, or there would be one more each run.
+                with contextlib.suppress(tf.errors.OpError, RuntimeError):
+                    self._store.set_config_key_value(self._failure_key, _ENDED)
             self._say_goodbye()
 
     @contextlib.contextmanager
@@ -109,7 +114,9 @@ class Board:
             # The first to come here wins: the store refuses a second value for a key.
             self._store.set_config_key_value(self._failure_key, f"{code} {reason}")
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            reason, code = _parse(self._store.get_config_key_value(self._failure_key, 2000))
+            notice = self._store.get_config_key_value(self._failure_key, 2000)
+            if notice != _ENDED:
+                reason, code = _parse(notice)
         self._say_goodbye()
         return reason, code
 
@@ -118,7 +125,7 @@ class Board:
             notice = self._store.get_config_key_value(self._failure_key, 0)
         except (tf.errors.OpError, RuntimeError):
             return  # The service has ended, which whoever is in a collective learns by itself.
-        if not self._is_first_to_fail():
+        if notice == _ENDED or not self._is_first_to_fail():
             return  # The main thread has the same reason and ends by itself.
         reason, code = _parse(notice)
         self._complain(reason)

@@ -1,5 +1,6 @@
 """A job as one of its workers sees it: all that has to stand before data is read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -24,6 +25,7 @@ class Job:
         collectives: how gradients are summed: "nccl", "ring", or "none" for a single replica.
         board: what workers tell each other beside gradients.
         terminal: where this worker's words go; the chief's alone shows progress.
+        end: gives back what the job has set for the whole process.
     """
 
     config: Config
@@ -33,6 +35,7 @@ class Job:
     collectives: str
     board: Board
     terminal: Terminal
+    end: Callable[[], None]
 
     @classmethod
     def start(
@@ -52,7 +55,8 @@ class Job:
         """
         if not cluster.is_chief:
             terminal = terminal.silenced()
-        devices = _claimed(config, cluster, is_emulated=is_emulated)
+        devices = claim_devices(config.devices, cluster, terminal.complain, is_emulated=is_emulated)
+        end = set_numerics(config.precision, config.seed)
         collectives = collectives_for(config.collectives, devices, cluster.num_workers)
         strategy = make_strategy(
             cluster,
@@ -62,7 +66,7 @@ class Job:
             complain=terminal.complain,
         )
         board = Board(cluster, terminal.complain)
-        return cls(config, cluster, devices, strategy, collectives, board, terminal)
+        return cls(config, cluster, devices, strategy, collectives, board, terminal, end)
 
     @classmethod
     def alone(cls, config: Config, cluster: Cluster, terminal: Terminal) -> "Job":
@@ -71,14 +75,9 @@ class Job:
         Raises:
             ConfigError: a device can't be had.
         """
-        devices = _claimed(config, cluster)
+        devices = claim_devices(config.devices, cluster, terminal.complain)
+        end = set_numerics(config.precision, config.seed)
         collectives = collectives_for(config.collectives, devices, cluster.num_workers)
         board = Board(Cluster(), terminal.complain)
         strategy = tf.distribute.get_strategy()
-        return cls(config, cluster, devices, strategy, collectives, board, terminal)
-
-
-def _claimed(config: Config, cluster: Cluster, *, is_emulated: bool = False) -> Devices:
-    devices = claim_devices(config.devices, cluster, is_emulated=is_emulated)
-    set_numerics(config.precision, config.seed)
-    return devices
+        return cls(config, cluster, devices, strategy, collectives, board, terminal, end)

@@ -9,7 +9,7 @@ from tensorflow.python.framework import auto_control_deps
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
-from tfscale.startup.devices import Devices
+from tfscale.startup.devices import Devices, is_tensorflow_running
 from tfscale.startup.rendezvous import ended_at, meet
 
 # A process has one strategy: the collectives of a second one would take the numbers of the first.
@@ -61,7 +61,8 @@ def make_strategy(
         complain: gets the lines about workers that are waited for.
 
     Raises:
-        ConfigError: an earlier run of this process had other workers, devices or collectives.
+        ConfigError: an earlier run of this process had other workers, devices or collectives, or
+            TensorFlow was used before it could be connected with the other workers'.
     """
     key = (cluster, devices, collectives)
     if key not in _made:
@@ -74,10 +75,22 @@ def make_strategy(
             names = [f"{devices.kind}:{number}" for number in range(devices.count)]
             _made[key] = tf.distribute.MirroredStrategy(names)
         else:
+            _require_first_use(cluster)
             meet(cluster, timeout_seconds, complain)
             with ended_at(timeout_seconds):
                 _made[key] = _of_several_workers(devices, collectives)
     return _made[key]
+
+
+def _require_first_use(cluster: Cluster) -> None:
+    """Refuses before the others are waited for what TensorFlow refuses in its own words after."""
+    if is_tensorflow_running():
+        raise ConfigError(
+            f"TensorFlow was used before in this process, worker {cluster.index} of "
+            f"{cluster.num_workers}, and can't be connected with the others any more; expected "
+            "tfscale.train to be what uses it first. Start a new process (in a notebook: restart "
+            "the kernel), and make tensors, data sets and models in load and in build."
+        )
 
 
 def _of_several_workers(devices: Devices, collectives: str) -> tf.distribute.Strategy:
