@@ -5,7 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tfscale.data.dataset_file import read_dataset_file
-from tfscale.data.examples import example_function
+from tfscale.data.examples import example_function, first_examples
+from tfscale.data.source import source_of
+from tfscale.errors import ConfigError
 
 
 def _file(load=lambda split: tf.data.Dataset.range(3), **attributes):
@@ -62,3 +64,66 @@ def test_augmentation_is_the_same_within_a_dataset_and_outside_of_it():
     mapped = tf.data.Dataset.range(4).map(lambda index: make(index, index, _int64(2)))
     for index, row in enumerate(mapped):
         np.testing.assert_array_equal(row, make(None, _int64(index), _int64(2)))
+
+
+# The first examples.
+
+
+def _first(file, **arguments):
+    source = source_of(file, "train")
+    make = example_function(file, training=True, seed=0)
+    return first_examples(file, source, make, **{"training": True, **arguments})
+
+
+def _pairs(size):
+    return tf.data.Dataset.range(size).map(lambda number: (number, number % 3))
+
+
+@pytest.mark.parametrize(("size", "count"), [(3, 3), (20, 8)])
+def test_a_few_real_examples_are_made_first_with_their_weights(size, count):
+    file = _file(lambda split: _pairs(size), class_weight={1: 2.0})
+    x, y, weight = _first(file).first
+    np.testing.assert_array_equal(x, np.arange(count))
+    np.testing.assert_array_equal(weight, np.where(np.arange(count) % 3 == 1, 2.0, 1.0))
+    assert _first(file).spec == tuple(tf.TensorSpec([], leaf.dtype) for leaf in (x, y, weight))
+
+
+def test_an_evaluation_makes_one():
+    x, _ = _first(_file(lambda split: _pairs(20)), training=False).first
+    assert x.shape == [1]
+
+
+def test_large_examples_are_made_one_at_a_time():
+    def preprocess(record, training):
+        return tf.zeros([5 * 2**20 // 4 * 2]), record  # 10 MiB
+
+    assert _first(_file(preprocess=preprocess)).first[0].shape[0] == 2
+
+
+def test_the_records_are_read_once_for_them_and_no_further():
+    read = []
+
+    def numbers():
+        for number in range(1000):
+            read.append(number)
+            yield number, number
+
+    def load(split):
+        signature = (tf.TensorSpec([], tf.int64),) * 2
+        return tf.data.Dataset.from_generator(numbers, output_signature=signature)
+
+    _first(_file(load))
+    assert read[0] == 0
+    assert read.count(0) == 1
+    assert len(read) <= 9
+
+
+def test_the_first_examples_whose_shapes_differ_are_refused_with_both():
+    def preprocess(record, training):
+        return tf.zeros(tf.where(record == 2, [9, 8], [8, 8])), record
+
+    file = _file(lambda split: tf.data.Dataset.range(20), preprocess=preprocess)
+    with pytest.raises(ConfigError) as caught:
+        _first(file)
+    assert "the first one has (8, 8), number 2 has (9, 8)" in str(caught.value)
+    assert "Resize or pad in preprocess." in str(caught.value)

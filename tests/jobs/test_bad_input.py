@@ -125,7 +125,7 @@ def test_an_empty_dataset_is_refused(tmp_path):
 RAGGED = """
     def preprocess(record, training):
         image, label = record
-        return tf.zeros(tf.where(label == 7, [9, 8, 1], [8, 8, 1])), label
+        return tf.zeros(tf.where(label == 9, [9, 8, 1], [8, 8, 1])), label
 """
 
 

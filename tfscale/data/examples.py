@@ -86,6 +86,8 @@ def first_examples(
     if not made:
         raise ConfigError(f"{source.name} is empty; expected at least one record.")
     plain = _spec_of(made[0])
+    for number, example in enumerate(made):
+        _require_shapes(example, plain, number, call)
     table = dataset.class_weight if training else None
     if table is not None:
         task, num_classes = dataset.task, dataset.num_classes
@@ -156,6 +158,17 @@ def _checked(
 
 def _spec_of(example: Structure) -> Spec:
     return tf.nest.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), example)
+
+
+def _require_shapes(example: Structure, spec: Spec, number: int, call: str) -> None:
+    shapes = zip(tf.nest.flatten(example), tf.nest.flatten(spec), strict=True)
+    for leaf, expected in shapes:
+        if leaf.shape != expected.shape:
+            raise ConfigError(
+                f"{call} gives examples whose shapes differ: the first one has {expected.shape}, "
+                f"number {number} has {leaf.shape}; expected the same shape for all. Resize or pad "
+                "in preprocess."
+            )
 
 
 def _with_shape(
