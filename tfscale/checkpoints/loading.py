@@ -24,6 +24,7 @@ from tfscale.checkpoints.load_script import Brought
 from tfscale.config import Config
 from tfscale.errors import one_line
 from tfscale.files import atomic
+from tfscale.fit.keras.unallocated import unallocated_model
 from tfscale.fit.prepared import Prepared
 from tfscale.model.model_file import build_arguments
 from tfscale.process.shell import load_command, run_command
@@ -179,11 +180,10 @@ def _content(file: Path) -> dict[str, Json]:
 
 def _is_made_from(content: dict[str, Json], model: keras.Model) -> bool:
     """Whether Keras makes a model of the same variables from a configuration alone."""
-    layers = {**content, "compile_config": None}
+    layers = {name: part for name, part in content.items() if name != "compile_config"}
     try:
         with _as_in_a_new_process():
-            with keras.StatelessScope(initialize_variables=False):
-                made = keras.saving.deserialize_keras_object(layers)
+            made = unallocated_model(layers)
             keras.saving.deserialize_keras_object(content.get("compile_config"))
     except Exception:  # some layers make variables that need values: then it is loaded in full
         return False
