@@ -49,6 +49,9 @@ class _Log:
         import keras
 
         class Log(keras.callbacks.Callback):
+            everywhere = True
+            every_batch = False
+
             def __init__(self):
                 super().__init__()
                 self.batches, self.epochs, self.end = [], [], {}
@@ -373,12 +376,14 @@ def decisions(stage):
     import keras
 
     rates = []
+    log = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: rates.append(float(logs["learning_rate"]))
+    )
+    log.everywhere = True
     callbacks = [
         keras.callbacks.EarlyStopping("val_loss", patience=3, min_delta=0.01),
         keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=0.01, factor=0.5),
-        keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: rates.append(float(logs["learning_rate"]))
-        ),
+        log,
     ]
     result = _train(
         stage, _image_data(), _convolutions(), callbacks=callbacks, epochs=20, steps_per_epoch=3
