@@ -89,6 +89,7 @@ def _ours(name, out, cluster, devices):
 
     def callbacks():
         keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: history.append(logs))
+        keep.everywhere = True
         return [keep]
 
     by_split = {"train": train, "validation": validation}

@@ -9,12 +9,14 @@ def decisions(stage):
     import keras
 
     rates = []
+    log = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: rates.append(float(logs["learning_rate"]))
+    )
+    log.everywhere = True
     callbacks = [
         keras.callbacks.EarlyStopping("val_loss", patience=3, min_delta=0.01),
         keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=0.01, factor=0.5),
-        keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: rates.append(float(logs["learning_rate"]))
-        ),
+        log,
     ]
     data = image_data(is_validated=True)
     result = stage.train(data, convolutions(), callbacks=callbacks, epochs=20, steps_per_epoch=3)

@@ -52,6 +52,9 @@ def _log(at_end):
     import keras
 
     class Log(keras.callbacks.Callback):
+        everywhere = True
+        every_batch = False
+
         def __init__(self):
             super().__init__()
             self.batches, self.epochs, self.end = [], [], {}

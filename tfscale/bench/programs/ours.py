@@ -52,9 +52,11 @@ def _build() -> object:
 def _first_step(times: list[float]) -> object:
     import keras
 
-    return keras.callbacks.LambdaCallback(
+    callback = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: times.append(time.time())
     )
+    callback.everywhere, callback.every_batch = True, False
+    return callback
 
 
 if __name__ == "__main__":
