@@ -65,6 +65,8 @@ def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:
     """Builds by calling the model, as Keras does; a step of the user's own may do without."""
     try:
         build_by_calling(model, spec)
+    except ConfigError:
+        raise
     except Exception as error:
         if is_required:
             raise _misfit(one_line(error), spec) from error
@@ -73,6 +75,8 @@ def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:
 def _rehearsed(model: keras.Model, name: str, spec: Spec) -> Rehearsed:
     try:
         return rehearse(getattr(model, name), spec)
+    except ConfigError:
+        raise
     except Exception as error:
         raise _misfit(f"{name} raised {one_line(error)}", spec) from error
 

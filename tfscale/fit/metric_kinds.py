@@ -37,6 +37,8 @@ def kinds_of(model: keras.Model, first: Structure, *, replicas: int) -> dict[int
         try:
             alone = [tried(step, [part], own).values for part in parts]
             together = tried(step, parts, own).values
+        except ConfigError:
+            raise
         except Exception as error:
             names = ", ".join(metric.name for metric in own)
             raise ConfigError(

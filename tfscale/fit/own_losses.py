@@ -36,6 +36,8 @@ def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> 
     try:
         losses = {times: _losses(model, first, times) for times in (1, 2, 4)}
         is_random = _losses(model, first, 1, again=True) != losses[1]
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(
             "The model's loss is its own, and trying it on a few examples raised "

@@ -70,8 +70,7 @@ def own_train_step(stage):
                 loss = self.compute_loss(x, y, self(x, training=True))
             gradients = tape.gradient(loss, self.trainable_variables)
             self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            return {"own_loss": loss * replicas}
+            return {"own_loss": loss}
 
     def build(spec):
         model = Own()
