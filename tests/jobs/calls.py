@@ -3,6 +3,7 @@
 DEVICES = 0 is plain Keras in one process. Every process pickles what a scene gives.
 """
 
+import json
 import os
 import pickle
 import sys
@@ -68,7 +69,8 @@ class Stage(SimpleNamespace):
         model = SimpleNamespace(build=build, callbacks=lambda: [*callbacks(), Kept()])
         data = SimpleNamespace(load=load, task="regression")
         report = tfscale.train(config, self.cluster, data, model)
-        return {**kept, "epochs": report["epochs"], "steps": report["steps"]}
+        plan = json.loads(Path(config.run_dir, "config.json").read_text())["plan"]
+        return {**kept, **{name: report[name] for name in ("epochs", "steps")}, "plan": plan}
 
 
 def _alike(rows):

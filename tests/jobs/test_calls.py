@@ -97,6 +97,13 @@ def test_what_plain_keras_does_is_what_the_issue_says(played):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_the_plan_says_who_wants_every_batch(played, shape):
+    plan = played(shape, "every_batch")[0]["plan"]
+    assert plan["callbacks"].startswith("Cyclic wants every batch of fit; Cyclic wants every batch")
+    assert "callbacks" not in played(shape, "without_hooks")[0]["plan"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_python_is_entered_seldom_where_nobody_wants_batches(played, shape):
     assert len(played(shape, "without_hooks")[0]["seen"]) < 20 * 25 / 4
 

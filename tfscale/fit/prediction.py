@@ -24,8 +24,11 @@ class Prediction:
         """Traces nothing yet."""
         self._model = model
         self._strategy = strategy
-        self._together = tf.function(self._step_together, autograph=False)
-        self._alone = tf.function(self._step_alone, autograph=False)
+        # The sizes of batches are the user's: not one trace for each of them.
+        self._together, self._alone = (
+            tf.function(step, autograph=False, reduce_retracing=True)
+            for step in (self._step_together, self._step_alone)
+        )
 
     def call(self, calls: list[Call]) -> Structure:
         """Predicts the steps of a call; gives the outputs of all replicas, joined.

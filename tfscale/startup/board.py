@@ -71,8 +71,9 @@ class Board:
         return str(self._store.get_config_key_value(self._key(topic, 0), timeout))
 
     def forget(self, topic: str) -> None:
-        """Takes away what the chief has said and everybody has heard; called on the chief."""
-        self._store.delete_config_key_value(self._key(topic, 0))
+        """Takes away what this worker has said and everybody has heard."""
+        if self._cluster.num_workers > 1:
+            self._store.delete_config_key_value(self._key(topic, self._cluster.index))
 
     def barrier(self, name: str, timeout_seconds: float = 600.0) -> None:
         """Returns when every worker has come here."""

@@ -114,6 +114,9 @@ class GivenData:
                 "with everywhere = True. Call it without a condition, or leave everywhere out, "
                 "so that the callback runs on the chief alone."
             ) from error
+        # Who has said something now has heard all that was said before.
+        if self._given > 1:
+            self._job.board.forget(f"given/{self._given - 1}")
 
 
 def install_batch_methods(model: keras.Model) -> None:
