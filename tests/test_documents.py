@@ -367,3 +367,13 @@ def _flags_of_programs():
 def test_every_flag_that_a_document_names_is_there(document):
     named = set(re.findall(r"(?<![\w-])--(\w+)", _text(document)))
     assert not named - _flags_of_programs() - FOREIGN_FLAGS
+
+
+def test_the_gallery_of_models_is_listed_whole():
+    from tests.jobs.gallery import own_steps, stock_models  # noqa: F401  # they fill it
+    from tests.jobs.gallery.entry import ENTRIES
+
+    text = (ROOT / "docs/your-model.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", text.partition("## The gallery")[2], re.MULTILINE)
+    assert listed == [name for name in ENTRIES if name in listed]
+    assert set(listed) == set(ENTRIES)
