@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from tests.jobs.workers import start_all, worker_commands
+from tests.jobs.workers import ROOT, start_all, worker_commands
 
 DEADLINE_SECONDS = 90
 REFUSED = 2  # tfscale.CONFIG_CODE: the same command can't work
@@ -253,6 +253,13 @@ def test_a_directory_that_holds_another_run_is_refused_and_stays_as_it_is(tmp_pa
     reason = _shared_reason(worker_commands(_flags(tmp_path)), tmp_path)
     _contains(reason, "holds another run (report.json, model.keras, tensorboard)", "--overwrite")
     assert _files(earlier) == before
+
+
+@pytest.mark.parametrize("run_dir", ["gs://box/run", "hdfs://node/box/run"])
+def test_a_directory_in_a_remote_store_is_refused(tmp_path, run_dir):
+    reason = _refusal(tmp_path, *_flags(tmp_path, run_dir=run_dir))
+    _contains(reason, f"--run_dir={run_dir} is in a remote store", "Use a local one", "mount")
+    assert not (ROOT / run_dir.partition("/")[0]).exists()
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path):

@@ -125,7 +125,9 @@ def test_the_chief_shows_the_plan_and_the_result_and_the_others_nothing(trained)
     chief, second = trained.workers
     for words in (
         "64 global -> 32 per worker",
-        "Epoch 2/2",
+        "the first step took",
+        "examples/s",
+        "Epoch 2/2: ",
         "val_accuracy",
         "tensorboard --logdir",
     ):
@@ -291,9 +293,16 @@ def test_tf_config_as_schedulers_write_it_trains_the_same_in_the_place_of_hosts(
 
 
 def test_the_same_command_without_hosts_trains_on_this_machine_alone(trained, tmp_path):
-    (worker,) = _start(worker_commands(_flags(tmp_path / "run"), num_workers=1), tmp_path)
+    home = tmp_path / "it's $my run"
+    commands = worker_commands(_flags("~/run"), num_workers=1)
+    (worker,) = _start(commands, tmp_path, HOME=str(home))
     assert (worker.code, worker.err) == (0, ""), worker
-    report = _report(tmp_path / "run")
+    report = _report(home / "run")
+    # What is printed at the end can be typed as it stands.
+    printed = worker.out.rpartition("model:")[2].strip()
+    (loaded,) = start_all([["sh", "-c", printed]], deadline_seconds=DEADLINE_SECONDS)
+    assert loaded.code == 0, loaded
+    assert "Total params" in loaded.out
     assert (report["workers"], report["replicas"], report["steps"]) == (1, 1, STEPS)
     assert report["metrics"] == pytest.approx(trained.report["metrics"], abs=1e-3)
 
