@@ -110,14 +110,7 @@ class Exchange:
             averages. The same on every replica.
         """
         shapes = Packing([value.shape for value in custom])
-        parts = Packing(
-            [
-                [sum(self._totals.packing.sizes)],
-                [sum(statistics.packing.sizes)],
-                [self._num_workers, _OWN_COLUMNS - 1 + int(own_figures.shape[0])],
-                [sum(shapes.sizes)],
-            ]
-        )
+        parts = self._parts(statistics, int(own_figures.shape[0]), sum(shapes.sizes))
         replicas = self._strategy.num_replicas_in_sync
         self.sent_bytes = ring_bytes(8 * sum(parts.sizes), replicas)
 
@@ -142,6 +135,17 @@ class Exchange:
         totals, means, rows, averages = parts.unpack(summed)
         statistics.assign(statistics.packing.unpack(means))
         return totals, rows, shapes.unpack(averages)
+
+    def _parts(self, statistics: ReplicaStatistics, own_figures: int, custom: int) -> Packing:
+        """What lies where in the one vector that travels."""
+        return Packing(
+            [
+                [sum(self._totals.packing.sizes)],
+                [sum(statistics.packing.sizes)],
+                [self._num_workers, _OWN_COLUMNS - 1 + own_figures],
+                [custom],
+            ]
+        )
 
     def _own_row(self, seconds: tf.Tensor, own_figures: tf.Tensor) -> tf.Tensor:
         """This worker's row among zeros, which its first replica alone contributes."""

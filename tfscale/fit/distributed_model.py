@@ -81,7 +81,6 @@ class DistributedModel:
         self.boundary: Boundary | None = None
         self.step = 0
         self.boundary_seconds = 0.0
-        self._worker = job.cluster.index
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
         self._fixed_steps = fixed_steps_per_call(
@@ -95,19 +94,14 @@ class DistributedModel:
         watch()
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
-        replicas, first = strategy.num_replicas_in_sync, data.training.first
-        with strategy.scope():
-            kinds = kinds_of(model, first, replicas=replicas)
-            are_sums = numbers_are_sums(model, first, replicas=replicas)
+        replicas = strategy.num_replicas_in_sync
+        kinds, are_sums = _found_by_trial(model, data.training.first, strategy)
         self._totals = MetricTotals(model, replicas, kinds)
         self._own_logs = OwnLogs(self._totals, steps.own_training)
         self.communication = CommunicationTimes(strategy)
+        self._worker, num_workers = job.cluster.index, job.cluster.num_workers
         self._exchange = Exchange(
-            strategy,
-            self._totals,
-            self.communication,
-            worker=job.cluster.index,
-            num_workers=job.cluster.num_workers,
+            strategy, self._totals, self.communication, worker=self._worker, num_workers=num_workers
         )
         self._reducers = make_reducers(
             steps.optimizers,
@@ -252,6 +246,18 @@ class DistributedModel:
     def _local_mean(self, value: Structure) -> tf.Tensor:
         parts = self._strategy.experimental_local_results(value)
         return tf.add_n(list(parts)) / len(parts)
+
+
+def _found_by_trial(
+    model: keras.Model, first: Structure, strategy: tf.distribute.Strategy
+) -> tuple[dict[int, str], bool]:
+    """How own metrics are put together, and whether own losses give sums."""
+    replicas = strategy.num_replicas_in_sync
+    with strategy.scope():
+        return (
+            kinds_of(model, first, replicas=replicas),
+            numbers_are_sums(model, first, replicas=replicas),
+        )
 
 
 def _require_graph(model: keras.Model) -> None:
