@@ -132,7 +132,7 @@ def _settings(codes):
         if code.startswith("--") and name.endswith("_option"):
             settings[name] = (*settings.get(name, ()), value)
         elif code.startswith("--"):
-            settings[name] = int(value)
+            settings[name] = ast.literal_eval(value)
     return settings
 
 
