@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.indexed import Indexed
-from tfscale.data.records import hold_tensors
+from tfscale.data.records import hold
 from tfscale.data.sharding import Sharding
 from tfscale.data.source import classified, source_of
 from tfscale.data.streams import Files, Stream
@@ -83,7 +83,9 @@ def test_a_source_carries_the_name_of_its_split():
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9])
 @pytest.mark.parametrize(("workers", "devices"), [(1, 1), (2, 1), (2, 2)])
 def test_an_evaluation_of_an_index_marks_what_only_fills_up(size, workers, devices):
-    found = hold_tensors("mine", tf.range(10, 10 + size))
+    found = hold(
+        "mine", tf.data.Dataset.from_tensor_slices(tf.range(10, 10 + size)), budget_bytes=1e6
+    )
     seen = []
     for worker in range(workers):
         sharding = Sharding(8, workers, worker, devices)

@@ -1,6 +1,6 @@
 """Who takes part in a job and which of them this process is, in plain Python.
 
 Read `cluster`, then `discovery`, which decides between what may describe one: `tf_config` and the
-flags, whose texts `addresses` checks; `machines` says which of these are one. `ports` finds
-addresses on this machine, to try things out.
+flags, whose texts `addresses` checks; `machines` says which of these are one. `role` tells code of
+the user's who it is. `ports` finds addresses on this machine, to try things out.
 """

@@ -48,17 +48,6 @@ def hold(name: str, records: tf.data.Dataset, *, budget_bytes: float) -> Indexed
     return None if leaves is None else _indexed(name, records, leaves)
 
 
-def hold_tensors(name: str, tensors: Structure) -> Indexed:
-    """The same of tensors that hold one record a row, whatever their size.
-
-    Args:
-        name: of the split, for messages.
-        tensors: each of shape (records, ...).
-    """
-    records = tf.data.Dataset.from_tensor_slices(tensors)
-    return _indexed(name, records, tuple(tf.nest.flatten(tensors)))
-
-
 def _indexed(name: str, records: tf.data.Dataset, leaves: tuple[tf.Tensor, ...]) -> Indexed:
     specs = tf.nest.flatten(records.element_spec)
 

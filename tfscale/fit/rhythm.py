@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import keras
 
-_VISIT_MS = "1 to 3"  # measured with one and two workers: what Python and a boundary cost
+_VISIT_MS = "3 to 9"  # measured with one and two workers on two cores: Python and a boundary
 _LOOPS = {"train": "fit", "test": "evaluate", "predict": "predict"}
 # on_train_batch_* of Keras's own Callback calls these.
 _ALIASES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}

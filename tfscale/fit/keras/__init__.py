@@ -1,6 +1,6 @@
 """Every contact with the insides of Keras 3.15.1: a new version has one folder to break.
 
-Read `scale` (the one rule for losses), `install`, `loops` and `optimizer`, then `rehearsal` and
-`trial` (steps of which nothing stays), `losses`, `layers` and `batch_normalization`. tests/jobs
-names the defect behind each replacement.
+Read `scale` (the one rule for losses), `install`, `loops`, `given` (what Keras takes as data) and
+`optimizer`, then `rehearsal` and `trial` (steps of which nothing stays), `losses`, `layers` and
+`batch_normalization`. tests/jobs names the defect behind each replacement.
 """
