@@ -88,14 +88,20 @@ def test_a_part_that_cannot_describe_itself_is_its_class():
 
 def test_callbacks_are_compared_by_kind_and_those_of_keras_by_their_numbers(tmp_path):
     class Own(keras.callbacks.Callback):
+        everywhere = True
+
         def __init__(self, rank):
             super().__init__()
             self.rank = rank
 
+    class OnChief(keras.callbacks.Callback):
+        pass
+
     def facts(rank, patience=2):
         stop = keras.callbacks.EarlyStopping("loss", patience=patience)
         table = keras.callbacks.CSVLogger(str(tmp_path / f"worker-{rank}.csv"))
-        return callback_facts([stop, table, Own(rank)])
+        on_chief = [] if rank else [OnChief()]
+        return callback_facts([stop, table, Own(rank), *on_chief])
 
     assert facts(0) == facts(1)
     assert facts(0) != facts(0, patience=3)

@@ -100,25 +100,16 @@ class Chief:
     ) -> list[keras.callbacks.Callback]:
         """The callbacks of this worker, in the chief's order.
 
-        Raises:
-            ConfigError: the workers differ in what runs everywhere.
+        Args:
+            callbacks: the same ones on every worker, as far as they run everywhere.
         """
         if self._job.cluster.num_workers == 1:
             return list(callbacks)
         groups: list[dict[str, Json]] = json.loads(
             self._job.board.say("callbacks", json.dumps([asdict(g) for g in _groups(callbacks)]))
         )
-        here = [callback for callback in callbacks if runs_everywhere(callback)]
-        names = [type(callback).__name__ for callback in here]
-        expected = [name for group in groups if group["everywhere"] for name in group["names"]]
-        if names != expected:
-            raise ConfigError(
-                f"Worker {self._job.cluster.index} has the callbacks {names}, the chief {expected};"
-                " expected the same on all where they run everywhere. Return the same list on "
-                "every worker; what the chief alone is to run needs no condition."
-            )
         on_chief = iter([callback for callback in callbacks if not runs_everywhere(callback)])
-        everywhere = iter(here)
+        everywhere = iter([callback for callback in callbacks if runs_everywhere(callback)])
         arranged: list[keras.callbacks.Callback] = []
         for group in groups:
             if group["everywhere"]:

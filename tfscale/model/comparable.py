@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfscale.model.user_callbacks import runs_everywhere
 from tfscale.structures import Foreign, Json
 
 _COUNTED = re.compile(r"_\d+(?=/|$)")
@@ -52,8 +53,9 @@ def variable_facts(model: keras.Model) -> dict[str, Json]:
 
 
 def callback_facts(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, Json]:
-    """Which callbacks there are, and of Keras's own their numbers: `monitor`, `patience`, ..."""
-    return {"the callbacks of the model file": [_callback(one) for one in callbacks]}
+    """Which callbacks run everywhere, and of Keras's own their numbers: `monitor`, `patience`, ..."""
+    everywhere = [_callback(one) for one in callbacks if runs_everywhere(one)]
+    return {"the callbacks of the model file": everywhere}
 
 
 def described(value: Foreign) -> Json:
