@@ -168,7 +168,10 @@ def test_a_callback_of_the_users_runs_once_and_what_it_decides_holds_for_all(pla
     [
         ("reading_a_metric", "Reading reads a metric, or what else each replica has its own of"),
         ("guarded_by_rank", "predict() for a worker that didn't call it"),
-        ("other_callbacks", "The workers differ in the callbacks of the model file (worker 0: EarlyStopping("),
+        (
+            "other_callbacks",
+            "The workers differ in the callbacks of the model file (worker 0: Early",
+        ),
         ("other_data", "The workers differ in the first rows given to it"),
     ],
 )

@@ -34,7 +34,14 @@ def _plan(cluster=TWO, count=2, rate="0.1", buckets=MEASURED, size=100, evaluate
         training=training,
         evaluated=evaluated or {},
     )
-    prepared = SimpleNamespace(data=data, model=_model(), rate=rate, loss="L2", buckets=buckets)
+    prepared = SimpleNamespace(
+        data=data,
+        model=_model(),
+        distributed=SimpleNamespace(asks=0),
+        rate=rate,
+        loss="L2",
+        buckets=buckets,
+    )
     return plan_of(job, prepared), job, prepared
 
 
@@ -86,6 +93,14 @@ def test_model_and_optimizer_are_those_that_train():
     assert plan["model"] == "small, 8 parameters"
     assert plan["optimizer"] == "Adam"
     assert plan["learning rate"] == "the model's own"
+
+
+def test_a_loss_that_asks_all_replicas_says_so():
+    plan, job, prepared = _plan()
+    assert plan["loss"] == "L2"
+    prepared.distributed.asks = 2
+    loss = plan_of(job, prepared)["loss"]
+    assert loss.startswith("L2; asks all replicas for 2 counts a step, ")
 
 
 def test_every_split_has_a_row():

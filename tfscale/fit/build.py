@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.keras.install import build_by_calling, has_own_test_step, has_own_train_step
 from tfscale.fit.keras.rehearsal import Rehearsed, rehearse
+from tfscale.fit.keras.scale import may_ask
 from tfscale.structures import Spec
 
 
@@ -19,11 +20,13 @@ class Steps:
         optimizers: that a training step updates with.
         own_training: what a `train_step` of the user's own does, None for Keras's.
         own_test: what a `test_step` of the user's own does, None for Keras's.
+        asks: how often a training step asks all replicas what its losses divide by.
     """
 
     optimizers: list[keras.optimizers.Optimizer]
     own_training: Rehearsed | None
     own_test: Rehearsed | None
+    asks: int
 
 
 def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy) -> Steps:
@@ -58,7 +61,10 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
             )
         if training is None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-    return Steps(optimizers, training, test)
+        step = training
+        if step is None and may_ask(model):
+            step = _rehearsed(model, "train_step", spec)
+    return Steps(optimizers, training, test, 0 if step is None else step.asks)
 
 
 def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:

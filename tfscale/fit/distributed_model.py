@@ -68,6 +68,7 @@ class DistributedModel:
         figure_names: what the numbers in `boundary.figures` are.
         boundary_seconds: spent between loops so far, on this worker, tracing left out.
         chief: runs the callbacks that no other worker runs.
+        asks: how often a step asks all replicas what its losses divide by.
 
     Raises:
         ConfigError: the model doesn't fit the data, or asks for what can't be distributed.
@@ -96,6 +97,7 @@ class DistributedModel:
         fuse_batch_normalization(model)
         replicas = strategy.num_replicas_in_sync
         kinds, are_sums = _found_by_trial(model, data.training.first, strategy)
+        self.asks = 0 if replicas == 1 else steps.asks
         self._totals = MetricTotals(model, replicas, kinds)
         self._own_logs = OwnLogs(self._totals, steps.own_training)
         self.communication = CommunicationTimes(strategy)

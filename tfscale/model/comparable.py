@@ -53,7 +53,7 @@ def variable_facts(model: keras.Model) -> dict[str, Json]:
 
 
 def callback_facts(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, Json]:
-    """Which callbacks run everywhere, and of Keras's own their numbers: `monitor`, `patience`, ..."""
+    """Which callbacks run everywhere, and the numbers of those of Keras: `monitor`, ..."""
     everywhere = [_callback(one) for one in callbacks if runs_everywhere(one)]
     return {"the callbacks of the model file": everywhere}
 

@@ -31,11 +31,13 @@ class Rehearsed:
         logs: shape of what it returns, by name; empty where that is no dict.
         optimizers: that it updates with, each once, the outermost ones.
         updated: ids of the Keras variables that it assigns, but for what optimizers assign.
+        asks: how many denominators of losses only all replicas together know.
     """
 
     logs: dict[str, tf.TensorShape] = field(default_factory=dict)
     optimizers: list[keras.optimizers.Optimizer] = field(default_factory=list)
     updated: set[int] = field(default_factory=set)
+    asks: int = 0
 
 
 def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
@@ -50,7 +52,8 @@ def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
     """
     found = Rehearsed()
     updated: list[list[keras.Variable]] = []
-    scopes = SymbolicScope(), without_updates(found, updated), sharing(RecordingShare())
+    share = RecordingShare()
+    scopes = SymbolicScope(), without_updates(found, updated), sharing(share)
     known = regularized(step)
     with StatelessScope(known) as scope, scopes[0], scopes[1], scopes[2]:
         with tf.__internal__.FuncGraph("rehearsal").as_default(), _without_gradients():
@@ -60,6 +63,7 @@ def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
             returned = step(batch)
             shown = flat_logs(returned)
             found.logs = {name: tf.convert_to_tensor(v).shape for name, v in shown.items()}
+        found.asks = len(share.denominators)
         found.updated = set(scope.state_mapping) - {id(variable) for variable, _ in known}
     for optimizer, variables in zip(found.optimizers, updated, strict=True):
         if not optimizer.built:

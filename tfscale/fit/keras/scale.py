@@ -65,6 +65,23 @@ def current_share() -> Share | None:
     return share
 
 
+def may_ask(model: keras.Model) -> bool:
+    """Whether a loss of Keras's may divide by a count of the global batch; False says it doesn't.
+
+    Keras counts valid elements where a layer gives a mask or a loss ignores a class, and weights
+    where a loss is a mean over them.
+    """
+    losses = keras.tree.flatten(model.loss)
+    return any(
+        getattr(loss, "reduction", None) == "mean_with_sample_weight"
+        or getattr(loss, "ignore_class", None) is not None
+        for loss in losses
+    ) or any(
+        isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)
+        for layer in model._flatten_layers()
+    )
+
+
 def _unscaled(original: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
     return lambda value: original(value) if current_share() is None else value
 
