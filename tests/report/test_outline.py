@@ -100,7 +100,7 @@ def test_a_loss_that_asks_all_replicas_says_so():
     assert plan["loss"] == "L2"
     prepared.distributed.asks = 2
     loss = plan_of(job, prepared)["loss"]
-    assert loss.startswith("L2; asks all replicas for 2 counts a step, ")
+    assert loss.startswith("L2; asks all replicas for 2 counts in each step, ")
 
 
 def test_every_split_has_a_row():

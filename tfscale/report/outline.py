@@ -11,7 +11,7 @@ from tfscale.user_files import name_of
 
 # What asking for a loss's valid or weighted examples costs; measured with two workers that share a
 # machine, more with the latency of the links.
-_COUNT_MS = "0.5"
+_COUNT_MS = "0.5 to 0.9"
 
 
 def plan_of(job: Job, prepared: Prepared) -> dict[str, object]:
@@ -45,7 +45,8 @@ def _loss(prepared: Prepared) -> str:
     asks = prepared.distributed.asks
     if not asks:
         return prepared.loss
-    return f"{prepared.loss}; asks all replicas for {asks} counts a step, {_COUNT_MS} ms each"
+    counts = "a count" if asks == 1 else f"{asks} counts"
+    return f"{prepared.loss}; asks all replicas for {counts} in each step, {_COUNT_MS} ms each"
 
 
 def _precision(job: Job, prepared: Prepared) -> str:
