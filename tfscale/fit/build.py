@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.keras.install import build_by_calling, has_own_test_step, has_own_train_step
+from tfscale.fit.keras.layers import own_variables
 from tfscale.fit.keras.rehearsal import Rehearsed, rehearse
 from tfscale.fit.keras.scale import may_ask
 from tfscale.structures import Spec
@@ -21,12 +22,14 @@ class Steps:
         own_training: what a `train_step` of the user's own does, None for Keras's.
         own_test: what a `test_step` of the user's own does, None for Keras's.
         asks: how often a training step asks all replicas what its losses divide by.
+        own_state: variables of layers of the user's own that a training step assigns.
     """
 
     optimizers: list[keras.optimizers.Optimizer]
     own_training: Rehearsed | None
     own_test: Rehearsed | None
     asks: int
+    own_state: list[keras.Variable]
 
 
 def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy) -> Steps:
@@ -62,9 +65,11 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
         if training is None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         step = training
-        if step is None and may_ask(model):
+        if step is None and (may_ask(model) or own_variables(model)):
             step = _rehearsed(model, "train_step", spec)
-    return Steps(optimizers, training, test, 0 if step is None else step.asks)
+    step = step or Rehearsed()
+    own_state = [one for one in own_variables(model) if id(one) in step.updated]
+    return Steps(optimizers, training, test, step.asks, own_state)
 
 
 def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:

@@ -35,6 +35,7 @@ from tfscale.fit.on_chief import Chief
 from tfscale.fit.own_logs import OwnLogs
 from tfscale.fit.own_losses import numbers_are_sums
 from tfscale.fit.own_scaling import watch
+from tfscale.fit.own_state import averaged
 from tfscale.fit.prediction import Prediction
 from tfscale.fit.reducers import make_reducers
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
@@ -96,7 +97,7 @@ class DistributedModel:
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
         replicas = strategy.num_replicas_in_sync
-        kinds, are_sums = _found_by_trial(model, data.training.first, strategy)
+        kinds, are_sums, self._near = _found_by_trial(model, data.training.first, steps, strategy)
         self.asks = 0 if replicas == 1 else steps.asks
         self._totals = MetricTotals(model, replicas, kinds)
         self._own_logs = OwnLogs(self._totals, steps.own_training)
@@ -170,9 +171,13 @@ class DistributedModel:
                 reducer.is_bypassed = False
 
     def described(self, callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, object]:
-        """What the plan has to say about callbacks that want batches; nothing for others."""
-        text = described(wishes_of(callbacks), self._fixed_steps)
-        return {"callbacks": text} if text else {}
+        """What the plan has to say about what costs time, or depends on the number of replicas."""
+        wishes = described(wishes_of(callbacks), self._fixed_steps)
+        rows: dict[str, object] = {"callbacks": wishes} if wishes else {}
+        if self._near:
+            paths = ", ".join(self._near)
+            rows["own state"] = f"{paths}: the mean over replicas, each of its part of a batch"
+        return rows
 
     @property
     def traffic(self) -> Traffic:
@@ -251,14 +256,15 @@ class DistributedModel:
 
 
 def _found_by_trial(
-    model: keras.Model, first: Structure, strategy: tf.distribute.Strategy
-) -> tuple[dict[int, str], bool]:
-    """How own metrics are put together, and whether own losses give sums."""
+    model: keras.Model, first: Structure, steps: Steps, strategy: tf.distribute.Strategy
+) -> tuple[dict[int, str], bool, list[str]]:
+    """How own metrics are put together, whether own losses give sums, which means are near."""
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         return (
             kinds_of(model, first, replicas=replicas),
             numbers_are_sums(model, first, replicas=replicas),
+            averaged(model, first, steps.own_state, replicas=replicas),
         )
 
 

@@ -70,7 +70,14 @@ def _plain(name):
     history = [
         {name: values[epoch] for name, values in found.history.items()} for epoch in range(EPOCHS)
     ]
-    return {"weights": model.get_weights(), "history": history}
+    return {**_state_of(model), "history": history}
+
+
+def _state_of(model):
+    return {
+        "weights": model.get_weights(),
+        "statistics": [one.numpy() for one in model.non_trainable_variables if one.name == "seen"],
+    }
 
 
 def _ours(name, out, cluster, devices):
@@ -111,7 +118,7 @@ def _ours(name, out, cluster, devices):
     model = SimpleNamespace(__name__="model", build=build, callbacks=callbacks)
     report = tfscale.train(config, cluster, dataset, model)
     return {
-        "weights": models[0].get_weights(),
+        **_state_of(models[0]),
         "history": [dict(logs) for logs in history],
         "report": report,
     }

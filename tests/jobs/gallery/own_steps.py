@@ -330,7 +330,7 @@ class Noisy(layers.Layer):
 
     def call(self, x, training=False):
         if training:
-            self.seen.assign(0.5 * self.seen + 0.5 * ops.mean(x, axis=0))
+            self.seen.assign(0.9 * self.seen + 0.1 * ops.mean(x, axis=0))
         return x - self.seen
 
 

@@ -32,6 +32,17 @@ def synchronized_layer(model: keras.Model) -> keras.layers.Layer | None:
     return next((layer for layer in layers if getattr(layer, "synchronized", False)), None)
 
 
+def own_variables(model: keras.Model) -> list[keras.Variable]:
+    """What layers that aren't of a class of Keras's keep without training it."""
+    return [
+        variable
+        for layer in model._flatten_layers()
+        if type(layer).__module__.partition(".")[0] != "keras"
+        for variable in layer._non_trainable_variables
+        if variable.name != "seed_generator_state"
+    ]
+
+
 @contextlib.contextmanager
 def calls_recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[list[LayerCall]]:
     """Writes down the calls of these layers in the body, in the order in which they start.

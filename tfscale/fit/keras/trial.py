@@ -1,7 +1,7 @@
 """A step of a model on a few real examples, of which nothing stays but what is told of it."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import keras
@@ -31,6 +31,8 @@ def tried(
     step: Callable[[Structure], Foreign],
     batches: list[Structure],
     metrics: list[keras.metrics.Metric],
+    *,
+    variables: Sequence[keras.Variable] = (),
 ) -> Trial:
     """Takes a step on each batch, one after the other; called in the strategy's scope.
 
@@ -38,6 +40,7 @@ def tried(
         step: a bound `train_step` or `test_step`.
         batches: of real examples.
         metrics: which begin reset, and whose variables' values are wanted.
+        variables: whose values are wanted too.
     """
     trial = Trial()
     with (
@@ -50,11 +53,10 @@ def tried(
         with _losses_written_down(trial.losses):
             for batch in batches:
                 step(batch)
-        for metric in metrics:
-            for variable in metric.variables:
-                value = scope.get_current_value(variable)
-                known = variable.value if value is None else value
-                trial.values[id(variable)] = keras.ops.convert_to_numpy(known).astype("float64")
+        for variable in [*variables, *(one for metric in metrics for one in metric.variables)]:
+            value = scope.get_current_value(variable)
+            known = variable.value if value is None else value
+            trial.values[id(variable)] = keras.ops.convert_to_numpy(known).astype("float64")
     return trial
 
 
