@@ -21,6 +21,7 @@ from tfscale.fit.alone import measured_seconds
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.build import Steps, build_steps
 from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation, HowToEvaluate
+from tfscale.fit.findings import find
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.install import install
@@ -29,13 +30,10 @@ from tfscale.fit.keras.loops import Call, StepFunctions
 from tfscale.fit.keras.optimizer import ReducedUpdate
 from tfscale.fit.keras.rehearsal import Rehearsed
 from tfscale.fit.loop_length import fixed_steps_per_call, next_steps_per_call
-from tfscale.fit.metric_kinds import kinds_of
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.on_chief import Chief
 from tfscale.fit.own_logs import OwnLogs
-from tfscale.fit.own_losses import numbers_are_sums
 from tfscale.fit.own_scaling import watch
-from tfscale.fit.own_state import averaged
 from tfscale.fit.prediction import Prediction
 from tfscale.fit.reducers import make_reducers
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
@@ -97,9 +95,9 @@ class DistributedModel:
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
         replicas = strategy.num_replicas_in_sync
-        kinds, are_sums, self._near = _found_by_trial(model, data.training.first, steps, strategy)
+        self._findings = findings = find(model, data.training.first, steps, strategy)
         self.asks = 0 if replicas == 1 else steps.asks
-        self._totals = MetricTotals(model, replicas, kinds)
+        self._totals = MetricTotals(model, replicas, findings.metric_kinds)
         self._own_logs = OwnLogs(self._totals, steps.own_training)
         self.communication = CommunicationTimes(strategy)
         self._worker, num_workers = job.cluster.index, job.cluster.num_workers
@@ -117,13 +115,13 @@ class DistributedModel:
             replicas,
             job.config.accumulate_steps,
             jit=_uses_xla(model, asked=job.config.jit, replicas=replicas),
-            numbers_are_sums=are_sums,
+            numbers_are_sums=findings.losses_are_sums,
         )
         self._train_step = TrainStep(model, self._spec, self._make_updates(steps), how)
         separate_random_states(model, strategy, job.cluster.index)
         self._train_loop = tf.function(self._train_steps, autograph=False)
         self.chief = Chief(job, model)
-        install(model, self._step_functions(job, steps.own_test, are_sums=are_sums), strategy)
+        install(model, self._step_functions(job, steps.own_test), strategy)
         install_batch_methods(model)
 
     def _make_updates(self, steps: Steps) -> list[ReducedUpdate]:
@@ -137,9 +135,8 @@ class DistributedModel:
             for optimizer, reducer in zip(steps.optimizers, self._reducers, strict=True)
         ]
 
-    def _step_functions(
-        self, job: Job, own_test: Rehearsed | None, *, are_sums: bool
-    ) -> StepFunctions:
+    def _step_functions(self, job: Job, own_test: Rehearsed | None) -> StepFunctions:
+        are_sums = self._findings.losses_are_sums
         together, alone = (
             Evaluation(
                 self.model,
@@ -173,11 +170,7 @@ class DistributedModel:
     def described(self, callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, object]:
         """What the plan has to say about what costs time, or depends on the number of replicas."""
         wishes = described(wishes_of(callbacks), self._fixed_steps)
-        rows: dict[str, object] = {"callbacks": wishes} if wishes else {}
-        if self._near:
-            paths = ", ".join(self._near)
-            rows["own state"] = f"{paths}: the mean over replicas, each of its part of a batch"
-        return rows
+        return self._findings.rows | ({"callbacks": wishes} if wishes else {})
 
     @property
     def traffic(self) -> Traffic:
@@ -253,19 +246,6 @@ class DistributedModel:
     def _local_mean(self, value: Structure) -> tf.Tensor:
         parts = self._strategy.experimental_local_results(value)
         return tf.add_n(list(parts)) / len(parts)
-
-
-def _found_by_trial(
-    model: keras.Model, first: Structure, steps: Steps, strategy: tf.distribute.Strategy
-) -> tuple[dict[int, str], bool, list[str]]:
-    """How own metrics are put together, whether own losses give sums, which means are near."""
-    replicas = strategy.num_replicas_in_sync
-    with strategy.scope():
-        return (
-            kinds_of(model, first, replicas=replicas),
-            numbers_are_sums(model, first, replicas=replicas),
-            averaged(model, first, steps.own_state, replicas=replicas),
-        )
 
 
 def _require_graph(model: keras.Model) -> None:

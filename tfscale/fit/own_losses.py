@@ -4,16 +4,25 @@ Keras's own losses say which they are. A number by hand doesn't: over several re
 averaged, and a sum is as many times larger as there are replicas.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError, one_line
-from tfscale.fit.keras.install import has_own_loss, has_own_train_step, own_compiled_losses
+from tfscale.fit.keras.install import (
+    has_loss_of_batch,
+    has_own_loss,
+    has_own_train_step,
+    own_compiled_losses,
+)
 from tfscale.fit.keras.trial import tried
 from tfscale.structures import Structure
 
 _EXAMPLES = 2
 _TOLERANCE = 0.02  # of bfloat16
+_EXACT = 1e-4  # of float32, where a loss of a batch may be close to the mean of its parts
 
 
 def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> bool:
@@ -33,17 +42,9 @@ def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> 
     writes_step = has_own_train_step(model) or has_own_loss(model)
     if replicas == 1 or not (own or writes_step):
         return False
-    try:
+    with _refused():
         losses = {times: _losses(model, first, times) for times in (1, 2, 4)}
-        is_random = _losses(model, first, 1, again=True) != losses[1]
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            "The model's loss is its own, and trying it on a few examples raised "
-            f"{one_line(error)}; expected a loss for any number of examples. Let it take batches "
-            "of any size, or use a loss of Keras's."
-        ) from error
+        is_random = _is_random(model, first)
     kinds = [_kind(*of_one, is_random=is_random) for of_one in zip(*losses.values(), strict=False)]
     if all(kind == "mean" for kind in kinds):
         return False
@@ -57,21 +58,76 @@ def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> 
     )
 
 
-def _losses(
-    model: keras.Model, first: Structure, times: int, *, again: bool = False
-) -> tuple[float, ...]:
-    """What the training step takes gradients of, for the same examples so many times.
+def depends_on_batch(
+    model: keras.Model, first: Structure, *, replicas: int, are_sums: bool
+) -> bool:
+    """Whether a loss of a batch isn't the mean, or the sum, of the losses of its parts.
+
+    Then each replica has that of its own part, and their mean depends on how many there are.
 
     Args:
-        model: whose `train_step` is tried.
-        first: real examples.
-        times: how often they are in the batch.
-        again: whether the second step on such a batch is looked at, for which random numbers are
-            others.
+        model: built, in the scope of the strategy that this is called in.
+        first: a few real examples, stacked; the same on every worker.
+        replicas: of the job; with one there are no parts.
+        are_sums: what `numbers_are_sums` has found.
+
+    Raises:
+        ConfigError: the loss fails.
     """
-    batch = tf.nest.map_structure(lambda leaf: tf.concat([leaf[:_EXAMPLES]] * times, axis=0), first)
-    found = tried(model.train_step, [batch, batch] if again else [batch], []).losses
-    return tuple(found[len(found) // 2 :] if again else found)
+    half = int(tf.shape(tf.nest.flatten(first)[0])[0]) // 2
+    may_depend = (
+        own_compiled_losses(model)
+        or has_own_train_step(model)
+        or has_own_loss(model)
+        or has_loss_of_batch(model)
+    )
+    if replicas == 1 or not half or not may_depend:
+        return False
+    slices = slice(0, half), slice(half, 2 * half), slice(0, 2 * half)
+    with _refused():
+        batches = [tf.nest.map_structure(lambda leaf, at=at: leaf[at], first) for at in slices]
+        *parts, whole = [tried(model.train_step, [batch], []) for batch in batches]
+        # Other random numbers, or masks, which all replicas count together.
+        if whole.asks or _is_random(model, first):
+            return False
+    tolerance = _EXACT if model.compute_dtype in ("float32", "float64") else _TOLERANCE
+    for one, other, found in zip(*(part.losses for part in parts), whole.losses, strict=False):
+        expected = (one + other) / (1 if are_sums else 2)
+        if abs(found - expected) > tolerance * max(abs(found), abs(expected)):
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Says what to do where a loss fails on a few examples."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            "The model's loss is its own, and trying it on a few examples raised "
+            f"{one_line(error)}; expected a loss for any number of examples. Let it take batches "
+            "of any size, or use a loss of Keras's."
+        ) from error
+
+
+def _repeated(first: Structure, times: int) -> Structure:
+    """A batch that has the first few examples so many times."""
+    return tf.nest.map_structure(lambda leaf: tf.concat([leaf[:_EXAMPLES]] * times, axis=0), first)
+
+
+def _losses(model: keras.Model, first: Structure, times: int) -> tuple[float, ...]:
+    """What the training step takes gradients of, for the same examples so many times."""
+    return tuple(tried(model.train_step, [_repeated(first, times)], []).losses)
+
+
+def _is_random(model: keras.Model, first: Structure) -> bool:
+    """Whether a second step on the same examples has another loss."""
+    batch = _repeated(first, 1)
+    found = tried(model.train_step, [batch, batch], []).losses
+    return found[: len(found) // 2] != found[len(found) // 2 :]
 
 
 def _kind(once: float, twice: float, four: float, *, is_random: bool) -> str:

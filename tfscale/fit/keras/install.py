@@ -13,6 +13,8 @@ import tensorflow as tf
 from tfscale.fit.keras.loops import StepFunctions, over_inputs
 from tfscale.structures import Foreign, Spec
 
+_OF_BATCH = (keras.losses.dice, keras.losses.tversky, keras.losses.circle)
+
 
 def build_by_calling(model: keras.Model, spec: Spec) -> None:
     """Builds model, metrics and losses from shapes and dtypes, as Keras does from a batch.
@@ -78,6 +80,13 @@ def own_compiled_losses(model: keras.Model) -> list[keras.losses.Loss]:
     compiled = model._compile_loss
     flat = (compiled._flat_losses or []) if compiled is not None else []
     return [one.loss for one in flat if not _is_kerass(getattr(one.loss, "fn", type(one.loss)))]
+
+
+def has_loss_of_batch(model: keras.Model) -> bool:
+    """Whether a model is compiled with one of Keras's losses that put examples together."""
+    compiled = model._compile_loss
+    flat = (compiled._flat_losses or []) if compiled is not None else []
+    return any(getattr(one.loss, "fn", None) in _OF_BATCH for one in flat)
 
 
 def _is_kerass(what: Foreign) -> bool:

@@ -21,10 +21,12 @@ class Trial:
     Args:
         losses: what it took gradients of, in order.
         values: of the Keras variables that were asked for, by their ids.
+        asks: how many denominators the losses would have asked all replicas for.
     """
 
     losses: list[float] = field(default_factory=list)
     values: dict[int, np.ndarray] = field(default_factory=dict)
+    asks: int = 0
 
 
 def tried(
@@ -42,10 +44,10 @@ def tried(
         metrics: which begin reset, and whose variables' values are wanted.
         variables: whose values are wanted too.
     """
-    trial = Trial()
+    trial, share = Trial(), RecordingShare()
     with (
         keras.StatelessScope(regularized(step)) as scope,
-        sharing(RecordingShare()),
+        sharing(share),
         without_updates(),
     ):
         for metric in metrics:
@@ -53,6 +55,7 @@ def tried(
         with _losses_written_down(trial.losses):
             for batch in batches:
                 step(batch)
+            trial.asks = len(share.denominators)
         for variable in [*variables, *(one for metric in metrics for one in metric.variables)]:
             value = scope.get_current_value(variable)
             known = variable.value if value is None else value
