@@ -315,8 +315,13 @@ def layer_with_a_loss():
 
 def _application(make, **settings):
     backbone = make(weights=None, include_top=False, pooling="avg", **settings)
+    for layer in backbone.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False  # with statistics of its batch each replica would differ
+        elif isinstance(layer, layers.Dropout):
+            layer.rate = 0.0  # and so with random numbers of its own
     inputs = keras.Input((32, 32, 3))
-    model = keras.Model(inputs, layers.Dense(4)(backbone(inputs, training=False)))
+    model = keras.Model(inputs, layers.Dense(4)(backbone(inputs)))
     model.compile(
         keras.optimizers.SGD(0.001), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
