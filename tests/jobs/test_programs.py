@@ -33,11 +33,13 @@ REPORT = {
     "step_seconds": {"median", "p95"},
     "share_of_step": {"input_wait", "compute", "exposed_communication"},
     "communication": {
-        *("buckets", "gradient_bytes", "sent_bytes_per_step", "bus_bandwidth"),
-        *("sparse_gradients", "densified_gradients"),
+        *("buckets", "bucket_bytes", "gradient_bytes", "sent_bytes_per_step", "bus_bandwidth"),
+        *("sent_bytes_per_boundary", "sparse_gradients", "densified_gradients"),
     },
     "scaling_efficiency": None,
-    "seconds": {"startup", "to_first_step", "train", "evaluate", "checkpoint", "total"},
+    "seconds": {
+        *("startup", "to_first_step", "train", "boundaries", "evaluate", "checkpoint", "total"),
+    },
     "metrics": {
         *("accuracy", "loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss"),
     },

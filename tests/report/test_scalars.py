@@ -56,6 +56,14 @@ def test_every_boundary_is_a_point_at_its_step(tmp_path):
     assert curves["learning_rate"] == {1: 0.25, 11: 0.25}
 
 
+def test_boundaries_in_a_row_are_left_out_but_for_the_last_of_an_epoch(tmp_path):
+    first = boundary_of(step=1, steps=1, is_warm=False)
+    rest = [boundary_of(step=step) for step in (11, 21, 31)]
+    _written(tmp_path, first, *rest, logs={"loss": 0.5}, least_seconds=1000)
+    curves, _ = _curves(tmp_path / "train")
+    assert set(curves["loss"]) == {1, 31} and set(curves["step_seconds"]) == {31}
+
+
 def test_rates_are_those_of_the_slowest_worker(tmp_path):
     _written(tmp_path, boundary_of(step=11))
     curves, _ = _curves(tmp_path / "train")

@@ -26,8 +26,9 @@ class Scalars(keras.callbacks.Callback):
         global_batch: examples per step.
         alone_seconds: of a step of one replica alone, None if that isn't known.
         text: of the run's configuration, in Markdown.
-        least_seconds: between two points of training: a callback may make every step a boundary,
-            and all curves together take longer to write than a short step.
+        least_seconds: between two points of training, but for the last one of an epoch: a callback
+            may make every step a boundary, and all curves together take longer to write than a
+            short step.
     """
 
     every_batch = False  # what it writes is of boundaries
@@ -51,6 +52,7 @@ class Scalars(keras.callbacks.Callback):
         self._alone_seconds = alone_seconds
         self._least_seconds = least_seconds
         self._written = -math.inf
+        self._skipped: dict[str, Any] | None = None
         self._writers: dict[str, Any] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -60,13 +62,17 @@ class Scalars(keras.callbacks.Callback):
                 tf.summary.text("config", self._text, step=0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes metrics, rates and each worker's figures."""
-        boundary = self._distributed.boundary
-        now = time.monotonic()
-        if self._folder is None or boundary is None or now < self._written + self._least_seconds:
+        """Writes metrics, rates and each worker's figures, unless it has just done so."""
+        if self._folder is None or self._distributed.boundary is None:
             return
-        self._written = now
-        points = {**_numbers(logs or {}), **_learning_rates(self.model.optimizer)}
+        if time.monotonic() < self._written + self._least_seconds:
+            self._skipped = logs or {}
+            return
+        self._write_boundary(self._distributed.boundary, logs or {})
+
+    def _write_boundary(self, boundary: Boundary, logs: dict[str, Any]) -> None:
+        self._written, self._skipped = time.monotonic(), None
+        points = {**_numbers(logs), **_learning_rates(self.model.optimizer)}
         if boundary.is_warm:
             points |= self._rates(boundary)
         self._write("train", points, boundary.step)
@@ -75,9 +81,11 @@ class Scalars(keras.callbacks.Callback):
             self._write(f"workers/worker-{worker}", named, boundary.step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes validation metrics under the names that training has."""
+        """Writes the epoch's last boundary, and validation under the names that training has."""
         if self._folder is None:
             return
+        if self._skipped is not None and self._distributed.boundary is not None:
+            self._write_boundary(self._distributed.boundary, self._skipped)
         validation = {
             name.removeprefix("val_"): value
             for name, value in _numbers(logs or {}).items()
