@@ -1,25 +1,14 @@
-import math
-
 import keras
 import numpy as np
 import pytest
 
-from tfscale.config import OPTIMIZERS, Config
-from tfscale.model.learning_rate import DEFAULT_LEARNING_RATES, learning_rate
+from tfscale.config import Config
+from tfscale.model.learning_rate import learning_rate
 from tfscale.model.optimizers import LARS, make_optimizer
 
 
 def _config(**settings):
     return Config(run_dir="runs/first", **settings)
-
-
-def _rate(steps_per_epoch=100, **settings):
-    return learning_rate(_config(**settings), steps_per_epoch=steps_per_epoch)
-
-
-def _values(rate, steps):
-    schedule = rate.as_schedule()
-    return [float(schedule(step)) for step in steps]
 
 
 def _made(**settings):
@@ -44,38 +33,7 @@ def _numpy(variables):
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
-# The learning rate.
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_without_a_rate_each_optimizer_has_its_own_default(optimizer):
-    rate = _rate(batch_size=256, optimizer=optimizer)
-    assert rate.peak == pytest.approx(DEFAULT_LEARNING_RATES[optimizer])
-
-
-def test_the_warm_up_is_a_share_of_all_steps_of_all_epochs():
-    rate = _rate(steps_per_epoch=50, epochs=4, warmup_fraction=0.1)
-    assert (rate.warmup_steps, rate.total_steps) == (20, 200)
-
-
-def test_the_rate_rises_in_a_line_and_falls_along_a_cosine_to_zero():
-    rate = _rate(batch_size=256, learning_rate=0.4, warmup_fraction=0.2)
-    steps = [0, 5, 10, 20, 40, 60, 80, 100]
-    expected = [
-        0.4 * step / 20 if step < 20 else 0.4 * 0.5 * (1 + math.cos(math.pi * (step - 20) / 80))
-        for step in steps
-    ]
-    assert _values(rate, steps) == pytest.approx(expected, abs=1e-7)
-
-
-def test_a_constant_rate_stays_at_its_peak_after_the_warm_up():
-    rate = _rate(batch_size=256, learning_rate=0.4, warmup_fraction=0.2, schedule="constant")
-    assert _values(rate, [0, 10, 20, 50, 100, 1000]) == pytest.approx([0, 0.2, 0.4, 0.4, 0.4, 0.4])
-
-
-def test_without_a_warm_up_the_cosine_starts_at_the_peak():
-    rate = _rate(batch_size=256, learning_rate=0.4, warmup_fraction=0)
-    assert _values(rate, [0, 50, 100]) == pytest.approx([0.4, 0.2, 0.0], abs=1e-7)
+# The optimizers.
 
 
 def test_a_constant_rate_without_a_warm_up_is_a_plain_number_that_callbacks_may_set():
@@ -84,25 +42,6 @@ def test_a_constant_rate_without_a_warm_up_is_a_plain_number_that_callbacks_may_
     assert float(optimizer.learning_rate) == pytest.approx(0.4)
     optimizer.learning_rate = 0.2
     assert float(optimizer.learning_rate) == pytest.approx(0.2)
-
-
-def test_a_run_that_is_all_warm_up_ends_at_the_peak():
-    rate = _rate(batch_size=256, learning_rate=0.4, warmup_fraction=1)
-    assert _values(rate, [0, 50, 100]) == pytest.approx([0.0, 0.2, 0.4])
-
-
-def test_a_run_of_one_step_has_a_rate():
-    assert _values(_rate(steps_per_epoch=1, batch_size=256, learning_rate=0.4), [0]) == (
-        pytest.approx([0.4])
-    )
-
-
-def test_the_rate_says_how_it_came_about():
-    rate = _rate(steps_per_epoch=19, batch_size=64, epochs=2, learning_rate=0.1)
-    assert str(rate) == ("0.025 = 0.1 x 64 / 256; 2 steps of warm-up, then cosine, 38 steps in all")
-
-
-# The optimizers.
 
 
 @pytest.mark.parametrize(
