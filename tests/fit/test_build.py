@@ -1,11 +1,15 @@
 """What a model's steps do is found out before the first one is taken."""
 
+import contextlib
+from types import SimpleNamespace
+
 import keras
 import pytest
 import tensorflow as tf
 
 from tfscale.fit.build import build_steps
 
+TWO_REPLICAS = SimpleNamespace(scope=contextlib.nullcontext, num_replicas_in_sync=2)
 DENSE = tf.TensorSpec((4, 3), tf.float32), tf.TensorSpec((4,), tf.int64)
 WORDS = tf.TensorSpec((4, 5), tf.int32), tf.TensorSpec((4, 5), tf.int64)
 WEIGHTED = (*DENSE, tf.TensorSpec((4,), tf.float32))
@@ -17,7 +21,6 @@ class ByHand(keras.Model):
     def __init__(self):
         super().__init__()
         self.dense = keras.layers.Dense(4)
-        self.loss_fn = keras.losses.MeanSquaredError()
 
     def call(self, x):
         return self.dense(x)
@@ -67,5 +70,9 @@ def _by_hand():
     ],
 )
 def test_the_denominators_that_only_all_replicas_know_are_counted(make, spec, asks):
-    strategy = tf.distribute.get_strategy()
-    assert build_steps(make(), spec, strategy).asks == asks
+    assert build_steps(make(), spec, TWO_REPLICAS).asks == asks
+
+
+def test_keras_step_is_not_tried_where_there_is_one_replica(monkeypatch):
+    monkeypatch.setattr("tfscale.fit.build.rehearse", None)
+    assert build_steps(_words(mask_zero=True), WORDS, tf.distribute.get_strategy()).asks == 0

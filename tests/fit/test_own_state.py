@@ -1,5 +1,8 @@
 """Variables of somebody's own layers: averaged where that is right, refused where it is wrong."""
 
+import contextlib
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from tfscale.errors import ConfigError
 from tfscale.fit.build import build_steps
 from tfscale.fit.own_state import averaged
 
+TWO_REPLICAS = SimpleNamespace(scope=contextlib.nullcontext, num_replicas_in_sync=2)
 SPEC = tf.TensorSpec((4, 3), tf.float32), tf.TensorSpec((4, 2), tf.float32)
 FIRST = tf.constant(np.random.default_rng(0).normal(size=(8, 3)), tf.float32), tf.ones([8, 2])
 
@@ -34,7 +38,7 @@ def _found(change, replicas=2, **kept):
     keeps = Keeps(change, **kept)
     model = keras.Sequential([keras.Input((3,)), keeps, keras.layers.Dense(2)])
     model.compile("sgd", "mse")
-    steps = build_steps(model, SPEC, tf.distribute.get_strategy())
+    steps = build_steps(model, SPEC, TWO_REPLICAS)
     before = [weight.numpy() for weight in model.weights]
     near = averaged(model, FIRST, steps.own_state, replicas=replicas)
     for weight, value in zip(model.weights, before, strict=True):

@@ -65,7 +65,9 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
         if training is None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         step = training
-        if step is None and (may_ask(model) or own_variables(model)):
+        # Of one replica nobody wants to know it, and Keras's step builds nothing late.
+        is_one = strategy.num_replicas_in_sync == 1
+        if step is None and not is_one and (may_ask(model) or own_variables(model)):
             step = _rehearsed(model, "train_step", spec)
     step = step or Rehearsed()
     own_state = [one for one in own_variables(model) if id(one) in step.updated]

@@ -10,12 +10,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale.errors import ConfigError, one_line
-from tfscale.fit.keras.trial import tried
+from tfscale.errors import ConfigError
+from tfscale.fit.keras.classes import is_kerass
+from tfscale.fit.keras.trial import refused_if_it_fails, tried
 from tfscale.structures import Structure
 
 _PARTS = 4
 _TOLERANCE = 1e-5
+_ANY_NUMBER = (
+    "an update for any number of examples. Leave them away, or let them take batches of any size."
+)
 
 
 def kinds_of(model: keras.Model, first: Structure, *, replicas: int) -> dict[int, str]:
@@ -33,19 +37,12 @@ def kinds_of(model: keras.Model, first: Structure, *, replicas: int) -> dict[int
     if not own:
         return {}
     parts = _parts_of(first)
+    names = ", ".join(metric.name for metric in own)
+    what = f"The metrics {names} are the model file's own, and trying them on {len(parts)} batches"
     for step in (model.test_step, model.train_step):
-        try:
+        with refused_if_it_fails(what, _ANY_NUMBER):
             alone = [tried(step, [part], own).values for part in parts]
             together = tried(step, parts, own).values
-        except ConfigError:
-            raise
-        except Exception as error:
-            names = ", ".join(metric.name for metric in own)
-            raise ConfigError(
-                f"The metrics {names} are the model file's own, and trying them on "
-                f"{len(parts)} batches raised {one_line(error)}; expected an update for any number "
-                "of examples. Leave them away, or let them take batches of any size."
-            ) from error
         if any(not np.array_equal(alone[0][key], together[key]) for key in together):
             break
     kinds: dict[int, str] = {}
@@ -69,12 +66,8 @@ def own_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
     found: list[keras.metrics.Metric] = []
     for metric in model.metrics:
         within = getattr(metric, "metrics", [])
-        found += [one for one in (within or [metric]) if not _is_keras(one)]
+        found += [one for one in (within or [metric]) if not is_kerass(type(one))]
     return found
-
-
-def _is_keras(metric: keras.metrics.Metric) -> bool:
-    return type(metric).__module__.partition(".")[0] == "keras"
 
 
 def _parts_of(first: Structure) -> list[Structure]:

@@ -4,23 +4,24 @@ Keras's own losses say which they are. A number by hand doesn't: over several re
 averaged, and a sum is as many times larger as there are replicas.
 """
 
-import contextlib
-from collections.abc import Iterator
-
 import keras
 import tensorflow as tf
 
-from tfscale.errors import ConfigError, one_line
+from tfscale.errors import ConfigError
 from tfscale.fit.keras.install import (
     has_loss_of_batch,
     has_own_loss,
     has_own_train_step,
     own_compiled_losses,
 )
-from tfscale.fit.keras.trial import tried
+from tfscale.fit.keras.trial import halves_and_whole, refused_if_it_fails, tried
 from tfscale.structures import Structure
 
 _EXAMPLES = 2
+_WHAT = "The model's loss is its own, and trying it on a few examples"
+_ANY_NUMBER = (
+    "a loss for any number of examples. Let it take batches of any size, or use a loss of Keras's."
+)
 _TOLERANCE = 0.02  # of bfloat16
 _EXACT = 1e-4  # of float32, where a loss of a batch may be close to the mean of its parts
 
@@ -38,11 +39,10 @@ def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> 
     Raises:
         ConfigError: the loss is neither, or a sum where its parts can't be told from each other.
     """
-    own = own_compiled_losses(model)
-    writes_step = has_own_train_step(model) or has_own_loss(model)
+    own, writes_step = own_compiled_losses(model), _writes_step(model)
     if replicas == 1 or not (own or writes_step):
         return False
-    with _refused():
+    with refused_if_it_fails(_WHAT, _ANY_NUMBER):
         losses = {times: _losses(model, first, times) for times in (1, 2, 4)}
         is_random = _is_random(model, first)
     kinds = [_kind(*of_one, is_random=is_random) for of_one in zip(*losses.values(), strict=False)]
@@ -74,22 +74,16 @@ def depends_on_batch(
     Raises:
         ConfigError: the loss fails.
     """
-    half = int(tf.shape(tf.nest.flatten(first)[0])[0]) // 2
-    may_depend = (
-        own_compiled_losses(model)
-        or has_own_train_step(model)
-        or has_own_loss(model)
-        or has_loss_of_batch(model)
-    )
-    if replicas == 1 or not half or not may_depend:
+    may_depend = own_compiled_losses(model) or _writes_step(model) or has_loss_of_batch(model)
+    batches = halves_and_whole(first)
+    if replicas == 1 or not batches or not may_depend:
         return False
-    slices = slice(0, half), slice(half, 2 * half), slice(0, 2 * half)
-    with _refused():
-        batches = [tf.nest.map_structure(lambda leaf, at=at: leaf[at], first) for at in slices]
-        *parts, whole = [tried(model.train_step, [batch], []) for batch in batches]
-        # Other random numbers, or masks, which all replicas count together.
-        if whole.asks or _is_random(model, first):
+    with refused_if_it_fails(_WHAT, _ANY_NUMBER):
+        if _is_random(model, first):
             return False
+        *parts, whole = [tried(model.train_step, [batch], []) for batch in batches]
+    if whole.asks:  # all replicas count together
+        return False
     tolerance = _EXACT if model.compute_dtype in ("float32", "float64") else _TOLERANCE
     for one, other, found in zip(*(part.losses for part in parts), whole.losses, strict=False):
         expected = (one + other) / (1 if are_sums else 2)
@@ -98,19 +92,8 @@ def depends_on_batch(
     return False
 
 
-@contextlib.contextmanager
-def _refused() -> Iterator[None]:
-    """Says what to do where a loss fails on a few examples."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            "The model's loss is its own, and trying it on a few examples raised "
-            f"{one_line(error)}; expected a loss for any number of examples. Let it take batches "
-            "of any size, or use a loss of Keras's."
-        ) from error
+def _writes_step(model: keras.Model) -> bool:
+    return has_own_train_step(model) or has_own_loss(model)
 
 
 def _repeated(first: Structure, times: int) -> Structure:

@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale.errors import ConfigError, one_line
-from tfscale.fit.keras.trial import tried
+from tfscale.errors import ConfigError
+from tfscale.fit.keras.trial import halves_and_whole, refused_if_it_fails, tried
 from tfscale.structures import Structure
 
 _TOLERANCE = 1e-4
+_ANY_NUMBER = "a step for any number of examples. Let it take batches of any size."
 
 
 def averaged(
@@ -32,21 +33,14 @@ def averaged(
     Raises:
         ConfigError: a mean over replicas would be wrong.
     """
-    half = int(tf.shape(tf.nest.flatten(first)[0])[0]) // 2
-    if replicas == 1 or not own or not half:
+    batches = halves_and_whole(first)
+    if replicas == 1 or not own or not batches:
         return []
-    slices = slice(0, half), slice(half, 2 * half), slice(0, 2 * half)
-    try:
-        *parts, whole = [_after(model, first, rows, own) for rows in slices]
-    except ConfigError:
-        raise
-    except Exception as error:
-        paths = ", ".join(variable.path for variable in own)
-        raise ConfigError(
-            f"The training step assigns {paths}, and trying it on {half} examples raised "
-            f"{one_line(error)}; expected a step for any number of examples. Let it take batches "
-            "of any size."
-        ) from error
+    paths = ", ".join(variable.path for variable in own)
+    half = tf.nest.flatten(batches[0])[0].shape[0]
+    what = f"The training step assigns {paths}, and trying it on {half} examples"
+    with refused_if_it_fails(what, _ANY_NUMBER):
+        *parts, whole = [_after(model, batch, own) for batch in batches]
     near = []
     for number, variable in enumerate(own):
         before = keras.ops.convert_to_numpy(variable.value).astype("float64")
@@ -65,11 +59,8 @@ def averaged(
     return near
 
 
-def _after(
-    model: keras.Model, first: Structure, rows: slice, own: Sequence[keras.Variable]
-) -> list[np.ndarray]:
-    """The variables after a training step on some of the examples."""
-    batch = tf.nest.map_structure(lambda leaf: leaf[rows], first)
+def _after(model: keras.Model, batch: Structure, own: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """The variables after a training step on a batch."""
     values = tried(model.train_step, [batch], [], variables=own).values
     return [values[id(variable)] for variable in own]
 

@@ -10,8 +10,9 @@ import functools
 import keras
 import tensorflow as tf
 
+from tfscale.fit.keras.classes import is_kerass
 from tfscale.fit.keras.loops import StepFunctions, over_inputs
-from tfscale.structures import Foreign, Spec
+from tfscale.structures import Spec
 
 _OF_BATCH = (keras.losses.dice, keras.losses.tversky, keras.losses.circle)
 
@@ -77,20 +78,19 @@ def has_own_loss(model: keras.Model) -> bool:
 
 def own_compiled_losses(model: keras.Model) -> list[keras.losses.Loss]:
     """The losses that a model is compiled with and that aren't Keras's, once it is built."""
-    compiled = model._compile_loss
-    flat = (compiled._flat_losses or []) if compiled is not None else []
-    return [one.loss for one in flat if not _is_kerass(getattr(one.loss, "fn", type(one.loss)))]
+    losses = _compiled_losses(model)
+    return [one for one in losses if not is_kerass(getattr(one, "fn", type(one)))]
 
 
 def has_loss_of_batch(model: keras.Model) -> bool:
     """Whether a model is compiled with one of Keras's losses that put examples together."""
+    return any(getattr(one, "fn", None) in _OF_BATCH for one in _compiled_losses(model))
+
+
+def _compiled_losses(model: keras.Model) -> list[keras.losses.Loss]:
     compiled = model._compile_loss
     flat = (compiled._flat_losses or []) if compiled is not None else []
-    return any(getattr(one.loss, "fn", None) in _OF_BATCH for one in flat)
-
-
-def _is_kerass(what: Foreign) -> bool:
-    return str(getattr(what, "__module__", "")).partition(".")[0] == "keras"
+    return [one.loss for one in flat]
 
 
 def _is_own(model: keras.Model, name: str) -> bool:

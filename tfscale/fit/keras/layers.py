@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tfscale.fit.keras.classes import is_kerass
 from tfscale.structures import Foreign, Structure
 
 
@@ -37,7 +38,7 @@ def own_variables(model: keras.Model) -> list[keras.Variable]:
     return [
         variable
         for layer in model._flatten_layers()
-        if type(layer).__module__.partition(".")[0] != "keras"
+        if not is_kerass(type(layer))
         for variable in layer._non_trainable_variables
         if variable.name != "seed_generator_state"
     ]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfscale.errors import ConfigError, one_line
 from tfscale.fit.keras.rehearsal import regularized, without_updates
 from tfscale.fit.keras.scale import sharing
 from tfscale.fit.share import RecordingShare
@@ -61,6 +62,34 @@ def tried(
             known = variable.value if value is None else value
             trial.values[id(variable)] = keras.ops.convert_to_numpy(known).astype("float64")
     return trial
+
+
+def halves_and_whole(first: Structure) -> list[Structure]:
+    """Three batches of real examples: two of equal size, and both in one; none of one example."""
+    half = int(tf.shape(tf.nest.flatten(first)[0])[0]) // 2
+    if not half:
+        return []
+    slices = slice(0, half), slice(half, 2 * half), slice(0, 2 * half)
+    return [tf.nest.map_structure(lambda leaf, at=at: leaf[at], first) for at in slices]
+
+
+@contextlib.contextmanager
+def refused_if_it_fails(what: str, expected: str) -> Iterator[None]:
+    """Says in one line what was tried in the body, where that raises.
+
+    Args:
+        what: was tried, the subject of the line.
+        expected: what would not have failed, and what to do.
+
+    Raises:
+        ConfigError: the body raised, with its own words where it has some.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{what} raised {one_line(error)}; expected {expected}") from error
 
 
 @contextlib.contextmanager
