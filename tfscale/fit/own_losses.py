@@ -75,13 +75,19 @@ def depends_on_batch(
         ConfigError: the loss fails.
     """
     may_depend = own_compiled_losses(model) or _writes_step(model) or has_loss_of_batch(model)
-    batches = halves_and_whole(first)
-    if replicas == 1 or not batches or not may_depend:
+    if replicas == 1 or not halves_and_whole(first) or not may_depend:
         return False
     with refused_if_it_fails(_WHAT, _ANY_NUMBER):
         if _is_random(model, first):
             return False
-        *parts, whole = [tried(model.train_step, [batch], []) for batch in batches]
+        # One pair of halves may happen to give the loss of the whole; hardly two of them.
+        return any(_differs(model, first, dealt, are_sums) for dealt in (False, True))
+
+
+def _differs(model: keras.Model, first: Structure, dealt: bool, are_sums: bool) -> bool:
+    """Whether two halves of the examples have other losses than the whole."""
+    batches = halves_and_whole(first, dealt=dealt)
+    *parts, whole = [tried(model.train_step, [batch], []) for batch in batches]
     if whole.asks:  # all replicas count together
         return False
     tolerance = _EXACT if model.compute_dtype in ("float32", "float64") else _TOLERANCE

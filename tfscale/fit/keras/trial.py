@@ -64,12 +64,22 @@ def tried(
     return trial
 
 
-def halves_and_whole(first: Structure) -> list[Structure]:
-    """Three batches of real examples: two of equal size, and both in one; none of one example."""
+def halves_and_whole(first: Structure, *, dealt: bool = False) -> list[Structure]:
+    """Three batches of real examples: two of equal size, and both in one; none of one example.
+
+    Args:
+        first: examples, stacked.
+        dealt: whether the two have every other example, instead of the front and the back.
+    """
     half = int(tf.shape(tf.nest.flatten(first)[0])[0]) // 2
     if not half:
         return []
-    slices = slice(0, half), slice(half, 2 * half), slice(0, 2 * half)
+    two = (
+        (slice(0, 2 * half, 2), slice(1, 2 * half, 2))
+        if dealt
+        else (slice(half), slice(half, 2 * half))
+    )
+    slices = (*two, slice(2 * half))
     return [tf.nest.map_structure(lambda leaf, at=at: leaf[at], first) for at in slices]
 
 
