@@ -7,6 +7,7 @@ import pytest
 
 from tfscale import user_files as userfiles
 from tfscale.errors import ConfigError
+from tfscale.user_files import options_of
 
 SOURCE = """
 import math
