@@ -16,6 +16,7 @@ from tfscale.checkpoints.rehearsal import Way
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
+from tfscale.data.bad_data import agreed, explained
 from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.prepared import Prepared, prepare
@@ -150,6 +151,10 @@ def _after_each_batch(then: Callable[[], None]) -> keras.callbacks.Callback:
     return callback
 
 
+def _after_each_epoch(then: Callable[[int], object]) -> keras.callbacks.Callback:
+    return keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: then(epoch))
+
+
 def _lines(job: Job) -> list[keras.callbacks.Callback]:
     """What tells how far the run is, where no bar does."""
     if not job.terminal.wants_lines:
@@ -168,6 +173,7 @@ def _fit(
     pace, data, model = Pace(prepared.distributed), prepared.data, prepared.model
     evaluated = EvaluatedWeights(job.strategy, may_change=weights_may_change(model, own))
     ours = [TrainableSet(), pace, *watching, evaluated, _after_each_batch(started)]
+    ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, f"bad data/{epoch}")))
     with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
         write_to_scratch(own, None if directory.is_chief else Path(scratch))
         try:
@@ -179,7 +185,8 @@ def _fit(
                 verbose=job.terminal.verbosity,
             )
         except Exception as error:
-            raise rescue.kept(job, prepared, directory, error) from error
+            told = explained(error, data, prepared.distributed.step)
+            raise rescue.kept(job, prepared, directory, told) from error
     return pace, evaluated
 
 
@@ -199,9 +206,12 @@ def _evaluate(
         job.terminal.show("The weights changed after the last epoch: validation is repeated.")
     for split, inputs in prepared.data.evaluated.items():
         if split != "validation" or is_stale:
-            results = prepared.model.evaluate(
-                inputs, verbose=0, return_dict=True, callbacks=watching
-            )
+            try:
+                results = prepared.model.evaluate(
+                    inputs, verbose=0, return_dict=True, callbacks=watching
+                )
+            except Exception as error:
+                raise explained(error, prepared.data, prepared.distributed.step) from error
             prefix = "val" if split == "validation" else split
             metrics |= {f"{prefix}_{name}": value for name, value in results.items()}
     return metrics
@@ -246,6 +256,7 @@ def _finish(
         boundary_bytes=prepared.distributed.boundary_bytes,
         bucket_bytes=prepared.buckets.size_bytes,
         alone_seconds=alone_seconds,
+        bad_examples=agreed(job.board, prepared.data, "bad data"),
     )
 
 

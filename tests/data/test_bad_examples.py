@@ -116,16 +116,16 @@ def test_by_default_the_first_one_ends_the_run_and_is_named(make):
 
 @tf.autograph.experimental.do_not_convert
 def test_a_damaged_record_of_a_file_is_named_by_its_place_and_takes_no_other_with_it(tmp_path):
-    path = str(tmp_path / "a.tfrecord")
-    with tf.io.TFRecordWriter(path) as writer:
+    path = tmp_path / "a.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(SIZE):
             writer.write(f"{number:02}".encode())
-    data = bytearray(open(path, "rb").read())
+    data = bytearray(path.read_bytes())
     data[18 * 15 + 12] ^= 1  # the number of record 15
-    open(path, "wb").write(data)
+    path.write_bytes(data)
 
     def load(split):
-        return tfrecord.records(path)
+        return tfrecord.records(str(path))
 
     def preprocess(record, training):
         return tf.strings.to_number(record)[tf.newaxis], 0

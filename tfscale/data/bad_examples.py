@@ -7,7 +7,7 @@ of the data, so that any number of workers finds the same.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -123,12 +123,23 @@ class BadExamples:
     def _note(self, index: int) -> int:
         with self._turn:
             self._found.add(int(index))
-            too_many = len(self._found) > self._most
-        if too_many:
-            raise ConfigError(self.too_many(self.found))
+        self.require_few(self.found)
         return index
 
-    def too_many(self, found: tuple[int, ...]) -> str:
+    def names(self, found: Iterable[int]) -> list[str]:
+        """Where records of these numbers lie."""
+        return [self._source.place_of(index) for index in found]
+
+    def require_few(self, found: Sequence[int]) -> None:
+        """Refuses more bad records than may be skipped.
+
+        Raises:
+            ConfigError: there are more.
+        """
+        if len(found) > self._most:
+            raise ConfigError(self.too_many(found))
+
+    def too_many(self, found: Sequence[int]) -> str:
         """The reason to end for more bad records than may be skipped."""
         return (
             f"{self._source.name} has {len(found)} bad records and perhaps more, such as "

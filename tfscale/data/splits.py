@@ -32,12 +32,17 @@ class Splits:
 
     def end(self) -> None:
         """Ends the live iterators, each of which has threads and batches of its own."""
-        for found in (self.training, *self.evaluated.values()):
+        for found in self.inputs.values():
             found.rewind()
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """Of all splits, by their names."""
+        return {"train": self.training, **self.evaluated}
 
     def facts(self) -> dict[str, object]:
         """What has to be the same on all workers, or examples would be seen twice and never."""
-        inputs = {"train": self.training, **self.evaluated}
+        inputs = self.inputs
         facts: dict[str, object] = {
             "splits": list(inputs),
             "num_classes": self.file.num_classes,
