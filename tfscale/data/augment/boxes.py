@@ -66,10 +66,9 @@ def random_crop_with_boxes(
     area: Limits = (0.1, 1.0),
     min_visible: float = 0.3,
 ) -> tuple[tf.Tensor, Labels]:
-    """Cuts out a random part in which at least one box is seen, and resizes it.
+    """Cuts out a random part in which at least one box is seen, and resizes it (Liu, "SSD", 2016).
 
-    After Liu et al., "SSD", 2016, with TensorFlow's `stateless_sample_distorted_bounding_box`. A
-    box is cut down to the part. One that is seen by less than `min_visible` becomes a row that
+    A box is cut down to the part. One that is seen by less than `min_visible` becomes a row that
     fills up: class -1 and zeros. An image without boxes is cut anywhere.
 
     Args:
@@ -90,9 +89,7 @@ def random_crop_with_boxes(
     image = require_image(image, "random_crop_with_boxes")
     _require_boxes(y, "random_crop_with_boxes")
     if not 0.0 < min_visible <= 1.0:
-        raise ConfigError(
-            f"random_crop_with_boxes got min_visible={min_visible}; expected above 0 and up to 1."
-        )
+        raise ConfigError(f"min_visible={min_visible} can't be; expected above 0 and up to 1.")
     boxes = tf.clip_by_value(y["boxes"], 0.0, 1.0)
     is_there = y["classes"] >= 0
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
