@@ -1,0 +1,8 @@
+"""Formats: each gives the records of files as a `Collection`, in which any one can be reached.
+
+Read `tfrecord` first, which shows how all of them are made: `listing` finds the files and compares
+them with the manifest beside them, an index says where each record lies (`record_index`),
+`byte_ranges` reads them, and `open_files` bounds how many files are open. `array_record` and
+`text_lines` are the others; `prepared` reads what launch/prepare.py wrote by `shard_writers`, with
+`record_spec` and `serialized` for records of any structure.
+"""
