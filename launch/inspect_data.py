@@ -19,6 +19,7 @@ from tfscale.startup.environment import check_environment, set_environment
 
 _DATASET = flags.DEFINE_string("dataset", "", "Path of the dataset file.")
 _DATASET_OPTION = flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE for the file.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "The folder of the data, for files that ask.")
 _SPLIT = flags.DEFINE_string("split", "train", "Which split.")
 _EXAMPLES = flags.DEFINE_integer("examples", 1000, "How many of each split; 0: all of them.")
 _OUT = flags.DEFINE_string("out", "", "The PNG file to draw a grid of examples into.")
@@ -42,7 +43,8 @@ def main(terminal: tfscale.Terminal) -> None:
     from tfscale.report.tables import table
 
     tf.config.set_visible_devices([], "GPU")  # a training may be using them
-    file = read_dataset_file(_DATASET.value, tuple(_DATASET_OPTION.value))
+    folder = _DATA_DIR.value and local_path(_DATA_DIR.value, "--data_dir")
+    file = read_dataset_file(_DATASET.value, tuple(_DATASET_OPTION.value), folder)
     found = inspect_split(file, _SPLIT.value, _EXAMPLES.value, out)
     for title, rows in found.tables(file.num_classes):
         terminal.show(table(title, rows))

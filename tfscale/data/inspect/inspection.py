@@ -61,11 +61,13 @@ class Inspection:
         Args:
             num_classes: of the dataset file, or None.
         """
-        of = "as many as there are" if self.of is None else f"of {self.of}"
+        looked_at = f"all {self.num_examples}"
+        if self.num_examples != self.of:
+            looked_at = f"the first {self.num_examples} of {self.of or 'an unknown number'}"
         yield (
             f"split {self.split}",
             {
-                "examples": f"the first {self.num_examples} {of}",
+                "examples": looked_at,
                 **{name: one.described() for name, one in self.figures.items()},
                 "picture": self.picture,
             },
@@ -98,7 +100,7 @@ def inspect_split(
         raise ConfigError(
             f"{file.name} has no split {split!r}; expected one of {', '.join(file.splits)}."
         )
-    if num_examples == 0 and source.is_infinite:
+    if not num_examples and source.is_infinite:
         raise ConfigError(f"{source.name} never ends; expected --examples=N, for example 1000.")
     stages = _stages(file, source, num_examples, training=split == "train")
     found = Inspection(split, of=source.num_examples)
