@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfscale.data.augment.draws import derived
 from tfscale.data.augment.images import Limits, is_mirrored, is_upside_down, random_flip
-from tfscale.data.augment.pixels import require_image, resized
+from tfscale.data.augment.pixels import require_image, resized_part
 from tfscale.errors import ConfigError
 
 Labels = dict[str, Any]
@@ -80,8 +80,7 @@ def random_crop_with_boxes(
         min_visible: share of a box's area, above 0 and up to 1.
 
     Returns:
-        Image (*size, channels) in its own dtype, and y with as many rows as before. Where no part
-        fits all of this, it is the whole image.
+        Image (*size, channels) of its dtype, and y; the whole image where no part fits all this.
 
     Raises:
         ConfigError: it is no image, y has no boxes or classes, or `min_visible` is out of range.
@@ -101,15 +100,13 @@ def random_crop_with_boxes(
         area_range=area,
         use_image_if_no_bounding_boxes=True,
     )
-    part = tf.slice(image, begin, extent)
-    part.set_shape([None, None, image.shape[2]])
     moved, share = _in_window(boxes, tf.shape(image), begin, extent)
     # A box that the sampler saw by just that share mustn't be lost to the last digit.
     kept = is_there & (share >= min_visible - 1e-5)
     moved = tf.where(kept[:, tf.newaxis], moved, tf.zeros_like(moved))
     classes = tf.where(kept, y["classes"], -tf.ones_like(y["classes"]))
-    moved = tf.ensure_shape(moved, y["boxes"].shape)
-    return resized(part, size, "bilinear"), {**y, "boxes": moved, "classes": classes}
+    made = {**y, "boxes": tf.ensure_shape(moved, y["boxes"].shape), "classes": classes}
+    return resized_part(image, begin, extent, size), made
 
 
 def _in_window(

@@ -16,6 +16,7 @@ from tfscale.data.augment.pixels import (
     in_unit_range,
     require_image,
     resized,
+    resized_part,
     rounded,
 )
 from tfscale.errors import ConfigError
@@ -55,9 +56,7 @@ def random_resized_crop(
     """
     image = require_image(image, "random_resized_crop")
     begin, extent = _window(tf.shape(image), seed, area, ratio)
-    part = tf.slice(image, begin, extent)
-    part.set_shape([None, None, image.shape[2]])
-    return resized(part, size, method)
+    return resized_part(image, begin, extent, size, method)
 
 
 @tf.autograph.experimental.do_not_convert
