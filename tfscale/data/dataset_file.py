@@ -38,6 +38,8 @@ class DatasetFile:
         class_weight: weight of each class, or of each class of each output by its name.
         shuffle: whether every epoch of training has an order of its own, or that of the split.
         prepare: makes on disk what `load` reads; one worker of each file system calls it.
+        data_dir: the folder that it makes that in.
+        options: `NAME=VALUE` texts that its constants were set by.
     """
 
     name: str
@@ -50,6 +52,8 @@ class DatasetFile:
     class_weight: Table | None = None
     shuffle: bool = True
     prepare: Callable[[], None] | None = None
+    data_dir: str = DATA_DIR
+    options: tuple[str, ...] = ()
 
     @property
     def gives_examples(self) -> bool:
@@ -114,6 +118,8 @@ def read_dataset_file(
         class_weight=read_table(getattr(module, "class_weight", None), name, num_classes),
         shuffle=shuffle,
         prepare=None if prepare is None else _with_folder(prepare, folder),
+        data_dir=folder,
+        options=options,
     )
 
 

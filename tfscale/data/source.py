@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfscale.data.collection import Collection
 from tfscale.data.dataset_file import DatasetFile, load_split
 from tfscale.data.indexed import Indexed
+from tfscale.data.preparation import fill_caches
 from tfscale.data.randomness import require_no_draws
 from tfscale.data.records import checksum_of, hold, size_bytes
 from tfscale.data.sharding import Places, Sharding
@@ -26,6 +27,10 @@ from tfscale.structures import Structure
 
 MEMORY_BUDGET_BYTES = 2**30  # of each split on each worker; what needs more is a stream
 _FIRST = 8  # records that stand for those of a stream
+
+
+def _silence(text: str) -> None:
+    del text
 
 
 class Source(Protocol):
@@ -78,8 +83,15 @@ class Source(Protocol):
         """What each worker reads, for the plan."""
 
 
-def source_of(dataset: DatasetFile, split: str) -> Source | None:
+def source_of(
+    dataset: DatasetFile, split: str, say: Callable[[str], None] = _silence
+) -> Source | None:
     """Loads a split of the user's file and says what it is.
+
+    Args:
+        dataset: the user's file.
+        split: of its `splits`.
+        say: gets a line every ten seconds of waiting for another process that fills a cache.
 
     Returns:
         The split, or None where there is none of that name (never for "train").
@@ -95,6 +107,7 @@ def source_of(dataset: DatasetFile, split: str) -> Source | None:
     if isinstance(records, Collection):
         found = Indexed(name, records, dataset.shuffle)
         return found if dataset.read is None else _files(found, dataset.read)
+    fill_caches(records, say)
     return classified(name, records, dataset.read, is_mixed=dataset.shuffle)
 
 
