@@ -40,11 +40,13 @@ def main(terminal: tfscale.Terminal) -> None:
 
     from tfscale.data.dataset_file import read_dataset_file
     from tfscale.data.inspect.inspection import inspect_split
+    from tfscale.data.preparation import prepare
     from tfscale.report.tables import table
 
     tf.config.set_visible_devices([], "GPU")  # a training may be using them
     folder = _DATA_DIR.value and local_path(_DATA_DIR.value, "--data_dir")
     file = read_dataset_file(_DATASET.value, tuple(_DATASET_OPTION.value), folder)
+    prepare(file, terminal.show)
     found = inspect_split(file, _SPLIT.value, _EXAMPLES.value, out)
     for title, rows in found.tables(file.num_classes):
         terminal.show(table(title, rows))

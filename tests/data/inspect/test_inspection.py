@@ -87,8 +87,23 @@ def test_what_is_wrong_is_said():
         return x * 255.0 + tf.where(x > 0.99, np.nan, 0.0), 7
 
     lines = "\n".join(inspect_split(_file(preprocess=preprocess), "train", 0).warnings)
-    for words in ("NaN", "pixels that nobody scaled", "class 7 in every example", "out of 0 to 2"):
+    for words in (
+        "NaN",
+        "pixels that nobody scaled",
+        "class 7 in every example",
+        "0 to 2 was expected",
+    ):
         assert words in lines
+
+
+def test_the_number_of_classes_is_not_that_of_each_of_several_outputs():
+    def preprocess(record, training):
+        return record[0], {"kind": record[1], "odd": record[1] % 2}
+
+    found = inspect_split(_file(preprocess=preprocess), "train", 0)
+    assert set(found.counts) == {"y['kind']", "y['odd']"}
+    assert found.warnings == []
+    assert "class 2" not in _rows(found)["classes of y['odd']"]
 
 
 def test_detection_counts_its_boxes_and_data_without_images_has_no_picture(tmp_path):

@@ -7,7 +7,12 @@ import pytest
 
 from tfscale.data.inspect.figures import Figures
 from tfscale.data.inspect.repeats import Seen
-from tfscale.data.inspect.suspicions import of_classes, of_figures, of_repeats
+from tfscale.data.inspect.suspicions import (
+    of_classes,
+    of_figures,
+    of_label_maps,
+    of_repeats,
+)
 
 
 def _lines(name, *values):
@@ -61,8 +66,8 @@ def test_an_ordinary_tensor_has_no_line(name, values):
     ("counts", "num_classes", "words"),
     [
         ({3: 9}, 4, "y is class 3 in every example"),
-        ({0: 5, 1: 4, 4: 2}, 2, "y has 2 classes out of 0 to 1: 4"),
-        ({0: 5, -1: 2}, None, "y has 2 classes out of 0 to up: -1"),
+        ({0: 5, 1: 4, 4: 2}, 2, "y has 2 labels where 0 to 1 was expected: 4"),
+        ({0: 5, -1: 2}, None, "y has 2 labels where 0 or more was expected: -1"),
         ({0: 5, 3: 4}, 4, "never has 2 of the 4 classes in what was looked at: 1, 2"),
         ({0: 5, 13: 4}, 14, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ..."),
         ({0: 100, 1: 10}, 2, "class 0 100 times and class 1 10 times"),
@@ -79,6 +84,25 @@ def test_suspicious_classes_are_named(counts, num_classes, words):
 )
 def test_ordinary_classes_have_no_line(counts, num_classes):
     assert list(of_classes("y", Counter(counts), num_classes)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "num_classes", "lines"),
+    [
+        ("y", np.int32([[0, 255], [1, 2]]), 3, 1),
+        ("y", np.int64([-1, 2]), 3, 1),
+        ("y", np.uint8([[0, 2], [1, 2]]), 3, 0),
+        ("y", np.int32([[0, 255]]), None, 0),
+        ("y", np.float32([[0, 255]]), 3, 0),
+        ("x", np.int32([[0, 255]]), 3, 0),
+    ],
+)
+def test_labels_of_pixels_that_no_class_has_are_named(name, values, num_classes, lines):
+    figures = Figures.like(values)
+    figures.add(values)
+    found = list(of_label_maps(name, figures, num_classes))
+    assert len(found) == lines
+    assert all(f"0 to {num_classes - 1} was expected" in line for line in found)
 
 
 def test_what_is_there_twice_is_named():

@@ -1,6 +1,5 @@
 """Goes through the first examples of a split once, and says what they are."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -73,7 +72,7 @@ class Inspection:
             },
         )
         for name, counts in self.counts.items():
-            yield f"classes of {name}", count_rows(counts, num_classes)
+            yield f"classes of {name}", count_rows(counts, _limit(name, num_classes))
         yield "examples a second", {name: f"{rate:.0f}" for name, rate in self.rates.items()}
 
 
@@ -115,13 +114,7 @@ def inspect_split(
     sizes = {_IN_BATCHES: _BATCH}
     timed = {name: (stage, sizes.get(name, 1)) for name, stage in stages.items()}
     found.rates = examples_per_second(timed, found.num_examples)
-    found.warnings = [
-        *suspicions.of_figures(found.figures),
-        *itertools.chain(
-            *(suspicions.of_classes(n, c, file.num_classes) for n, c in found.counts.items())
-        ),
-        *suspicions.of_repeats(split, found.seen, others),
-    ]
+    found.warnings = list(_warnings(file, found, others))
     found.picture = _picture(found, out, file.task)
     return found
 
@@ -193,6 +186,21 @@ def _seen(file: DatasetFile, split: str, num_examples: int) -> Seen | None:
     for number, example in enumerate(_read(source.name, stages[_MAKING])):
         seen.add(example[0], number)
     return seen
+
+
+def _warnings(file: DatasetFile, found: Inspection, others: dict[str, Seen]) -> Iterator[str]:
+    yield from suspicions.of_figures(found.figures)
+    for name, counts in found.counts.items():
+        yield from suspicions.of_classes(name, counts, _limit(name, file.num_classes))
+    if file.task == "classification":
+        for name in found.figures.keys() - found.counts.keys():
+            yield from suspicions.of_label_maps(name, found.figures[name], file.num_classes)
+    yield from suspicions.of_repeats(found.split, found.seen, others)
+
+
+def _limit(name: str, num_classes: int | None) -> int | None:
+    """How many classes a tensor has; of several outputs each has a number of its own."""
+    return num_classes if name == "y" or name.endswith("['classes']") else None
 
 
 def _picture(found: Inspection, out: str, task: str) -> str:

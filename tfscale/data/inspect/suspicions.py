@@ -62,8 +62,8 @@ def of_classes(name: str, counts: Counter[int], num_classes: int | None) -> Iter
     outside = sorted(n for n in counts if n < 0 or (num_classes is not None and n >= num_classes))
     if outside:
         number = sum(counts[n] for n in outside)
-        limit = "up" if num_classes is None else str(num_classes - 1)
-        yield f"{name} has {number} classes out of 0 to {limit}: {_listed(outside)}."
+        allowed = "0 or more" if num_classes is None else f"0 to {num_classes - 1}"
+        yield f"{name} has {number} labels where {allowed} was expected: {_listed(outside)}."
     if num_classes is None or len(counts) == 1:
         missing = []
     else:
@@ -80,6 +80,22 @@ def of_classes(name: str, counts: Counter[int], num_classes: int | None) -> Iter
                 f"{name} has class {most} {often} times and class {least} {seldom} times: a model "
                 "may learn to say the one alone. See class_weight."
             )
+
+
+def of_label_maps(name: str, figures: Figures, num_classes: int | None) -> Iterator[str]:
+    """What the range of many labels an example tells, such as those of pixels or of words.
+
+    Args:
+        name: of the tensor.
+        figures: its.
+        num_classes: of the dataset file, or None.
+    """
+    is_map = name == "y" and figures.shape and figures.dtype.removeprefix("u").startswith("int")
+    if is_map and num_classes is not None and (figures.high >= num_classes or figures.low < 0):
+        yield (
+            f"{name} goes from {figures.low:g} to {figures.high:g} where 0 to {num_classes - 1} was "
+            "expected: does the loss leave such labels out?"
+        )
 
 
 def of_repeats(split: str, own: Seen, others: Mapping[str, Seen]) -> Iterator[str]:
