@@ -93,8 +93,8 @@ def of_label_maps(name: str, figures: Figures, num_classes: int | None) -> Itera
     is_map = name == "y" and figures.shape and figures.dtype.removeprefix("u").startswith("int")
     if is_map and num_classes is not None and (figures.high >= num_classes or figures.low < 0):
         yield (
-            f"{name} goes from {figures.low:g} to {figures.high:g} where 0 to {num_classes - 1} was "
-            "expected: does the loss leave such labels out?"
+            f"{name} goes from {figures.low:g} to {figures.high:g} where 0 to {num_classes - 1} "
+            "was expected: does the loss leave such labels out?"
         )
 
 
