@@ -4,5 +4,6 @@ Read `dataset_file`, then `source`, which says once what kind of split it is, an
 `records` (held in memory, reached by an index) and `streams` (files, or a stream). `sharding` says
 who takes which examples, `examples` and `class_weights` what is made of a record. The batches are
 laid out by `training_batches`, `evaluation_batches` and, for `predict`, `given`, handed out by
-`feed`, and gathered by `splits`.
+`feed`, and gathered by `splits`. `augment` is for the users' own `preprocess`, and `inspect` shows
+what a dataset file gives.
 """
