@@ -56,8 +56,9 @@ def explained(error: Exception, splits: Splits, step: int) -> Exception:
         if found.bad is not None and found.bad.are_skipped:
             try:
                 found.bad.require_few(found.bad.found)
-            except ConfigError as refused:
-                return refused
+            except ConfigError as too_many:
+                told: Exception = too_many
+                return told
             continue
         if why := found.why(step):
             advice = "Mend it, or skip it and up to N others with --max_bad_examples=N."

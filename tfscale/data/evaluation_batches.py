@@ -4,6 +4,8 @@ The last step is filled up, so that every replica has the same shapes; an index 
 that only fills up.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfscale.data.bad_examples import BadExamples, first_bad
@@ -33,10 +35,7 @@ def evaluation_input(
     `index` is int64 (replica_batch,), in the order of the split; -1 marks a row that fills up.
 
     Args:
-        dataset: says how a record becomes an example.
-        source: the split.
-        sharding: this worker's share.
-        strategy: whose replicas take the batches.
+        dataset, source, sharding, strategy: as of `training_input`.
         seed: of what `preprocess` does at random.
 
     Raises:
@@ -60,12 +59,6 @@ def evaluation_input(
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
 
-    def why(_: int) -> str:
-        singly = source.singly()
-        places = singly.evaluation_places(sharding)
-        count = steps * sharding.worker_batch if steps else _SEARCHED
-        return first_bad(singly, places, row, count)
-
     return Input(
         make=batches,
         strategy=strategy,
@@ -76,7 +69,7 @@ def evaluation_input(
         checksum=source.checksum,
         is_evaluation=True,
         bad=bad,
-        why=why,
+        why=lambda _: _why(source, sharding, row),
     )
 
 
@@ -86,6 +79,13 @@ def _require_end(source: Source) -> None:
             f"{source.name} never ends, so it can't be evaluated as a whole; expected a finite "
             "split. Add .take(...)."
         )
+
+
+def _why(source: Source, sharding: Sharding, row: Callable[..., Structure]) -> str:
+    """Of which record no row can be made."""
+    singly, steps = source.singly(), source.evaluation_steps(sharding)
+    count = steps * sharding.worker_batch if steps else _SEARCHED
+    return first_bad(singly, singly.evaluation_places(sharding), row, count)
 
 
 def _nothing(spec: Spec) -> Structure:

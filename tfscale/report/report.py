@@ -30,7 +30,7 @@ class Finished:
         boundary_bytes: what one replica sends at a boundary.
         bucket_bytes: gradients that travel together, 0 where nothing travels.
         alone_seconds: of a step of one replica alone, None if that wasn't measured.
-        bad_examples: of each split that has some: how many records were skipped, and where they lie.
+        bad_examples: of each split that has some: how many records were skipped, and which.
     """
 
     times: StepTimes
