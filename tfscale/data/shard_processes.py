@@ -86,6 +86,28 @@ def write_shards(
             here.close()
 
 
+def write_share(
+    asked: Asked, format_name: str, ranges: Sequence[Range], tell: Callable[[int], None]
+) -> None:
+    """What one process does: writes shards one after the other.
+
+    Args:
+        asked: the split.
+        format_name: one of `WRITERS`.
+        ranges: the shards, in the order of their records.
+        tell: gets how many more records were written, now and then.
+
+    Raises:
+        ConfigError: a record failed, or the split gives fewer than it says.
+    """
+    split = open_split(asked)
+    for together in _runs(ranges):
+        records = split.between(together[0].first, together[-1].last)
+        texts = _told(_read(split.name, serialized(records)), tell)
+        for each in together:
+            _write_shard(split.name, format_name, each, texts)
+
+
 def part_of(path: Path) -> Path:
     """Where is written what a finished shard holds, until the manifest says it."""
     return path.with_name(f".{path.name}.part")
@@ -133,12 +155,7 @@ def _write(asked: Asked, format_name: str, ranges: Sequence[Range], there: Conne
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         tf.config.set_visible_devices([], "GPU")
-        split = open_split(asked)
-        for together in _runs(ranges):
-            records = split.between(together[0].first, together[-1].last)
-            texts = _told(_read(split.name, serialized(records)), there)
-            for each in together:
-                _write_shard(split.name, format_name, each, texts)
+        write_share(asked, format_name, ranges, lambda more: there.send(("wrote", more)))
         there.send(("done", None))
     except BaseException as error:
         there.send(("failed", describe_failure(error)))
@@ -186,10 +203,10 @@ def _read(name: str, texts: Iterator[bytes]) -> Iterator[bytes]:
         raise failure(name, error) from error
 
 
-def _told(texts: Iterator[bytes], there: Connection) -> Iterator[bytes]:
+def _told(texts: Iterator[bytes], tell: Callable[[int], None]) -> Iterator[bytes]:
     number = 0
     for number, text in enumerate(texts, 1):
         yield text
         if number % _TOLD_EVERY == 0:
-            there.send(("wrote", _TOLD_EVERY))
-    there.send(("wrote", number % _TOLD_EVERY))
+            tell(_TOLD_EVERY)
+    tell(number % _TOLD_EVERY)
