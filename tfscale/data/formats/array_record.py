@@ -75,8 +75,8 @@ def count(path: str) -> int:
         raise ConfigError(f"{path} can't be opened ({error.strerror}); expected a file.") from error
     except RuntimeError as error:
         raise ConfigError(
-            f"{path} is cut off or damaged, or no ArrayRecord file ({error}); expected the index at "
-            "its end. Copy the file again from where it was made."
+            f"{path} is cut off or damaged, or no ArrayRecord file ({error}); expected an index "
+            "at its end. Copy the file again from where it was made."
         ) from error
     return found
 
