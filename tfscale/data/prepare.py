@@ -7,6 +7,7 @@ preparation into the same folder is refused.
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from tfscale.data.formats.record_spec import to_json
 from tfscale.data.formats.serialized import serialized
-from tfscale.data.shard_processes import Range, part_of, said_of, write_shards
+from tfscale.data.shards import Range, Share, part_of, said_of, write_shards
 from tfscale.data.split_records import Asked, SplitRecords, failure, open_split
 from tfscale.errors import ConfigError
 from tfscale.files import atomic, manifest
@@ -112,7 +113,7 @@ def _num_shards(split: SplitRecords, layout: Layout) -> int:
     wanted = layout.num_shards
     if not wanted:
         sizes = [len(text) for text in serialized(split.between(0, min(_SAMPLE, count)))]
-        wanted = round(sum(sizes) / len(sizes) * count / (layout.shard_mb * 2**20))
+        wanted = math.ceil(sum(sizes) / len(sizes) * count / (layout.shard_mb * 2**20))
     return max(1, min(wanted, count))
 
 
@@ -154,7 +155,7 @@ def _written(
         tell(written, total)
 
     tell_more(0)
-    write_shards(asked, layout.format, missing, layout.processes, tell_more)
+    write_shards(Share(asked, layout.format, missing), layout.processes, tell_more)
     shards = {each.path.name: kept[each.path] or said_of(each.path) for each in ranges}
     unsaid = [name for name, shard in shards.items() if shard is None]
     if unsaid:
