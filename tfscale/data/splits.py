@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import Input
+from tfscale.data.preparation import prepare
 from tfscale.data.sharding import Sharding
 from tfscale.data.source import source_of
 from tfscale.data.training_batches import training_input
@@ -67,15 +68,17 @@ def read_splits(job: Job, dataset: object) -> Splits:
             f"{sharding.replica_batch} examples of each replica; expected a divisor of it. Use for "
             f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
         )
-    file = read_dataset_file(dataset, config.dataset_option)
-    source = source_of(file, "train")
+    file = read_dataset_file(dataset, config.dataset_option, config.data_dir)
+    say = job.terminal.show
+    prepare(file, say)
+    source = source_of(file, "train", say)
     if source is None:
         raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")
     steps, seed = config.steps_per_epoch, config.seed
     training = training_input(file, source, sharding, strategy, seed=seed, steps_per_epoch=steps)
     evaluated = {}
     for split in file.splits[1:]:
-        found = source_of(file, split)
+        found = source_of(file, split, say)
         if found is not None:
             evaluated[split] = evaluation_input(file, found, sharding, strategy, seed=seed)
     return Splits(file, sharding, training, evaluated)
