@@ -23,7 +23,7 @@ from tfscale.startup.environment import check_environment, set_environment
 
 _DATASET = flags.DEFINE_string("dataset", "", "Path of the dataset file.")
 _OPTION = flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE for the file.")
-_DATA_DIR = flags.DEFINE_string("data_dir", "", "What load(split, data_dir) gets.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "", "What load(split, data_dir) gets [data].")
 _SPLITS = flags.DEFINE_list("split", ["train", "validation"], "The splits to write.")
 _OUT = flags.DEFINE_string("out", "", "The folder that gets one for each split.")
 _FORMAT = flags.DEFINE_enum("format", "tfrecord", ["tfrecord", "array_record"], "Of the shards.")
@@ -51,7 +51,7 @@ def main(terminal: tfscale.Terminal) -> None:
     for split in _SPLITS.value:
         asked = Asked(_DATASET.value, split, tuple(_OPTION.value), _DATA_DIR.value)
         with progress(terminal, split) as tell:
-            made = prepare(asked, layout, out / split, tell)
+            made = prepare(asked, layout, out / split, tell, terminal.show)
         records = sum(shard.records for shard in made.files.values())
         terminal.show(f"{split}: {records:,} records in {len(made.files)} shards, {out / split}")
 

@@ -53,6 +53,57 @@ def test_a_collection_is_read_by_its_numbers_with_all_of_its_functions(opened, t
     ]
 
 
+def test_a_fixed_shuffle_of_load_is_the_order_that_is_written(opened):
+    split = opened(
+        "def load(split):",
+        "    kept = tf.data.Dataset.range(30).filter(lambda n: n > 9)",
+        "    return kept.shuffle(30, seed=1, reshuffle_each_iteration=False)",
+    )
+    found = _numbers(split.between(0, -1))
+    assert sorted(found) == list(range(10, 30)) != found
+    assert _numbers(split.between(2, 5)) == found[2:5]
+
+
+def test_a_shuffle_that_only_mixes_what_has_an_index_is_left_out(opened):
+    split = opened("def load(split): return tf.data.Dataset.range(9).shuffle(9, seed=1)")
+    assert _numbers(split.between(2, 5)) == [2, 3, 4]
+
+
+def test_an_order_that_is_another_each_time_is_refused(opened):
+    with pytest.raises(ConfigError, match=r"load\('train'\) gives its records in another order"):
+        opened(
+            "def load(split):",
+            "    kept = tf.data.Dataset.range(30).filter(lambda n: n > 9)",
+            "    return kept.shuffle(30, seed=1)",
+        )
+
+
+def test_a_dataset_of_slices_is_not_read_from_its_front(opened, tmp_path):
+    split = opened(
+        "def seen(number):",
+        f"    with open({str(tmp_path / 'seen')!r}, 'a') as file:",
+        "        file.write(f'{number} ')",
+        "    return number",
+        "def load(split):",
+        "    numbers = tf.data.Dataset.from_tensor_slices(tf.range(9, dtype=tf.int64))",
+        "    same = lambda n: tf.py_function(seen, [n], tf.int64)",
+        "    return numbers.map(same).map(lambda n: tf.ensure_shape(n, []))",
+    )
+    assert _numbers(split.between(7, 9)) == [7, 8]
+    assert (tmp_path / "seen").read_text() == "7 8 "
+
+
+def test_what_load_needs_on_disk_is_made_before(opened, tmp_path):
+    split = opened(
+        "from pathlib import Path",
+        "def prepare(data_dir): Path(data_dir, 'count').write_text('4')",
+        "def load(split, data_dir):",
+        "    return tf.data.Dataset.range(int(Path(data_dir, 'count').read_text()))",
+        data_dir=str(tmp_path / "data"),
+    )
+    assert split.count == 4
+
+
 def test_records_that_only_reading_counts_are_counted(opened):
     split = opened("def load(split): return tf.data.Dataset.range(9).filter(lambda n: n > 2)")
     assert split.count is None
@@ -97,5 +148,5 @@ def test_a_split_that_cannot_be_written_is_refused(opened, line, words):
 
 
 def test_a_folder_that_load_does_not_ask_for_is_refused(opened):
-    with pytest.raises(ConfigError, match=r"--data_dir=/data is given, but load of .* doesn't"):
+    with pytest.raises(ConfigError, match=r"--data_dir=/data is given, but .* doesn't ask for it"):
         opened("def load(split): return tf.data.Dataset.range(3)", data_dir="/data")

@@ -29,6 +29,10 @@ _SAMPLE = 256  # records by which the number of shards is chosen
 _PLAN = ".tfscale-plan"
 
 
+def _silence(text: str) -> None:
+    del text
+
+
 @dataclass(frozen=True)
 class Layout:
     """How the records are to be laid out.
@@ -63,7 +67,11 @@ class Layout:
 
 
 def prepare(
-    asked: Asked, layout: Layout, folder: Path, tell: Callable[[int, int], None]
+    asked: Asked,
+    layout: Layout,
+    folder: Path,
+    tell: Callable[[int, int], None],
+    say: Callable[[str], None] = _silence,
 ) -> Manifest:
     """Writes the records of a split, in their order, as shards of one folder.
 
@@ -72,6 +80,7 @@ def prepare(
         layout: of the shards.
         folder: of this split alone; it is made if it isn't there.
         tell: gets how many records are written, and how many there are, now and then.
+        say: gets a line when the file's own `prepare` works, and every ten seconds of waiting.
 
     Returns:
         What the folder holds. Where all of it was there and is whole, nothing is written.
@@ -80,7 +89,7 @@ def prepare(
         ConfigError: the split can't be read, or the folder holds something else.
         OSError: the folder can't be written to.
     """
-    split = open_split(asked)
+    split = open_split(asked, say)
     try:
         split = split.counted()
         num_shards = _num_shards(split, layout)

@@ -1,7 +1,7 @@
 """Shards as several processes write them, each its own.
 
-A process reads the records of the shards that it writes, which lie together, and passes over those
-before.
+A process reads the records of the shards that it writes, which lie together. Where records have no
+index it has to read and pass over those before.
 """
 
 import itertools
