@@ -58,6 +58,8 @@ with _group("How much"):
     _number("epochs", "Passes over the training examples.")
     _number("steps_per_epoch", "Steps of an epoch; 0 takes as many as there are examples for.")
 
+    _number("max_bad_examples", "Records of a split that may be skipped as unreadable.")
+
 with _group("How it learns"):
     _choice("optimizer", settings.OPTIMIZERS, "Unless the model file compiles its model.")
     _real("learning_rate", "For --base_batch_size examples a step; default by optimizer.")

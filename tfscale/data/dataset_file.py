@@ -40,6 +40,7 @@ class DatasetFile:
         prepare: makes on disk what `load` reads; one worker of each file system calls it.
         data_dir: the folder that it makes that in.
         options: `NAME=VALUE` texts that its constants were set by.
+        max_bad_examples: records of each split that are skipped if no example can be made of them.
     """
 
     name: str
@@ -54,6 +55,7 @@ class DatasetFile:
     prepare: Callable[[], None] | None = None
     data_dir: str = DATA_DIR
     options: tuple[str, ...] = ()
+    max_bad_examples: int = 0
 
     @property
     def gives_examples(self) -> bool:

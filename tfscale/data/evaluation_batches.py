@@ -4,11 +4,10 @@ The last step is filled up, so that every replica has the same shapes; an index 
 that only fills up.
 """
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
-from tfscale.data.batching import batched_spec, parallelism, with_own_threads
+from tfscale.data.bad_examples import BadExamples, first_bad
+from tfscale.data.batching import batched_spec, with_own_threads
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.examples import example_function, first_examples
 from tfscale.data.feed import Input
@@ -18,6 +17,7 @@ from tfscale.errors import ConfigError
 from tfscale.structures import Spec, Structure
 
 _PREFETCHED = 2  # steps
+_SEARCHED = 100_000  # records of a stream, for the one that made a batch fail
 
 
 def evaluation_input(
@@ -43,6 +43,8 @@ def evaluation_input(
         ConfigError: the split never ends.
     """
     _require_end(source)
+    bad = BadExamples(source, dataset.max_bad_examples)
+    source = source.singly() if bad.are_skipped else source
     make_example = example_function(dataset, training=False, seed=seed)
     examples = first_examples(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
@@ -51,11 +53,18 @@ def evaluation_input(
         return index, examples.finish(make_example(record, index, epoch), index)
 
     def batches(_: int) -> tf.data.Dataset:
-        rows = _rows(source, sharding, row)
+        nothing = tf.constant(-1, tf.int64), _nothing(examples.spec)
+        rows = bad.evaluation(source.evaluation_places(sharding), row, nothing)
         if steps is None:  # what has steps is filled up already, and starts again by itself
-            rows = rows.concatenate(_filling(examples.spec))
+            rows = rows.concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
+
+    def why(_: int) -> str:
+        singly = source.singly()
+        places = singly.evaluation_places(sharding)
+        count = steps * sharding.worker_batch if steps else _SEARCHED
+        return first_bad(singly, places, row, count)
 
     return Input(
         make=batches,
@@ -66,6 +75,8 @@ def evaluation_input(
         num_examples=None if steps is None else source.num_examples,
         checksum=source.checksum,
         is_evaluation=True,
+        bad=bad,
+        why=why,
     )
 
 
@@ -77,16 +88,6 @@ def _require_end(source: Source) -> None:
         )
 
 
-def _rows(source: Source, sharding: Sharding, row: Callable[..., Structure]) -> tf.data.Dataset:
-    places = source.evaluation_places(sharding)
-    return places.elements.map(
-        lambda *place: row(*places.fetch(*place)),
-        num_parallel_calls=parallelism(),
-        deterministic=True,
-    )
-
-
-def _filling(spec: Spec) -> tf.data.Dataset:
-    """Endless rows of nothing."""
-    nothing = tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)
-    return tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), nothing)).repeat()
+def _nothing(spec: Spec) -> Structure:
+    """An example that only fills up."""
+    return tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)

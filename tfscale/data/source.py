@@ -43,6 +43,8 @@ class Source(Protocol):
         is_infinite: whether it never ends.
         checksum: of the records in their order, the same on workers that have the same; of the
             first ones where that would mean to read all of them.
+        has_index: whether its records are reached by an index, which is their `Places`' first part
+            where they are read singly.
     """
 
     @property
@@ -55,6 +57,8 @@ class Source(Protocol):
     def is_infinite(self) -> bool: ...  # noqa: D102
     @property
     def checksum(self) -> int | None: ...  # noqa: D102
+    @property
+    def has_index(self) -> bool: ...  # noqa: D102
 
     def training_places(self, sharding: Sharding, seed: int, first_step: int = 0) -> Places:
         """This worker's records of training, over and over, replica batch by replica batch.
@@ -75,6 +79,9 @@ class Source(Protocol):
 
         None where the end only shows when it comes; then nothing is filled up.
         """
+
+    def singly(self) -> "Source":
+        """The same, of which one record that can't be read takes no others with it."""
 
     def place_of(self, index: int) -> str:
         """Where the record of an index lies, for messages."""

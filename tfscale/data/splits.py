@@ -1,6 +1,6 @@
 """The inputs of a run: what is trained on, and what is evaluated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
@@ -69,6 +69,7 @@ def read_splits(job: Job, dataset: object) -> Splits:
             f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
         )
     file = read_dataset_file(dataset, config.dataset_option, config.data_dir)
+    file = replace(file, max_bad_examples=config.max_bad_examples)
     say = job.terminal.show
     prepare(file, say)
     source = source_of(file, "train", say)

@@ -3,21 +3,21 @@
 Each worker takes its share first and does expensive work only on that.
 """
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
-from tfscale.data.batching import batched_spec, parallelism, with_own_threads
+from tfscale.data.bad_examples import BadExamples, first_bad
+from tfscale.data.batching import batched_spec, with_own_threads
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.examples import example_function, first_examples
 from tfscale.data.feed import Input
-from tfscale.data.sharding import Places, Sharding
+from tfscale.data.sharding import Sharding
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError
 from tfscale.structures import Spec, Structure
 
 _LEAST_PREFETCHED, _MOST_PREFETCHED = 2, 16  # steps
 _PREFETCHED_BYTES = 2**24
+_SEARCHED_STEPS = 64  # behind a step, for the record that made a batch fail
 
 
 def training_input(
@@ -43,6 +43,8 @@ def training_input(
         ConfigError: too few examples, or an unknown number of them and no `steps_per_epoch`.
     """
     steps = _steps_of(source, sharding, steps_per_epoch)
+    bad = BadExamples(source, dataset.max_bad_examples)
+    source = source.singly() if bad.are_skipped else source
     make_example = example_function(dataset, training=True, seed=seed)
     examples = first_examples(dataset, source, make_example, training=True)
     batch = batched_spec(examples.spec, sharding.replica_batch)
@@ -53,12 +55,17 @@ def training_input(
 
     def batches(first_step: int) -> tf.data.Dataset:
         whole = None
-        if dataset.gives_examples:
+        if dataset.gives_examples and not bad.are_skipped:
             whole = source.whole_batches(sharding, seed, first_step)
         if whole is None:
-            whole = _examples(source.training_places(sharding, seed, first_step), example)
-            whole = whole.batch(sharding.replica_batch, drop_remainder=True)
+            made = bad.training(source.training_places(sharding, seed, first_step), example)
+            whole = made.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(ahead))
+
+    def why(step: int) -> str:
+        singly = source.singly()
+        count = _SEARCHED_STEPS * sharding.worker_batch
+        return first_bad(singly, singly.training_places(sharding, seed, step), example, count)
 
     return Input(
         make=batches,
@@ -70,14 +77,8 @@ def training_input(
         checksum=source.checksum,
         is_evaluation=False,
         first=examples.first,
-    )
-
-
-def _examples(places: Places, example: Callable[..., Structure]) -> tf.data.Dataset:
-    return places.elements.map(
-        lambda *place: example(*places.fetch(*place)),
-        num_parallel_calls=parallelism(),
-        deterministic=True,
+        bad=bad,
+        why=why,
     )
 
 
