@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from datasets import digits, synthetic
+from datasets import digits, prepared, synthetic
+from tfscale.data.prepare import Layout, prepare
+from tfscale.data.shards import write_share
+from tfscale.data.split_records import Asked
+from tfscale.errors import ConfigError
 
 
 def _records(module, split):
@@ -67,7 +71,7 @@ def test_digits_preprocess_keeps_label_and_image_together():
     assert y.numpy() == record["label"]
 
 
-@pytest.mark.parametrize("module", [digits, synthetic])
+@pytest.mark.parametrize("module", [digits, prepared, synthetic])
 def test_an_unknown_split_is_refused_with_the_known_ones(module):
     with pytest.raises(ValueError, match="no split 'dev'.*train, validation"):
         module.load("dev")
@@ -106,3 +110,22 @@ def test_synthetic_classes_can_be_told_apart_by_their_grey_level(monkeypatch):
     assert np.stack([x for x, _ in examples]).min() >= 0.0
     assert np.stack([x for x, _ in examples]).max() <= 1.0
     np.testing.assert_allclose(grey, 0.25 + 0.05 * label, atol=0.02)
+
+
+def _write_in_this_process(whole, processes, tell):
+    write_share(whole, tell)
+
+
+def test_prepared_gives_the_splits_that_were_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfscale.data.prepare.write_shards", _write_in_this_process)
+    asked = Asked(digits.__file__, "train")
+    prepare(asked, Layout(num_shards=2), tmp_path / "train", lambda done, total: None)
+    monkeypatch.setattr(prepared, "folder", str(tmp_path))
+    assert prepared.load("train").num_records == 1257
+    assert prepared.load("validation") is None
+
+
+def test_prepared_without_a_folder_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "folder", str(tmp_path))
+    with pytest.raises(ConfigError, match="train has no manifest.json"):
+        prepared.load("train")

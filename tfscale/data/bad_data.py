@@ -5,6 +5,7 @@ import re
 
 import tensorflow as tf
 
+from tfscale.data.feed import Input
 from tfscale.data.splits import Splits
 from tfscale.errors import ConfigError
 from tfscale.startup.board import Board
@@ -50,19 +51,23 @@ def explained(error: Exception, splits: Splits, step: int) -> Exception:
         splits: this worker's.
         step: how many steps of training are known to be done.
     """
-    if not isinstance(error, tf.errors.OpError) or not _OF_AN_INPUT.search(str(error)):
-        return error
-    for found in splits.inputs.values():
-        if found.bad is not None and found.bad.are_skipped:
-            try:
-                found.bad.require_few(found.bad.found)
-            except ConfigError as too_many:
-                told: Exception = too_many
-                return told
-            continue
-        if why := found.why(step):
-            advice = "Mend it, or skip it and up to N others with --max_bad_examples=N."
-            if "OSError" in why:  # of a disk or a server, and over perhaps
-                return RuntimeError(f"{why}. {advice}")
-            return ConfigError(f"{why}. {advice}")
+    is_of_an_input = isinstance(error, tf.errors.OpError) and _OF_AN_INPUT.search(str(error))
+    for found in splits.inputs.values() if is_of_an_input else ():
+        if told := _told(found, step):
+            return told
     return error
+
+
+def _told(found: Input, step: int) -> Exception | None:
+    if found.bad is not None and found.bad.are_skipped:
+        try:
+            found.bad.require_few(found.bad.found)
+        except ConfigError as too_many:
+            return too_many
+        return None
+    if why := found.why(step):
+        advice = "Mend it, or skip it and up to N others with --max_bad_examples=N."
+        # An error of a disk or a server may be over the next time.
+        kind = RuntimeError if "OSError" in why else ConfigError
+        return kind(f"{why}. {advice}")
+    return None

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Opened = TypeVar("Opened")
 
 _FEWEST, _MOST = 16, 1024
-_SHARE = 8  # of what a process may have open: a run has several splits, and much else
+_SHARE = 4  # of what a process may have open: a run has several splits, and much else
 
 
 class Descriptor:
@@ -42,7 +42,7 @@ class OpenFiles(Generic[Opened]):
 
     Args:
         open_file: opens a path.
-        limit: how many stay open; None takes an eighth of what the system lets a process have.
+        limit: how many stay open; None takes a quarter of what the system lets a process have.
     """
 
     def __init__(self, open_file: Callable[[str], Opened], limit: int | None = None) -> None:
