@@ -83,7 +83,7 @@ def records(
     Returns:
         Records `{"path": text, "image_id": int64, "size": int64 (2,) height and width in pixels,
         "boxes": float32 (max_boxes, 4) y_min, x_min, y_max, x_max in 0..1, "classes": int64
-        (max_boxes,), -1 where there is no box, "is_crowd": bool (max_boxes,), "areas": float32
+        (max_boxes,), -1 where there is no box, "crowd": bool (max_boxes,), "areas": float32
         (max_boxes,) in square pixels}`.
 
     Raises:
@@ -114,10 +114,10 @@ def records(
     counts = np.bincount(owner, minlength=len(found.files)).astype(np.int64)
     rows = boxes.filled_up(counts, max_boxes, picture, values)
     leaves = {
-        "path": [os.fsencode(f"{split}/{name}") for name in found.files],
+        "path": held.texts(f"{split}/{name}" for name in found.files),
         "image_id": found.image_ids,
         "size": found.sizes.astype(np.int64),
-        **dict(zip(("boxes", "classes", "is_crowd", "areas"), rows, strict=True)),
+        **dict(zip(("boxes", "classes", "crowd", "areas"), rows, strict=True)),
     }
     return held.below(held.collection(found.path, leaves, picture), "path", folder)
 

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -42,7 +42,7 @@ def collection(name: str, leaves: Structure, place_of: PlaceOf | None = None) ->
 
     Args:
         name: what it is, for messages.
-        leaves: a structure of arrays (n, ...), lists of n texts (`bytes`), or `Rows` of n records.
+        leaves: a structure of arrays (n, ...), of `texts`, and of `Rows` of n records.
         place_of: says where a record came from, for messages.
 
     Returns:
@@ -75,6 +75,11 @@ def collection(name: str, leaves: Structure, place_of: PlaceOf | None = None) ->
     )
 
 
+def texts(values: Iterable[str | bytes]) -> npt.NDArray[np.object_]:
+    """Texts as one leaf, where a list of them would be a structure; names of files are encoded."""
+    return np.array([os.fsencode(value) for value in values], object)
+
+
 def below(held: Collection, key: str, folder: str) -> Collection:
     """The same records, whose names of files at `key` become paths below a folder.
 
@@ -105,7 +110,7 @@ def _rows_at(leaf: Structure, kept: Structure, numbers: tf.Tensor) -> tf.Tensor:
     if not isinstance(leaf, Rows):
         return found
     fill = tf.constant(leaf.fill, kept.dtype)
-    return found.to_tensor(fill, (None, leaf.size, *leaf.values.shape[1:]))
+    return found.to_tensor(fill, shape=(None, leaf.size, *leaf.values.shape[1:]))
 
 
 def _spec(leaf: Structure, kept: Structure) -> tf.TensorSpec:

@@ -60,17 +60,17 @@ def records(
     _require_classes(folder, found, expected)
     endings = tuple(ending.lower() for ending in extensions)
     _require_no_image_outside(folder, endings)
-    paths: list[bytes] = []
+    paths: list[str] = []
     counts = []
     for name in expected:
         files = _images(os.path.join(folder, name), endings)
         counts.append(len(files))
-        paths += [os.fsencode(f"{name}/{file}") for file in files]
+        paths += [f"{name}/{file}" for file in files]
     labels = np.repeat(np.arange(len(expected), dtype=np.int64), counts)
     listed = held.collection(
         folder,
-        {"path": paths, "label": labels},
-        place_of=lambda number: os.path.join(folder, os.fsdecode(paths[number])),
+        {"path": held.texts(paths), "label": labels},
+        place_of=lambda number: os.path.join(folder, paths[number]),
     )
     return held.below(listed, "path", folder)
 

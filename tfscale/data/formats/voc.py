@@ -90,8 +90,8 @@ def records(
     labels[0, owner, all_classes] = 1.0
     labels[1, owner[~difficult], all_classes[~difficult]] = 1.0
     leaves = {
-        "path": [os.fsencode(images[image_id]) for image_id in ids],
-        "image_id": [os.fsencode(image_id) for image_id in ids],
+        "path": held.texts(images.values()),
+        "image_id": held.texts(ids),
         "size": sizes.astype(np.int64),
         **dict(zip(("boxes", "classes", "difficult"), rows, strict=True)),
         "labels": labels[0],
