@@ -1,1 +1,5 @@
-"""Files that are there whole or not at all: `atomic` writes one, `run_directory` owns a run's."""
+"""Files that are there whole or not at all, and folders of them.
+
+`atomic` writes one, `run_directory` owns a run's, `manifest` says what a folder of shards has to
+hold, and `once` lets one process of many do what all need.
+"""

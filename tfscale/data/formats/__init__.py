@@ -1,7 +1,12 @@
-"""Formats: what lies on a disk, as records that are reached by their numbers.
+"""Formats: each gives the records of files as a `Collection`, in which any one can be reached.
 
-Each module has a function that gives a `Collection` of files or folders of its kind. `held` is for
-formats whose records fit into memory: lists of files with labels (`image_folder`), boxes (`voc`,
-`coco`; `boxes` is what they share) and tables (`csv_table`). `tfds` and `tf_example` read what lies
-in record files.
+Read `tfrecord` first, which shows how all of them are made: `listing` finds the files and compares
+them with the manifest beside them, an index says where each record lies (`record_index`),
+`byte_ranges` reads them, and `open_files` bounds how many files are open. `array_record` and
+`text_lines` are the others; `prepared` reads what launch/prepare.py wrote by `shard_writers`, with
+`record_spec` and `serialized` for records of any structure. `tf_example` makes tensors of records
+that are Examples, and `tfds` reads what TensorFlow Datasets wrote.
+
+`held` is for formats whose records fit into memory, because they only name files or are small:
+`image_folder`, `voc` and `coco`, which share `boxes`, and `csv_table`.
 """
