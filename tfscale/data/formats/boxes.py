@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from tfscale.data.formats.held import PlaceOf, Rows
 from tfscale.errors import ConfigError
@@ -100,6 +101,32 @@ def filled_up(
         ),
     )
     return [Rows(array, counts, max_boxes, fill) for array, fill in values]
+
+
+def fill_up(values: tf.Tensor, max_boxes: int, fill: float | int | bool) -> tf.Tensor:
+    """The same for one record in `preprocess`: rows up to a fixed number.
+
+    Args:
+        values: (boxes, ...), of a record's boxes; more of them than places fail.
+        max_boxes: places.
+        fill: what fills free places: `FILL_CLASS` for classes, 0 for boxes, False for flags.
+
+    Returns:
+        (max_boxes, ...).
+    """
+    count = tf.shape(values)[0]
+    fits = tf.debugging.Assert(
+        count <= max_boxes,
+        [
+            "A picture has",
+            count,
+            f"boxes; expected at most max_boxes = {max_boxes}. Set it higher.",
+        ],
+    )
+    with tf.control_dependencies([fits]):
+        free = tf.fill([max_boxes - count, *values.shape[1:]], tf.constant(fill, values.dtype))
+    filled = tf.concat([values, free], axis=0)
+    return tf.ensure_shape(filled, [max_boxes, *values.shape[1:]])
 
 
 def _refuse(wrong: npt.NDArray[np.intp], reason: Callable[[int], str]) -> None:

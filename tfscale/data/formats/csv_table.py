@@ -99,7 +99,7 @@ def _read(path: str, types: Mapping[str, str]) -> Foreign:
     try:
         # It ships no types, and only tables need it.
         import pyarrow  # type: ignore[import-untyped]
-        from pyarrow import csv as arrow  # type: ignore[import-untyped]
+        from pyarrow import csv as arrow
     except ImportError as error:
         raise ConfigError(
             f"Tables need pyarrow ({error}); expected it to be installed: pip install pyarrow."
