@@ -43,6 +43,9 @@ def _choice(name: str, choices: Sequence[str], text: str) -> None:
 with _group("What is trained, and where it goes"):
     flags.DEFINE_string("dataset", None, "Path of the dataset file.")
     flags.DEFINE_string("model", None, "Path of the model file.")
+    flags.DEFINE_string(
+        "data_dir", None, "The folder of the data, for files that ask for it [data]."
+    )
     flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE for a constant of the file.")
     flags.DEFINE_multi_string("model_option", [], "NAME=VALUE for a constant of the file.")
     flags.DEFINE_string("run_dir", None, "The folder that the run writes to.")

@@ -142,7 +142,7 @@ def _file(path, *parts):
 
 
 def _first_batch(data):
-    return next(iter(data.make()))
+    return next(iter(data.make(0)))
 
 
 @pytest.fixture

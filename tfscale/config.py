@@ -72,6 +72,7 @@ class Config:
         devices: logical CPU devices of each worker; 0 uses the real devices.
         start_timeout: seconds that the workers wait for each other at the start.
         overwrite: whether an earlier run in `run_dir` may be replaced.
+        data_dir: the folder that the dataset file's data is in, of this machine; None for "data".
         dataset_option: `NAME=VALUE` texts for the dataset file's constants.
         model_option: `NAME=VALUE` texts for the model file's constants.
         given: names of settings that somebody asked for, beside those that aren't their defaults:
@@ -105,6 +106,7 @@ class Config:
     devices: int = 0
     start_timeout: float = 120.0
     overwrite: bool = False
+    data_dir: str | None = None
     dataset_option: tuple[str, ...] = ()
     model_option: tuple[str, ...] = ()
     given: tuple[str, ...] = field(default=(), compare=False)
@@ -112,6 +114,8 @@ class Config:
     def __post_init__(self) -> None:
         """Refuses the first value that cannot be meant."""
         object.__setattr__(self, "run_dir", local_path(self.run_dir, "--run_dir"))
+        if self.data_dir is not None:
+            object.__setattr__(self, "data_dir", local_path(self.data_dir, "--data_dir"))
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:

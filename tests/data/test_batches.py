@@ -345,13 +345,13 @@ def test_workers_share_a_stream_without_an_example_twice_in_a_pass(workers):
     size = 4 * BATCH
     file = _file(lambda split: _stream(size=size))
     assert _training(file, steps_per_epoch=4).steps == 4
+    alone = _global_batches(_training, file, 8, workers=1, devices=1, steps_per_epoch=4)
     steps = _global_batches(_training, file, 8, workers=workers, devices=1, steps_per_epoch=4)
-    by_worker = [
-        {number % workers for step in steps for number in _ids_of_worker(step, worker, workers)}
-        for worker in range(workers)
-    ]
-    assert [len(own) for own in by_worker] == [1] * workers
-    assert set().union(*by_worker) == set(range(workers))
+    for ours, expected in zip(steps, alone, strict=True):
+        assert sorted(_ids(ours)) == sorted(_ids(expected))
+    for first in (0, 4):  # each pass has every example once
+        seen = [number for step in steps[first : first + 4] for number in _ids(step)]
+        assert sorted(seen) == list(range(size))
 
 
 def _ids_of_worker(batch, worker, workers):
@@ -424,13 +424,10 @@ def test_every_worker_trains_on_files_of_its_own_that_change_from_pass_to_pass()
 
 def test_workers_share_the_records_of_a_single_file():
     file = _reading([32])
-    steps = _global_batches(_training, file, 24, workers=2, devices=1, steps_per_epoch=4)
-    own = [
-        {number for step in steps for number in _ids_of_worker(step, worker, 2)}
-        for worker in range(2)
-    ]
-    assert not own[0] & own[1]
-    assert own[0] | own[1] == set(range(32))
+    steps = _global_batches(_training, file, 8, workers=2, devices=1, steps_per_epoch=4)
+    for first in (0, 4):
+        seen = [number for step in steps[first : first + 4] for number in _ids(step)]
+        assert sorted(seen) == list(range(32))
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 2), (2, 2), (4, 4), (96, 96)])
@@ -438,7 +435,7 @@ def test_files_are_read_with_any_number_of_cores(monkeypatch, cores, threads):
     # TensorFlow refuses to read more files in parallel than it has open: 5 files, 96 cores.
     monkeypatch.setattr(batching, "num_cores", lambda: cores)
     given = _evaluation(_reading([5, 5, 5, 5, 3]))
-    assert given.make().options().threading.private_threadpool_size == threads
+    assert given.make(0).options().threading.private_threadpool_size == threads
     steps = _steps(_evaluation, _reading([5, 5, 5, 5, 3]), 8, workers=1, devices=1)
     assert len(_seen(steps)) == SIZE
 
@@ -556,15 +553,17 @@ def test_examples_whose_ranks_differ_are_refused_with_both_shapes():
 
 def test_the_plan_says_what_each_worker_reads():
     assert _training(_file(), workers=2).description == (
-        "23 records, in an order of seed and epoch alone; each worker takes 4 of the 8 of each step"
+        "23 records, in an order of seed and epoch alone; each worker reads 8 of them in an epoch, "
+        "4 of the 8 of each step"
     )
-    assert "a stream; each worker takes every n-th record" in (
-        _training(_file(_stream), steps_per_epoch=1).description
+    assert _training(_file(_stream), workers=2, steps_per_epoch=1).description == (
+        "a stream that every worker reads as a whole, each prepares one in 2; "
+        "shuffled within a buffer of 64 records (0.000488 MiB)"
     )
-    assert "2 files; each worker reads its own" in (
-        _training(_reading([9, 9]), steps_per_epoch=1).description
+    assert "2 files; each worker reads 1 of its own, shuffled" in (
+        _training(_reading([9, 9]), workers=2, steps_per_epoch=1).description
     )
-    assert "every n-th record" in (
+    assert "a stream that every worker reads as a whole" in (
         _training(_reading([18]), workers=2, steps_per_epoch=1).description
     )
 
@@ -574,7 +573,7 @@ def test_the_plan_says_what_each_worker_reads():
 
 @pytest.mark.parametrize("make", [_training, _evaluation])
 def test_autotune_is_off_and_tensorflow_shards_nothing(make):
-    options = make(_file()).make().options()
+    options = make(_file()).make(0).options()
     assert options.autotune.enabled is False
     assert options.deterministic is True
     assert (
@@ -585,7 +584,7 @@ def test_autotune_is_off_and_tensorflow_shards_nothing(make):
 
 def test_an_input_is_made_by_threads_that_no_step_can_hold():
     for make in (_training, _evaluation):
-        assert make(_file()).make().options().threading.private_threadpool_size >= 2
+        assert make(_file()).make(0).options().threading.private_threadpool_size >= 2
 
 
 def _chain(dataset):
@@ -624,7 +623,7 @@ def test_tensorflow_still_autotunes_the_part_of_an_iterator_that_belongs_to_a_de
     device_datasets,
 ):
     # When this fails, TensorFlow hands on our options and _no_autotune_on_devices can go.
-    dataset = _training(_file()).make()
+    dataset = _training(_file()).make(0)
     iter(ONE_DEVICE.distribute_datasets_from_function(lambda _: dataset))
     assert dataset.options().autotune.enabled is False
     assert [made.options().autotune.enabled for made in device_datasets] == [None]

@@ -38,7 +38,7 @@ def _batch(class_weight, labels=NUMBERS, **attributes):
     source = source_of(file, "train")
     sharding = Sharding(source.num_examples, 1, 0, 1)
     made = training_input(file, source, sharding, tf.distribute.get_strategy(), seed=0)
-    batch = next(iter(made.make()))
+    batch = next(iter(made.make(0)))
     for leaf, spec in zip(tf.nest.flatten(batch), tf.nest.flatten(made.spec), strict=True):
         assert (leaf.shape, leaf.dtype) == (spec.shape, spec.dtype)
     order = np.argsort(batch[0].numpy().ravel())

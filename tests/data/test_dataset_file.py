@@ -127,12 +127,12 @@ def test_something_else_than_a_dataset_is_refused_with_how_to_make_one(given):
         lambda batches: batches.prefetch(1),
         lambda batches: batches.cache(),
         lambda batches: batches.repeat(2),
-        lambda batches: batches.shuffle(2),
+        lambda batches: batches.shuffle(2, seed=1),
         lambda batches: batches.take(1),
         lambda batches: batches.skip(1),
         lambda batches: batches.shard(2, 0),
         lambda batches: batches.with_options(tf.data.Options()),
-        lambda batches: batches.shuffle(2).repeat(2).prefetch(1),
+        lambda batches: batches.shuffle(2, seed=1).repeat(2).prefetch(1),
     ],
 )
 def test_batches_are_refused_whatever_comes_after_them(after):
@@ -158,7 +158,7 @@ def test_every_kind_of_batch_is_refused(batch):
     [
         lambda: _records().batch(2).map(tf.reduce_sum),
         lambda: _records().batch(2).unbatch(),
-        lambda: _records().shuffle(3).prefetch(1),
+        lambda: _records().shuffle(3, seed=1).prefetch(1),
     ],
 )
 def test_single_records_are_taken_even_if_they_were_once_in_batches(records):

@@ -10,7 +10,7 @@ from tfscale.data.given import ENDED, Share, given_input
 def _parts(batches, share, count):
     """The first elements of a worker, as (index, rows) of numpy."""
     source = given_input(batches, None, share, tf.distribute.get_strategy())
-    return list(itertools.islice(source.make().as_numpy_iterator(), count))
+    return list(itertools.islice(source.make(0).as_numpy_iterator(), count))
 
 
 def _batches(*sizes):

@@ -41,7 +41,7 @@ def test_records_that_cannot_be_counted_are_a_stream(dataset, is_infinite):
     assert isinstance(found, Stream)
     assert found.num_examples is None
     assert found.is_infinite == is_infinite
-    assert found.checksum is None
+    assert found.checksum == classified("mine", dataset(), None).checksum
 
 
 def test_records_that_read_opens_are_files_of_unknown_length():
@@ -62,7 +62,7 @@ def test_files_that_are_not_listed_are_refused(names):
 
 def test_a_record_that_fails_is_told_in_one_line_with_its_split():
     def broken(split):
-        return tf.data.Dataset.range(3).map(lambda number: tf.io.read_file("/no/file"))
+        return tf.data.Dataset.range(3).map(lambda number: tf.io.read_file("/no/file")).cache()
 
     with pytest.raises(ConfigError) as caught:
         source_of(_file(broken), "train")
@@ -80,12 +80,14 @@ def test_a_source_carries_the_name_of_its_split():
     assert source_of(_file(read=_read), "train").name == "mine: load('train')"
 
 
+def _counted(size):
+    return tf.data.Dataset.from_tensor_slices(tf.range(10, 10 + size))
+
+
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9])
 @pytest.mark.parametrize(("workers", "devices"), [(1, 1), (2, 1), (2, 2)])
 def test_an_evaluation_of_an_index_marks_what_only_fills_up(size, workers, devices):
-    found = hold(
-        "mine", tf.data.Dataset.from_tensor_slices(tf.range(10, 10 + size)), budget_bytes=1e6
-    )
+    found = Indexed("mine", hold("mine", _counted(size), budget_bytes=1e6))
     seen = []
     for worker in range(workers):
         sharding = Sharding(8, workers, worker, devices)
@@ -105,4 +107,5 @@ def test_an_index_gives_whole_batches_only_where_records_can_be_stacked():
     assert sorted(np.concatenate([batch.numpy() for batch in batches.take(2)])) == list(range(8))
     of_many_shapes = tf.data.Dataset.range(3).map(lambda number: tf.range(number))
     assert classified("mine", of_many_shapes, None).whole_batches(sharding, 0) is None
+    assert classified("mine", of_many_shapes.cache(), None).whole_batches(sharding, 0) is None
     assert classified("mine", of_many_shapes.repeat(), None).whole_batches(sharding, 0) is None

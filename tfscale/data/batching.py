@@ -11,9 +11,9 @@ def parallelism() -> int:
     return max(2, num_cores())
 
 
-def as_record(dataset: tf.data.Dataset, parts: tuple[Structure, ...]) -> Structure:
-    """The record of which `map` hands over the parts: it takes tuples apart."""
-    return tf.nest.pack_sequence_as(dataset.element_spec, tf.nest.flatten(parts))
+def as_record(spec: Spec, parts: tuple[Structure, ...]) -> Structure:
+    """The record of a spec of which `map` hands over the parts: it takes tuples apart."""
+    return tf.nest.pack_sequence_as(spec, tf.nest.flatten(parts))
 
 
 def batched_spec(spec: Spec, batch: int) -> Spec:

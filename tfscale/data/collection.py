@@ -61,3 +61,14 @@ class Collection:
             function: takes a record as its one argument.
         """
         return replace(self, functions=(*self.functions, function))
+
+    def finished(self, record: Structure) -> Structure:
+        """What the functions make of a record that `read` gave."""
+        for function in self.functions:
+            record = function(record)
+        return record
+
+    def at(self, number: tf.Tensor) -> Structure:
+        """The record of a number, an int64 scalar."""
+        stacked = self.read(number[tf.newaxis])
+        return self.finished(tf.nest.map_structure(lambda leaf: leaf[0], stacked))

@@ -1,5 +1,6 @@
 """The user's dataset file: what it may define, read and checked once."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +8,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfscale.data.batched import batch_of
 from tfscale.data.class_weights import Table, read_table
+from tfscale.data.collection import Collection
+from tfscale.data.shuffles import no_unseeded_shuffle
 from tfscale.errors import ConfigError, one_line
 from tfscale.user_files import load_module, name_of, require_function
 
+DATA_DIR = "data"  # where --data_dir isn't given
 TASKS = ("classification", "multilabel", "regression", "detection")
 
 
@@ -20,7 +25,8 @@ class DatasetFile:
 
     Args:
         name: how to name it in a message.
-        load: `load(split)` gives a `tf.data.Dataset` of single records, or None for no split.
+        load: `load(split)` gives a `tf.data.Dataset` of single records or a `Collection`, or
+            None for no split. With a parameter `data_dir` it also gets that folder.
         preprocess: `preprocess(record, training)` gives one example; None where records are
             examples. With a third parameter `seed` it also gets an int32 (2,) seed of its own
             for each example and epoch.
@@ -30,16 +36,20 @@ class DatasetFile:
         num_classes: for the model, or None.
         task: from which loss and metrics get their defaults.
         class_weight: weight of each class, or of each class of each output by its name.
+        shuffle: whether every epoch of training has an order of its own, or that of the split.
+        prepare: makes on disk what `load` reads; one worker of each file system calls it.
     """
 
     name: str
-    load: Callable[[str], tf.data.Dataset | None]
+    load: Callable[[str], tf.data.Dataset | Collection | None]
     preprocess: Callable[..., Any] | None = None
     read: Callable[[Any], tf.data.Dataset] | None = None
     splits: tuple[str, ...] = ("train", "validation")
     num_classes: int | None = None
     task: str = "classification"
     class_weight: Table | None = None
+    shuffle: bool = True
+    prepare: Callable[[], None] | None = None
 
     @property
     def gives_examples(self) -> bool:
@@ -49,20 +59,22 @@ class DatasetFile:
     @property
     def preprocess_takes_seed(self) -> bool:
         """Whether `preprocess` wants a seed for each example."""
-        return (
-            self.preprocess is not None and "seed" in inspect.signature(self.preprocess).parameters
-        )
+        return self.preprocess is not None and _takes(self.preprocess, "seed")
 
 
-def read_dataset_file(dataset: object, options: tuple[str, ...] = ()) -> DatasetFile:
+def read_dataset_file(
+    dataset: object, options: tuple[str, ...] = (), data_dir: str | None = None
+) -> DatasetFile:
     """Reads the user's dataset file.
 
     Args:
         dataset: a path, or a module or other object with the same attributes.
         options: `NAME=VALUE` texts for its constants.
+        data_dir: the folder that its data is in, or None for "data".
 
     Raises:
-        ConfigError: there is no `load`, or an attribute isn't what it should be.
+        ConfigError: there is no `load`, an attribute isn't what it should be, or there is a
+            `data_dir` that the file doesn't ask for.
     """
     module: object
     if isinstance(dataset, str):
@@ -70,6 +82,17 @@ def read_dataset_file(dataset: object, options: tuple[str, ...] = ()) -> Dataset
     else:
         name, module = name_of(dataset), dataset
     load = require_function(module, "load", name)
+    prepare = _optional_function(module, "prepare", name)
+    folder = data_dir or DATA_DIR
+    asking = [one for one in (load, prepare) if one is not None and _takes(one, "data_dir")]
+    if data_dir is not None and not asking:
+        raise ConfigError(
+            f"--data_dir={data_dir} is given, but {name} doesn't ask for it; expected a parameter "
+            "`data_dir` of its load. Write def load(split, data_dir), or leave the flag out."
+        )
+    shuffle = getattr(module, "shuffle", True)
+    if not isinstance(shuffle, bool):
+        raise ConfigError(f"{name} has shuffle = {shuffle!r}; expected True or False.")
     task = getattr(module, "task", "classification")
     if task not in TASKS:
         raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")
@@ -82,17 +105,19 @@ def read_dataset_file(dataset: object, options: tuple[str, ...] = ()) -> Dataset
     num_classes = getattr(module, "num_classes", None)
     return DatasetFile(
         name=name,
-        load=load,
+        load=_with_folder(load, folder),
         preprocess=_converted(_optional_function(module, "preprocess", name)),
         read=_converted(_optional_function(module, "read", name)),
         splits=splits,
         num_classes=num_classes,
         task=task,
         class_weight=read_table(getattr(module, "class_weight", None), name, num_classes),
+        shuffle=shuffle,
+        prepare=None if prepare is None else _with_folder(prepare, folder),
     )
 
 
-def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | None:
+def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | Collection | None:
     """Calls the user's `load` for one split and checks what it gives.
 
     Returns:
@@ -103,24 +128,47 @@ def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | None:
     """
     call = f"{dataset.name}: load({split!r})"
     try:
-        records = dataset.load(split)
+        with no_unseeded_shuffle(call):
+            records = dataset.load(split)
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(f"{call} raised {one_line(error)}") from error
     if records is None and split != "train":
         return None
+    if isinstance(records, Collection):
+        _require_some(records.num_records, call)
+        return records
     if not isinstance(records, tf.data.Dataset):
         raise ConfigError(
             f"{call} returned {type(records).__name__}; expected a tf.data.Dataset of single "
             "records, for example tf.data.Dataset.from_tensor_slices(...)."
         )
-    if _is_batched(records):
+    size = batch_of(records, has_preprocess=dataset.preprocess is not None)
+    if size:
         raise ConfigError(
-            f"{call} yields batches ({records.element_spec}); expected single records, because "
-            "batches are made after each worker has taken its share. Remove .batch(...)."
+            f"{call} yields batches of {size} ({records.element_spec}); expected single records, "
+            "because batches are made after each worker has taken its share. Remove .batch(...), "
+            "give batch_size=None to a function of Keras's, or add .unbatch()."
         )
-    if records.cardinality() == 0:
-        raise ConfigError(f"{call} is empty; expected at least one record. Check its source.")
+    _require_some(records.cardinality(), call)
     return records
+
+
+def _require_some(number: int, call: str) -> None:
+    if number == 0:
+        raise ConfigError(f"{call} is empty; expected at least one record. Check its source.")
+
+
+def _takes(function: Callable[..., Any], parameter: str) -> bool:
+    return parameter in inspect.signature(function).parameters
+
+
+def _with_folder(function: Callable[..., Any], data_dir: str) -> Callable[..., Any]:
+    """A function that gets the folder of the data if it asks for it."""
+    if not _takes(function, "data_dir"):
+        return function
+    return functools.partial(function, data_dir=data_dir)
 
 
 def _optional_function(module: object, name: str, file: str) -> Callable[..., Any] | None:
@@ -141,18 +189,3 @@ def _converted(function: Callable[..., Any] | None) -> Callable[..., Any] | None
     autograph = tf.__internal__.autograph
     converted: Callable[..., Any] = autograph.tf_convert(function, autograph.control_status_ctx())
     return converted
-
-
-def _is_batched(records: tf.data.Dataset) -> bool:
-    """Whether a batch is the last thing that `load` made.
-
-    A batch below a map is somebody's way to make one record out of several, and stays allowed.
-    """
-    unchanged = ("Prefetch", "Cache", "Options", "Repeat", "Shuffle", "Take", "Skip", "Shard")
-    while True:
-        kind = type(records).__name__.lstrip("_").removesuffix("Dataset")
-        if kind in ("Batch", "ParallelBatch", "PaddedBatch"):
-            return True
-        if kind not in unchanged:
-            return False
-        records = records._input_dataset  # noqa: SLF001 - tf.data has no way to ask

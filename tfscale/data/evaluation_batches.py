@@ -50,7 +50,7 @@ def evaluation_input(
     def row(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Structure]:
         return index, examples.finish(make_example(record, index, epoch), index)
 
-    def batches() -> tf.data.Dataset:
+    def batches(_: int) -> tf.data.Dataset:
         rows = _rows(source, sharding, row)
         if steps is None:  # what has steps is filled up already, and starts again by itself
             rows = rows.concatenate(_filling(examples.spec))

@@ -52,8 +52,8 @@ def given_input(
         is_alone: whether no other worker takes part.
     """
 
-    def parts() -> tf.data.Dataset:
-        own = batches.map(lambda *parts: _own_rows(as_record(batches, parts), share))
+    def parts(_: int) -> tf.data.Dataset:
+        own = batches.map(lambda *parts: _own_rows(as_record(batches.element_spec, parts), share))
         # TensorFlow's distributed iterator asks all workers whether there is more, unless a
         # dataset never ends.
         endless = own.concatenate(_nothing(batches.element_spec, share))

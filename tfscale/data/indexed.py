@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfscale.data.batching import as_record, parallelism
+from tfscale.data.collection import Collection
 from tfscale.data.sharding import Places, Sharding, pass_order
 from tfscale.structures import Structure
 
 _RECORDS_AT_ONCE = 256
+_BYTES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -17,68 +20,142 @@ class Indexed:
 
     Args:
         name: file and split, for messages.
-        records: every record once, in order.
-        num_examples: how many records.
-        at: gives the record at an int64 scalar index.
-        takes_many: whether `at` also takes a vector, and gives that many records stacked.
-        checksum: of all records in their order, or None.
+        collection: the records.
+        is_mixed: whether every epoch has an order of its own, or that of the split.
     """
 
     name: str
-    records: tf.data.Dataset
-    num_examples: int
-    at: Callable[[tf.Tensor], Structure]
-    takes_many: bool
-    checksum: int | None = None
+    collection: Collection
+    is_mixed: bool = True
     is_infinite: bool = False
 
-    def training_places(self, sharding: Sharding, seed: int) -> Places:
-        """This worker's slices of the one global order."""
+    @property
+    def num_examples(self) -> int:
+        """How many records."""
+        return self.collection.num_records
 
-        def of_pass(epoch: tf.Tensor) -> tf.data.Dataset:
-            own = self._own_order(epoch, sharding, seed)
-            return tf.data.Dataset.from_tensor_slices((own, tf.fill(tf.shape(own), epoch)))
+    @property
+    def checksum(self) -> int | None:
+        """Of the records in their order."""
+        return self.collection.checksum
 
-        return Places(
-            tf.data.Dataset.counter().flat_map(of_pass).unbatch(),
-            lambda index, epoch: (self.at(index), index, epoch),
-        )
+    @property
+    def records(self) -> tf.data.Dataset:
+        """Every record once, in order."""
+        numbers = tf.data.Dataset.range(self.num_examples)
+        return self._read(numbers).map(lambda *parts: self.collection.finished(self._raw(parts)))
 
-    def whole_batches(self, sharding: Sharding, seed: int) -> tf.data.Dataset | None:
-        """Many batches with each call of `at`: a call costs the same however many it takes."""
-        if not self.takes_many:
+    def training_places(self, sharding: Sharding, seed: int, first_step: int = 0) -> Places:
+        """This worker's slices of the one global order, from a step of the run on."""
+        slices = self._slices(sharding, seed, first_step)
+        return self._places(slices.unbatch(), lambda index, epoch: index)
+
+    def whole_batches(
+        self, sharding: Sharding, seed: int, first_step: int = 0
+    ) -> tf.data.Dataset | None:
+        """Many batches with each call of `read`: a call costs the same however many it takes."""
+        if self.collection.functions or not self.collection.is_held:
             return None
-
-        def of_pass(epoch: tf.Tensor) -> tf.data.Dataset:
-            return tf.data.Dataset.from_tensor_slices(self._own_order(epoch, sharding, seed))
-
-        slices = tf.data.Dataset.counter().flat_map(of_pass)
+        slices = self._slices(sharding, seed, first_step).map(lambda own, epoch: own)
         steps = max(1, _RECORDS_AT_ONCE // sharding.replica_batch)
-        return slices.batch(steps).map(self.at).unbatch()
-
-    def _own_order(self, epoch: tf.Tensor, sharding: Sharding, seed: int) -> tf.Tensor:
-        return sharding.own_batches(pass_order(epoch, num_examples=self.num_examples, seed=seed))
+        return slices.batch(steps).map(self._read_batches).unbatch()
 
     def evaluation_places(self, sharding: Sharding) -> Places:
         """This worker's part of every step; the last one is filled up."""
         steps = self.evaluation_steps(sharding) or 0
         numbers = tf.data.Dataset.range(steps * sharding.local_replicas).repeat()
+        # The last record stands in for what isn't there: any record that works would do.
+        last = tf.constant(self.num_examples - 1, tf.int64)
 
-        def fetch(position: tf.Tensor) -> tuple[Structure, tf.Tensor, tf.Tensor]:
-            # The last record stands in for what isn't there: any record that works would do.
-            last = tf.constant(self.num_examples - 1, tf.int64)
+        def marked(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             index = tf.where(position <= last, position, tf.constant(-1, tf.int64))
-            return self.at(tf.minimum(position, last)), index, tf.constant(0, tf.int64)
+            return index, tf.constant(0, tf.int64)
 
-        return Places(numbers.map(sharding.positions).unbatch(), fetch)
+        positions = numbers.map(sharding.positions).unbatch().map(marked)
+        return self._places(positions, lambda index, _: tf.where(index < 0, last, index))
 
     def evaluation_steps(self, sharding: Sharding) -> int | None:
         """As many as hold all records; None for no records, whose end comes at once."""
         return -(-self.num_examples // sharding.global_batch) or None
 
+    def place_of(self, index: int) -> str:
+        """Where a record lies, for messages."""
+        known = self.collection.place_of
+        return known(index) if known else f"record {index:,} of {self.name}"
+
     def describe(self, sharding: Sharding) -> str:
         """What each worker reads."""
+        size, files = self.num_examples, len(self.collection.files)
+        own = size // sharding.global_batch * sharding.worker_batch
+        among = f" of {files:,} file{'s' * (files > 1)}" if files else ""
+        order = "an order of seed and epoch alone" if self.is_mixed else "their own order"
         return (
-            f"{self.num_examples} records, in an order of seed and epoch alone; each worker "
-            f"takes {sharding.worker_batch} of the {sharding.global_batch} of each step"
+            f"{size:,} records{among}, in {order}; each worker reads {own:,} of them in an epoch, "
+            f"{sharding.worker_batch} of the {sharding.global_batch} of each step"
         )
+
+    def _slices(self, sharding: Sharding, seed: int, first_step: int) -> tf.data.Dataset:
+        """`(index, epoch)` of this worker's replica batches, both int64 (replica_batch,)."""
+        steps = self.num_examples // sharding.global_batch
+        first_epoch, step = divmod(first_step, steps)
+        skipped = step * sharding.local_replicas
+
+        def of_pass(epoch: tf.Tensor) -> tf.data.Dataset:
+            own = sharding.own_batches(self._order(epoch, seed))
+            own = own[tf.where(tf.equal(epoch, first_epoch), skipped, 0) :]
+            return tf.data.Dataset.from_tensor_slices((own, tf.fill(tf.shape(own), epoch)))
+
+        return tf.data.Dataset.counter(first_epoch).flat_map(of_pass)
+
+    def _order(self, epoch: tf.Tensor, seed: int) -> tf.Tensor:
+        if self.is_mixed:
+            return pass_order(epoch, num_examples=self.num_examples, seed=seed)
+        return tf.range(self.num_examples, dtype=tf.int64)
+
+    def _places(
+        self, elements: tf.data.Dataset, number_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    ) -> Places:
+        """Places of the `(index, epoch)` of elements.
+
+        What is held is looked up when an example is made of it; what lies in files is read ahead,
+        many records with each call.
+        """
+        if self.collection.is_held:
+            return Places(
+                elements,
+                lambda index, epoch: (self.collection.at(number_of(index, epoch)), index, epoch),
+            )
+
+        def fetch(
+            raw: Structure, index: tf.Tensor, epoch: tf.Tensor
+        ) -> tuple[Structure, tf.Tensor, tf.Tensor]:
+            return self.collection.finished(raw), index, epoch
+
+        def read(index: tf.Tensor, epoch: tf.Tensor) -> tuple[Structure, tf.Tensor, tf.Tensor]:
+            return self.collection.read(number_of(index, epoch)), index, epoch
+
+        return Places(self._at_once(elements).map(read, parallelism()).unbatch(), fetch)
+
+    def _read(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
+        return self._at_once(numbers).map(self.collection.read).unbatch()
+
+    def _at_once(self, elements: tf.data.Dataset) -> tf.data.Dataset:
+        total = sum(file.num_bytes for file in self.collection.files)
+        each = max(1, total // max(1, self.num_examples))
+        return elements.batch(min(max(_BYTES_AT_ONCE // each, 1), _RECORDS_AT_ONCE))
+
+    def _read_batches(self, own: tf.Tensor) -> Structure:
+        """Records of (batches, replica_batch) numbers, in that shape."""
+        stacked = self.collection.read(tf.reshape(own, [-1]))
+        leading = tf.shape(own)
+        return tf.nest.map_structure(
+            lambda leaf, spec: tf.ensure_shape(
+                tf.reshape(leaf, tf.concat([leading, tf.shape(leaf)[1:]], 0)),
+                [None, own.shape[1], *spec.shape],
+            ),
+            stacked,
+            self.collection.spec,
+        )
+
+    def _raw(self, parts: tuple[Structure, ...]) -> Structure:
+        return as_record(self.collection.spec, parts)

@@ -6,20 +6,20 @@ from record to record is held serialized.
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tfscale.data.indexed import Indexed
+from tfscale.data.collection import Collection
 from tfscale.errors import ConfigError, one_line
-from tfscale.structures import Structure
+from tfscale.structures import Spec, Structure
 
 _READ_AHEAD = 1024
 
 
-def hold(name: str, records: tf.data.Dataset, *, budget_bytes: float) -> Indexed | None:
-    """Holds the records of a dataset of known size.
+def hold(name: str, records: tf.data.Dataset, *, budget_bytes: float) -> Collection | None:
+    """Reads all records of a dataset of known size, and holds them.
 
     Args:
         name: of the split, for messages.
@@ -27,7 +27,7 @@ def hold(name: str, records: tf.data.Dataset, *, budget_bytes: float) -> Indexed
         budget_bytes: the most that may be held.
 
     Returns:
-        A split whose records are reached by an index, or None where they are too many.
+        The records, or None where they are too many.
 
     Raises:
         ConfigError: they are sparse or ragged, or one of them failed.
@@ -40,63 +40,69 @@ def hold(name: str, records: tf.data.Dataset, *, budget_bytes: float) -> Indexed
         )
     count = int(records.cardinality())
     try:
-        leaves = _materialize(records, count, budget_bytes)
+        leaves = _read_all(records, count, budget_bytes)
     except Exception as error:
         raise ConfigError(
             f"{name} failed while its records were read: {one_line(error)}"
         ) from error
-    return None if leaves is None else _indexed(name, records, leaves)
+    if leaves is None:
+        return None
+    held = slices(records.element_spec, leaves, num_records=count)
+    if not any(_is_serialized(spec) for spec in specs):
+        return held
+    return held.map(lambda record: _parsed(record, records.element_spec))
 
 
-def _indexed(name: str, records: tf.data.Dataset, leaves: tuple[tf.Tensor, ...]) -> Indexed:
-    specs = tf.nest.flatten(records.element_spec)
+def slices(spec: Spec, leaves: Sequence[tf.Tensor], *, num_records: int) -> Collection:
+    """A collection of what stacked tensors hold.
 
-    def at(index: tf.Tensor) -> Structure:
-        gathered = []
-        for leaf, spec in zip(leaves, specs, strict=True):
-            value = tf.gather(leaf, index)
-            if _is_serialized(spec):
-                value = tf.ensure_shape(tf.io.parse_tensor(value, spec.dtype), spec.shape)
-            gathered.append(value)
-        return tf.nest.pack_sequence_as(records.element_spec, gathered)
+    Args:
+        spec: of one record; where a shape isn't fully defined its leaf holds serialized tensors.
+        leaves: one for each of `spec`, each with `num_records` rows.
+        num_records: how many.
+    """
 
-    return Indexed(
-        name=name,
-        records=records,
-        num_examples=int(records.cardinality()),
-        at=at,
-        takes_many=not any(_is_serialized(spec) for spec in specs),
-        checksum=_checksum(leaves),
-    )
+    def read(numbers: tf.Tensor) -> Structure:
+        taken = [tf.gather(leaf, numbers) for leaf in leaves]
+        return tf.nest.pack_sequence_as(spec, taken)
+
+    return Collection(num_records, _as_held(spec), read, checksum_of(leaves), is_held=True)
+
+
+def size_bytes(leaf: tf.Tensor) -> int:
+    """Bytes of a tensor's contents."""
+    if leaf.dtype == tf.string:
+        return int(tf.reduce_sum(tf.cast(tf.strings.length(leaf), tf.int64)))
+    return int(leaf.shape.num_elements() * leaf.dtype.size)
+
+
+def checksum_of(leaves: Iterable[tf.Tensor]) -> int:
+    """CRC-32 of tensors' contents in their order."""
+    total = 0
+    for leaf in leaves:
+        for text in _bytes_of(leaf):
+            total = zlib.crc32(text, total)
+    return total
+
+
+def _parsed(record: Structure, spec: Spec) -> Structure:
+    def parse(leaf: tf.Tensor, one: tf.TensorSpec) -> tf.Tensor:
+        if not _is_serialized(one):
+            return leaf
+        return tf.ensure_shape(tf.io.parse_tensor(leaf, one.dtype), one.shape)
+
+    return tf.nest.map_structure(parse, record, spec)
 
 
 def _is_serialized(spec: tf.TensorSpec) -> bool:
     return not spec.shape.is_fully_defined()
 
 
-def _materialize(
-    records: tf.data.Dataset, count: int, budget_bytes: float
-) -> tuple[tf.Tensor, ...] | None:
-    """All records as stacked tensors, or None as soon as they turn out to be too large."""
-    held = _held_slices(records)
-    if held is None:
-        read: tuple[tf.Tensor, ...] | None = _read_all(records, count, budget_bytes)
-        return read
-    return held if sum(_size_bytes(leaf) for leaf in held) <= budget_bytes else None
-
-
-def _held_slices(records: tf.data.Dataset) -> tuple[tf.Tensor, ...] | None:
-    """What `from_tensor_slices` was given, so that a million records needn't be read one by one."""
-    if type(records).__name__ != "_TensorSliceDataset":
-        return None
-    with tf.device("CPU:0"):  # never a copy on a GPU
-        return tuple(tf.identity(leaf) for leaf in records._tensors)  # noqa: SLF001 - tf.data has no way to ask
-
-
 @tf.autograph.experimental.do_not_convert  # nothing of the user's is called in it
 def _read_all(
     records: tf.data.Dataset, count: int, budget_bytes: float
 ) -> tuple[tf.Tensor, ...] | None:
+    """All records as stacked tensors, or None as soon as they turn out to be too large."""
     specs = tf.nest.flatten(records.element_spec)
 
     def stackable(*record: Structure) -> tuple[tf.Tensor, ...]:
@@ -113,21 +119,22 @@ def _read_all(
     seen_bytes = 0
     for batch in batches:
         parts.append(batch)
-        seen_bytes += sum(_size_bytes(leaf) for leaf in parts[-1])
+        seen_bytes += sum(size_bytes(leaf) for leaf in parts[-1])
         # The first records tell how large all of them will be: no need to read on to find out.
         if seen_bytes / min(count, len(parts) * _READ_AHEAD) * count > budget_bytes:
             return None
+    if not parts:
+        as_held = [(leaf.shape, leaf.dtype) for leaf in _as_held(specs)]
+        return tuple(tf.zeros([0, *shape], dtype) for shape, dtype in as_held)
     with tf.device("CPU:0"):  # never a copy on a GPU
         return tuple(tf.concat(leaf, axis=0) for leaf in zip(*parts, strict=True))
 
 
-def _checksum(leaves: tuple[tf.Tensor, ...]) -> int:
-    """CRC-32 of all records in their order, the same on workers that hold the same."""
-    total = 0
-    for leaf in leaves:
-        for text in _bytes_of(leaf):
-            total = zlib.crc32(text, total)
-    return total
+def _as_held(spec: Spec) -> Spec:
+    """What is held of each leaf: itself, or its serialized form."""
+    return tf.nest.map_structure(
+        lambda one: tf.TensorSpec([], tf.string) if _is_serialized(one) else one, spec
+    )
 
 
 def _bytes_of(leaf: tf.Tensor) -> Iterable[Any]:
@@ -138,9 +145,3 @@ def _bytes_of(leaf: tf.Tensor) -> Iterable[Any]:
     with tf.device("CPU:0"):
         # Python knows no buffer of bfloat16, TensorFlow no bytes of bool.
         return [memoryview(leaf if leaf.dtype == tf.bool else tf.bitcast(leaf, tf.uint8))]
-
-
-def _size_bytes(leaf: tf.Tensor) -> int:
-    if leaf.dtype == tf.string:
-        return int(tf.reduce_sum(tf.cast(tf.strings.length(leaf), tf.int64)))
-    return int(leaf.shape.num_elements() * leaf.dtype.size)

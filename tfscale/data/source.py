@@ -1,24 +1,31 @@
 """What kind of split a user gave: decided here, once, and asked nowhere else.
 
-A split is held in memory, reached by an index, a list of files, or a stream. The first two have one
-global order of their examples and an exact position in it (`indexed`); `records` makes such a split
-of what fits into memory. The others are read in their own order (`streams`). A format is one more
-way to make a `Source`.
+Records that can be reached by an index have one global order and an exact position in it
+(`indexed`): those of a format (`collection`), those that a dataset of slices is made of
+(`taken_apart`), and those that fit into memory (`records`). The others are read in their own order
+(`streams`). A format is one more way to make a `Collection`.
 """
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import tensorflow as tf
 
+from tfscale.data.collection import Collection
 from tfscale.data.dataset_file import DatasetFile, load_split
-from tfscale.data.records import hold
+from tfscale.data.indexed import Indexed
+from tfscale.data.randomness import require_no_draws
+from tfscale.data.records import checksum_of, hold, size_bytes
 from tfscale.data.sharding import Places, Sharding
 from tfscale.data.streams import Files, Stream
-from tfscale.errors import ConfigError
+from tfscale.data.taken_apart import collection_of, last_maps
+from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Structure
 
 MEMORY_BUDGET_BYTES = 2**30  # of each split on each worker; what needs more is a stream
+_FIRST = 8  # records that stand for those of a stream
 
 
 class Source(Protocol):
@@ -29,8 +36,8 @@ class Source(Protocol):
         records: every record once, in the order of the split, as one process would read it.
         num_examples: how many, or None where only reading tells.
         is_infinite: whether it never ends.
-        checksum: of the records in their order, the same on workers that have the same; None
-            where that would mean to read all of them.
+        checksum: of the records in their order, the same on workers that have the same; of the
+            first ones where that would mean to read all of them.
     """
 
     @property
@@ -44,10 +51,15 @@ class Source(Protocol):
     @property
     def checksum(self) -> int | None: ...  # noqa: D102
 
-    def training_places(self, sharding: Sharding, seed: int) -> Places:
-        """This worker's records of training, over and over, replica batch by replica batch."""
+    def training_places(self, sharding: Sharding, seed: int, first_step: int = 0) -> Places:
+        """This worker's records of training, over and over, replica batch by replica batch.
 
-    def whole_batches(self, sharding: Sharding, seed: int) -> tf.data.Dataset | None:
+        They begin with those of step `first_step`, counted from the start of the run.
+        """
+
+    def whole_batches(
+        self, sharding: Sharding, seed: int, first_step: int = 0
+    ) -> tf.data.Dataset | None:
         """The same as replica batches, if records can be taken many at a time; else None."""
 
     def evaluation_places(self, sharding: Sharding) -> Places:
@@ -58,6 +70,9 @@ class Source(Protocol):
 
         None where the end only shows when it comes; then nothing is filled up.
         """
+
+    def place_of(self, index: int) -> str:
+        """Where the record of an index lies, for messages."""
 
     def describe(self, sharding: Sharding) -> str:
         """What each worker reads, for the plan."""
@@ -71,16 +86,24 @@ def source_of(dataset: DatasetFile, split: str) -> Source | None:
 
     Raises:
         ConfigError: `load` or one of its records failed, or there is none, or `load` doesn't list
-            the files that `read` is to read.
+            the files that `read` is to read, or gives them in another order each time.
     """
     records = load_split(dataset, split)
     if records is None:
         return None
-    return classified(f"{dataset.name}: load({split!r})", records, dataset.read)
+    name = f"{dataset.name}: load({split!r})"
+    if isinstance(records, Collection):
+        found = Indexed(name, records, dataset.shuffle)
+        return found if dataset.read is None else _files(found, dataset.read)
+    return classified(name, records, dataset.read, is_mixed=dataset.shuffle)
 
 
 def classified(
-    name: str, records: tf.data.Dataset, read: Callable[[Structure], tf.data.Dataset] | None
+    name: str,
+    records: tf.data.Dataset,
+    read: Callable[[Structure], tf.data.Dataset] | None,
+    *,
+    is_mixed: bool = True,
 ) -> Source:
     """What a dataset of records is.
 
@@ -88,20 +111,104 @@ def classified(
         name: for messages.
         records: as the user gave them.
         read: the user's `read`, which gives the records of a file; None where there is none.
+        is_mixed: whether training has an order of its own.
 
     Raises:
         ConfigError: a record failed, or files aren't listed.
     """
     count = int(records.cardinality())
-    kept = hold(name, records, budget_bytes=MEMORY_BUDGET_BYTES) if count >= 0 else None
+    require_no_draws(name, records)
+    kept = collection_of(records)
+    if kept is None and count >= 0:
+        kept = hold(name, records, budget_bytes=MEMORY_BUDGET_BYTES)
     if read is not None:
-        if kept is None or not kept.num_examples:
+        if kept is None or not kept.num_records:
             raise ConfigError(
                 f"{name} must list its files for read(); expected a dataset of known, small "
                 "size. Give it for example with tf.data.Dataset.from_tensor_slices(names)."
             )
-        return Files(kept, read)
+        return _files(Indexed(name, kept, is_mixed), read)
     if kept is not None:
-        return kept
-    is_infinite = count == tf.data.INFINITE_CARDINALITY
-    return Stream(name, records, count if count >= 0 else None, is_infinite)
+        return Indexed(name, kept, is_mixed)
+    raw, functions = last_maps(records)
+    first = _first_of(name, raw)
+    return Stream(
+        name,
+        raw,
+        functions,
+        count if count >= 0 else None,
+        count == tf.data.INFINITE_CARDINALITY,
+        record_bytes=first.record_bytes,
+        checksum=first.checksum,
+        is_mixed=is_mixed,
+    )
+
+
+@dataclass(frozen=True)
+class _First:
+    """What the first records of a stream tell.
+
+    Args:
+        record_bytes: the mean of them in memory.
+        checksum: of them.
+    """
+
+    record_bytes: int
+    checksum: int | None
+
+
+def _files(names: Indexed, read: Callable[[Structure], tf.data.Dataset]) -> Files:
+    files = Files(names, read, is_mixed=names.is_mixed)
+    require_no_draws(names.name, files.records)
+    first = _first_of(names.name, files.records)
+    return Files(
+        names,
+        read,
+        sizes=_sizes(names),
+        record_bytes=first.record_bytes,
+        first_checksum=first.checksum,
+        is_mixed=names.is_mixed,
+    )
+
+
+@tf.autograph.experimental.do_not_convert
+def _sizes(names: Indexed) -> tuple[int, ...]:
+    """Bytes of each file, if its record is its path."""
+    spec = names.records.element_spec
+    if not isinstance(spec, tf.TensorSpec) or spec.dtype != tf.string or spec.shape.rank:
+        return ()
+    try:
+        return tuple(os.path.getsize(name.decode()) for name in names.records.as_numpy_iterator())
+    except (OSError, UnicodeDecodeError):
+        return ()
+
+
+@tf.autograph.experimental.do_not_convert  # the user's functions come converted
+def _first_of(name: str, records: tf.data.Dataset) -> _First:
+    """Reads the first records twice: they must be the same ones, or nobody could go on with them.
+
+    Raises:
+        ConfigError: reading failed, or the order is another one each time.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    first = records.take(_FIRST).with_options(options)
+    if not all(isinstance(spec, tf.TensorSpec) for spec in tf.nest.flatten(first.element_spec)):
+        return _First(1, None)
+    try:
+        once, again = ([tf.nest.flatten(record) for record in first] for _ in range(2))
+    except Exception as error:
+        raise ConfigError(
+            f"{name} failed while its records were read: {one_line(error)}"
+        ) from error
+    checksums = [checksum_of(leaf for record in read for leaf in record) for read in (once, again)]
+    if checksums[0] != checksums[1]:
+        raise ConfigError(
+            f"{name} gives its records in another order, or others, each time it is read; expected "
+            "the same ones, so that workers agree and a run can go on where it was. Remove "
+            ".shuffle(...): training is mixed by itself; or shuffle with a seed and "
+            "reshuffle_each_iteration=False. Let a generator begin with a seed of its own each "
+            "time, such as random.Random(0)."
+        )
+    total = sum(size_bytes(leaf) for record in once for leaf in record)
+    return _First(total // max(1, len(once)), checksums[0])

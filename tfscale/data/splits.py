@@ -67,7 +67,7 @@ def read_splits(job: Job, dataset: object) -> Splits:
             f"{sharding.replica_batch} examples of each replica; expected a divisor of it. Use for "
             f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
         )
-    file = read_dataset_file(dataset, config.dataset_option)
+    file = read_dataset_file(dataset, config.dataset_option, config.data_dir)
     source = source_of(file, "train")
     if source is None:
         raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")

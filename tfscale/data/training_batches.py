@@ -51,10 +51,12 @@ def training_input(
     def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
         return examples.finish(make_example(record, index, epoch), index)
 
-    def batches() -> tf.data.Dataset:
-        whole = source.whole_batches(sharding, seed) if dataset.gives_examples else None
+    def batches(first_step: int) -> tf.data.Dataset:
+        whole = None
+        if dataset.gives_examples:
+            whole = source.whole_batches(sharding, seed, first_step)
         if whole is None:
-            whole = _examples(source.training_places(sharding, seed), example)
+            whole = _examples(source.training_places(sharding, seed, first_step), example)
             whole = whole.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(ahead))
 
