@@ -11,6 +11,7 @@ https://www.cs.toronto.edu/~kriz/cifar.html.
 
 import tensorflow as tf
 
+from tfscale.data.augment.images import random_flip, random_shift
 from tfscale.data.collection import Collection
 from tfscale.data.formats import tfds
 
@@ -44,7 +45,5 @@ def preprocess(
     """
     image = record["image"]
     if training:
-        image = tf.pad(image, [[4, 4], [4, 4], [0, 0]])
-        image = tf.image.stateless_random_crop(image, [32, 32, 3], seed)
-        image = tf.image.stateless_random_flip_left_right(image, seed)
+        image = random_flip(random_shift(image, seed, pixels=4), seed)
     return tf.cast(image, tf.float32) / 255.0, record["label"]

@@ -12,6 +12,7 @@ import os
 import tensorflow as tf
 
 from tfscale.data import images
+from tfscale.data.augment.images import decode_random_resized_crop, random_flip
 from tfscale.data.collection import Collection
 from tfscale.data.formats import image_folder
 
@@ -46,9 +47,8 @@ def preprocess(
     In training a random part of the image, half of them mirrored; else its middle.
     """
     data = tf.io.read_file(record["path"])
-    whole = images.size(data)
-    window = images.random_window(whole, seed) if training else images.central_window(whole)
-    image = images.resize(images.decode_and_crop(data, window), size)
     if training:
-        image = tf.image.stateless_random_flip_left_right(image, seed)
+        image = random_flip(decode_random_resized_crop(data, seed, size), seed)
+    else:
+        image = images.decode_middle(data, size)
     return tf.cast(image, tf.float32) / 255.0, record["label"]

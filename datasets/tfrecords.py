@@ -1,4 +1,4 @@
-r"""Your own TFRecord files of tf.train.Example: DATA_DIR/train*.tfrecord* and validation*.tfrecord*.
+r"""Your own TFRecord files of tf.train.Example: DATA_DIR/train*.tfrecord*, and validation.
 
     python launch/worker.py --dataset=datasets/tfrecords.py --data_dir=/data/flowers \
         --dataset_option=num_classes=5 --model=models/resnet.py --run_dir=runs/flowers \

@@ -115,7 +115,7 @@ def test_a_window_out_of_the_image_fails():
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF"])
 def test_height_and_width_are_known(kind):
-    assert images.size(_bytes(_picture(), kind)).numpy().tolist() == [HEIGHT, WIDTH]
+    assert images.size_of(_bytes(_picture(), kind)).numpy().tolist() == [HEIGHT, WIDTH]
 
 
 def test_a_jpeg_that_was_cut_off_fails():
@@ -136,21 +136,15 @@ def test_an_image_stays_of_8_bits_when_it_is_resized():
     )
 
 
-def test_the_middle_of_an_image_is_a_square():
-    assert images.central_window(tf.constant([200, 300])).numpy().tolist() == [12, 62, 175, 175]
-    assert images.central_window(tf.constant([1, 5])).numpy().tolist() == [0, 2, 1, 1]
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_the_middle_of_an_image_has_the_proportions_that_are_asked_for(kind):
+    # Of 20 x 26 pixels, the largest square is 20 x 20, and half of its sides are 10 x 10.
+    middle = images.decode_middle(_bytes(_picture(), kind), (10, 10), fraction=0.5)
+    assert middle.dtype == tf.uint8
+    expected = _picture()[5:15, 8:18].astype(np.int32)
+    np.testing.assert_allclose(middle.numpy().astype(np.int32), expected, atol=8 * (kind == "JPEG"))
 
 
-def test_random_windows_stay_within_their_limits_and_follow_their_seed():
-    size = tf.constant([60, 90])
-    window_of = tf.function(lambda seed: images.random_window(size, seed, area=(0.2, 0.9)))
-    windows = np.array([window_of(tf.constant([1, at])).numpy() for at in range(60)])
-    ends = windows[:, :2] + windows[:, 2:]
-    assert (windows >= 0).all() and (ends <= [60, 90]).all()
-    shares = windows[:, 2] * windows[:, 3] / (60 * 90)
-    aspects = windows[:, 3] / windows[:, 2]
-    assert shares.min() > 0.17 and shares.max() < 0.93 and np.ptp(shares) > 0.3
-    assert aspects.min() > 0.7 and aspects.max() < 1.4
-    again = window_of(tf.constant([1, 7])).numpy()
-    np.testing.assert_array_equal(again, windows[7])
-    assert len({tuple(window) for window in windows}) > 50
+def test_the_middle_of_the_smallest_image_is_that_image():
+    data = _bytes(np.full((1, 1, 3), 7, np.uint8), "PNG")
+    assert (images.decode_middle(data, (4, 2)).numpy() == 7).all()

@@ -1,13 +1,14 @@
 """Images from the bytes of their files, as `preprocess` needs them: 8 bits a channel all along.
 
 Numbers of 8 bits stay what they are until a model's arithmetic begins: batches of them are a
-quarter as large as of float32 on their way to a GPU. An orientation that a camera noted in a JPEG
+quarter as large as of float32. An orientation that a camera noted in a JPEG
 isn't applied, as everywhere in TensorFlow: boxes and pixels go together as they are stored.
 """
 
 import tensorflow as tf
 
 
+@tf.autograph.experimental.do_not_convert  # which takes longer than tracing
 def decode(data: tf.Tensor, channels: int = 3) -> tf.Tensor:
     """Decodes a JPEG, PNG, BMP or GIF, told by its first bytes.
 
@@ -29,6 +30,7 @@ def decode(data: tf.Tensor, channels: int = 3) -> tf.Tensor:
     return tf.ensure_shape(image, (None, None, channels))
 
 
+@tf.autograph.experimental.do_not_convert  # which takes longer than tracing
 def decode_and_crop(data: tf.Tensor, window: tf.Tensor, channels: int = 3) -> tf.Tensor:
     """Decodes a part of an image; of a JPEG hardly more than that part is decoded.
 
@@ -53,7 +55,8 @@ def decode_and_crop(data: tf.Tensor, window: tf.Tensor, channels: int = 3) -> tf
     return tf.ensure_shape(image, (None, None, channels))
 
 
-def size(data: tf.Tensor) -> tf.Tensor:
+@tf.autograph.experimental.do_not_convert  # which takes longer than tracing
+def size_of(data: tf.Tensor) -> tf.Tensor:
     """Height and width of an image, int32 (2,); of a JPEG without decoding it."""
     return tf.cond(
         tf.io.is_jpeg(data),
@@ -62,54 +65,30 @@ def size(data: tf.Tensor) -> tf.Tensor:
     )
 
 
-def central_window(size: tf.Tensor, fraction: float = 0.875) -> tf.Tensor:
-    """The square in the middle of an image that an evaluation looks at.
+@tf.autograph.experimental.do_not_convert  # which takes longer than tracing
+def decode_middle(data: tf.Tensor, size: tuple[int, int], fraction: float = 0.875) -> tf.Tensor:
+    """The part of an image that an evaluation looks at, resized.
+
+    The counterpart of `decode_random_resized_crop` in `augment.images`: of the largest window of
+    these proportions that fits, the middle.
 
     Args:
-        size: int32 (2,), height and width of the image.
-        fraction: side of the square in shorter sides of the image; 0.875 is 224 of 256.
+        data: as for `decode`.
+        size: height and width of the result, in pixels.
+        fraction: of the largest window's sides; 0.875 is 224 of 256.
 
     Returns:
-        int32 (4,), for `decode_and_crop`.
+        uint8 (*size, 3).
     """
-    shorter = tf.cast(tf.reduce_min(size), tf.float32)
-    side = tf.maximum(1, tf.cast(tf.round(shorter * fraction), tf.int32))
-    return tf.concat([(size - side) // 2, [side, side]], axis=0)
+    there = tf.cast(size_of(data), tf.float32)
+    wanted = tf.constant(size, tf.float32)
+    extent = wanted * tf.reduce_min(there / wanted) * fraction
+    extent = tf.maximum(1, tf.cast(tf.round(extent), tf.int32))
+    begin = (tf.cast(there, tf.int32) - extent) // 2
+    return resize(decode_and_crop(data, tf.concat([begin, extent], axis=0)), size)
 
 
-def random_window(
-    size: tf.Tensor,
-    seed: tf.Tensor,
-    area: tuple[float, float] = (0.08, 1.0),
-    aspect: tuple[float, float] = (3 / 4, 4 / 3),
-) -> tf.Tensor:
-    """A part of an image chosen by chance, as networks for ImageNet are trained on.
-
-    Source: C. Szegedy et al., "Going Deeper with Convolutions", 2014, section 6,
-    https://arxiv.org/abs/1409.4842.
-
-    Args:
-        size: int32 (2,), height and width of the image.
-        seed: int32 (2,), of the example; the same gives the same window.
-        area: least and largest share of the image.
-        aspect: least and largest width divided by height.
-
-    Returns:
-        int32 (4,), for `decode_and_crop`.
-    """
-    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.concat([size, [3]], axis=0),
-        bounding_boxes=tf.zeros([1, 0, 4]),
-        seed=seed,
-        min_object_covered=0.0,
-        aspect_ratio_range=aspect,
-        area_range=area,
-        max_attempts=10,
-        use_image_if_no_bounding_boxes=True,
-    )
-    return tf.concat([begin[:2], extent[:2]], axis=0)
-
-
+@tf.autograph.experimental.do_not_convert  # which takes longer than tracing
 def resize(image: tf.Tensor, size: tuple[int, int], *, antialias: bool = False) -> tf.Tensor:
     """Resizes an image, bilinearly.
 

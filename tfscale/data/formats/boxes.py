@@ -103,6 +103,7 @@ def filled_up(
     return [Rows(array, counts, max_boxes, fill) for array, fill in values]
 
 
+@tf.autograph.experimental.do_not_convert
 def fill_up(values: tf.Tensor, max_boxes: int, fill: float | int | bool) -> tf.Tensor:
     """The same for one record in `preprocess`: rows up to a fixed number.
 
