@@ -19,6 +19,7 @@ from tfscale.data.augment.pixels import (
     resized_part,
     rounded,
 )
+from tfscale.data.images import decode
 from tfscale.errors import ConfigError
 
 Limits = tuple[float, float]
@@ -90,7 +91,7 @@ def decode_random_resized_crop(
         return resized(part, size, method)
 
     def of_others() -> tf.Tensor:
-        image = tf.io.decode_image(data, channels=3, expand_animations=False)
+        image = decode(data)
         return random_resized_crop(image, seed, size, area, ratio, method)
 
     return tf.ensure_shape(tf.cond(tf.io.is_jpeg(data), of_jpeg, of_others), [*size, 3])
