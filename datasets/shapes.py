@@ -67,7 +67,9 @@ def _covered(boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
     right = ((centres - middle[:, 1:]) / half[:, 1:])[:, tf.newaxis, :]
     rectangle = (tf.abs(down) < 1.0) & (tf.abs(right) < 1.0)
     disc = down**2 + right**2 < 1.0
-    triangle = rectangle & (tf.abs(right) < (1.0 + down) / 2)  # its tip is on top
+    # Its tip is on top. Half a pixel more, so that tip and corners are seen.
+    slack = (0.5 / side / half[:, 1:])[:, tf.newaxis]
+    triangle = rectangle & (tf.abs(right) < (1.0 + down) / 2 + slack)
     kind = classes[:, tf.newaxis, tf.newaxis]
     return tf.where(kind == 0, rectangle, tf.where(kind == 1, disc, triangle))
 

@@ -118,6 +118,13 @@ LAYER = """
         def call(self, x):
             return 2 * x
 """
+OF_LIBRARY = """
+    from tfscale.model import boxes
+
+    class Areas(layers.Layer):
+        def call(self, x):
+            return x + boxes.areas(x[..., :4])[..., None]
+"""
 LOCAL = """
     def build(spec, num_classes):
         class Inner(layers.Layer):
@@ -159,6 +166,12 @@ KINDS = {
     "own layer": (LAYER.format("") + BUILD.format(inner="Scaled()"), SCRIPT, "model.keras", True),
     "registered layer": (
         LAYER.format(REGISTERED) + BUILD.format(inner="Scaled()"),
+        SCRIPT,
+        "model.keras",
+        True,
+    ),
+    "layer with the library": (
+        OF_LIBRARY + BUILD.format(inner="Areas()"),
         SCRIPT,
         "model.keras",
         True,

@@ -43,7 +43,7 @@ def _assert_all_have_heard(played, epochs):
 
 @pytest.mark.plays("detection", on=[TWO], compared=False)
 def test_two_workers_train_a_detector_that_finds_the_shapes(played):
-    _assert_all_have_heard(played, epochs=8)
+    _assert_all_have_heard(played, epochs=6)
     metrics = played.workers[0]["report"]["metrics"]
     assert metrics[f"val_{FIGURE}"] > 0.5
     assert metrics[f"test_{FIGURE}"] > 0.5

@@ -15,7 +15,7 @@ def small_detector():
     from models import detector
 
     shapes.size = 1024
-    detector.width, detector.learning_rate, detector.total_steps = 16, 4e-3, 8 * 1024 // 32
+    detector.width, detector.learning_rate, detector.total_steps = 16, 4e-3, 6 * 1024 // 32
     return shapes, detector
 
 
@@ -31,7 +31,7 @@ def detection(stage):
         save_best_only=True,
         save_weights_only=True,
     )
-    settings = {"batch_size": 32, "epochs": 8, "steps_per_execution": 0}
+    settings = {"batch_size": 32, "epochs": 6, "steps_per_execution": 0}
     return stage.train(shapes, detector.build, callbacks=[best], **settings)
 
 
