@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from datasets import digits, prepared, synthetic
+from datasets import digits, prepared, shapes, synthetic
 from tfscale.data.prepare import Layout, prepare
 from tfscale.data.shards import write_share
 from tfscale.data.split_records import Asked
@@ -71,7 +71,7 @@ def test_digits_preprocess_keeps_label_and_image_together():
     assert y.numpy() == record["label"]
 
 
-@pytest.mark.parametrize("module", [digits, prepared, synthetic])
+@pytest.mark.parametrize("module", [digits, prepared, shapes, synthetic])
 def test_an_unknown_split_is_refused_with_the_known_ones(module):
     with pytest.raises(ValueError, match="no split 'dev'.*train, validation"):
         module.load("dev")
@@ -129,3 +129,62 @@ def test_prepared_without_a_folder_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(prepared, "folder", str(tmp_path))
     with pytest.raises(ConfigError, match="train has no manifest.json"):
         prepared.load("train")
+
+
+def test_shapes_splits_share_no_index(monkeypatch):
+    monkeypatch.setattr(shapes, "size", 80)
+    indices = [_records(shapes, split) for split in shapes.splits]
+    assert indices == [list(range(80)), list(range(80, 90)), list(range(90, 100))]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """The first 40 examples of the shapes."""
+    mapped = shapes.load("train").take(40).map(lambda record: shapes.preprocess(record, True))
+    return list(mapped.as_numpy_iterator())
+
+
+def test_shapes_have_one_to_four_objects_of_every_class(drawn):
+    counts = [int((y["classes"] >= 0).sum()) for _, y in drawn]
+    assert 1 <= min(counts) < max(counts) == 4
+    kinds = np.concatenate([y["classes"] for _, y in drawn])
+    assert set(kinds.tolist()) == {-1, *range(shapes.num_classes)}
+    assert (kinds.dtype, drawn[0][1]["boxes"].dtype) == (np.int64, np.float32)
+
+
+def test_shapes_are_images_between_0_and_1(drawn):
+    images = np.stack([x for x, _ in drawn])
+    assert (images.shape, images.dtype) == ((40, 64, 64, 3), np.float32)
+    assert 0.0 <= images.min() < images.max() <= 1.0
+
+
+def _pixels(box):
+    """Rows and columns that a box covers."""
+    y_min, x_min, y_max, x_max = np.rint(box * shapes.side).astype(int)
+    return slice(y_min, y_max), slice(x_min, x_max)
+
+
+def test_shapes_boxes_end_where_the_shapes_do(drawn):
+    for x, y in drawn:
+        covered = x.max(axis=-1) > 0.8 * 0.35 * 0.98  # the darkest colour, without noise
+        outside = covered.copy()
+        for box, kind in zip(y["boxes"], y["classes"], strict=True):
+            if kind < 0:
+                assert not box.any()
+                continue
+            inside = covered[_pixels(box)]
+            outside[_pixels(box)] = False
+            edges = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
+            assert all(edge.any() for edge in edges)
+            part = {0: 1.0, 1: np.pi / 4, 2: 0.5}[int(kind)]  # of its box that a shape covers
+            assert inside.mean() == pytest.approx(part, abs=0.12)
+        assert not outside.any()
+
+
+def test_shapes_are_other_ones_with_another_seed_or_index(drawn, monkeypatch):
+    (once, _), (other, _) = drawn[:2]
+    again, _ = shapes.preprocess(tf.constant(0, tf.int64), False)
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+    monkeypatch.setattr(shapes, "seed", 1)
+    assert not np.array_equal(once, shapes.preprocess(tf.constant(0, tf.int64), False)[0])

@@ -118,6 +118,13 @@ LAYER = """
         def call(self, x):
             return 2 * x
 """
+OF_LIBRARY = """
+    from tfscale.model import boxes
+
+    class Areas(layers.Layer):
+        def call(self, x):
+            return x + boxes.areas(x[..., :4])[..., None]
+"""
 LOCAL = """
     def build(spec, num_classes):
         class Inner(layers.Layer):
@@ -204,7 +211,9 @@ def _source(text):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("it's a run")
     jobs = []
-    for name, (text, *_) in {**KINDS, "unsaveable": (UNSAVEABLE,)}.items():
+    more = {"unsaveable": UNSAVEABLE, "library": OF_LIBRARY + BUILD.format(inner="Areas()")}
+    texts = {name: text for name, (text, *_) in KINDS.items()} | more
+    for name, text in texts.items():
         path = folder / f"{name.replace(' ', '_')}.py"
         path.write_text(_source(text))
         settings = {"model_option": ["width=6"], **SETTINGS.get(name, {})}
@@ -252,6 +261,14 @@ def test_the_printed_command_ends_well_in_a_shell(trained, tmp_path):
     (ended,) = start_all([["sh", "-c", command]], deadline_seconds=90, cwd=tmp_path)
     assert ended.code == 0, ended.err[-2000:]
     assert "scaled (Scaled)" in ended.out
+
+
+def test_a_model_that_uses_this_library_is_loaded_wherever_the_library_lies(trained, tmp_path):
+    report = trained.reports["library"]
+    assert SCRIPT in report["model"]["load"]
+    (ended,) = start_all([["sh", "-c", report["model"]["load"]]], deadline_seconds=90, cwd=tmp_path)
+    assert ended.code == 0, ended.err[-2000:]
+    assert "areas (Areas)" in ended.out
 
 
 def test_a_layer_without_get_config_is_named_before_the_first_step(trained):

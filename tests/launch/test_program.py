@@ -10,11 +10,10 @@ import pytest
 from tests.jobs.workers import ROOT, start_all
 
 DEADLINE_SECONDS = 60
-<<<<<<< HEAD
-PROGRAMS = ("worker", "local", "bench", "compare", "profile_model", "inspect_data")
-=======
-PROGRAMS = ("worker", "local", "bench", "compare", "profile_model", "prepare")
->>>>>>> formats
+PROGRAMS = (
+    *("worker", "local", "bench", "compare", "profile_model"),
+    *("inspect_data", "prepare"),
+)
 BEGINNING = """
 import os, sys
 from absl import flags
