@@ -1,6 +1,8 @@
 """Starts real workers for a test, each with a deadline, and always ends them with SIGKILL."""
 
+import atexit
 import contextlib
+import functools
 import os
 import sys
 import tempfile
@@ -8,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.jobs import warm
 from tfscale.cluster.ports import free_addresses
 from tfscale.supervise.gang import Gang, Streams
 
@@ -24,11 +27,20 @@ class Ended:
     err: str
 
 
-def start_all(commands, *, deadline_seconds, environ=(), cwd=ROOT):
-    """Run the commands at once; each ends by itself or by SIGKILL at the deadline."""
-    environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
-    # Test workers have no GPU to look for, wherever they run.
-    environment |= {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONWARNINGS": "default"} | dict(environ)
+def start_all(commands, *, deadline_seconds, environ=(), cwd=ROOT, is_warm=False):
+    """Run the commands at once; each ends by itself or by SIGKILL at the deadline.
+
+    Args:
+        commands: words of each, for a warm process those of a Python program.
+        deadline_seconds: from now on.
+        environ: what their environment has beside this process's.
+        cwd: where they run.
+        is_warm: whether they find TensorFlow imported (see warm.py); not for what is about the
+            time before that, nor for numbers that two hash seeds could change.
+    """
+    environment = _environment() | dict(environ)
+    if is_warm and warm.IS_POSSIBLE:
+        return _start_warm(commands, environment, cwd, time.monotonic() + deadline_seconds)
     with contextlib.ExitStack() as files, Gang() as gang:
         started = []
         for command in commands:
@@ -40,6 +52,32 @@ def start_all(commands, *, deadline_seconds, environ=(), cwd=ROOT):
         return [_end(*each, deadline) for each in started]
 
 
+def _environment():
+    environment = {name: value for name, value in os.environ.items() if name not in CLEAN}
+    # Test workers have no GPU to look for, wherever they run.
+    return environment | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONWARNINGS": "default"}
+
+
+@functools.cache
+def _starter(number):
+    """What starts the warm processes of worker 0, or of all others: their hash seeds differ."""
+    starter = warm.Starter(_environment())
+    atexit.register(starter.end)
+    return starter
+
+
+def _start_warm(commands, environment, cwd, deadline):
+    with contextlib.ExitStack() as files:
+        started = []
+        for number, command in enumerate(commands):
+            out, err = (files.enter_context(_text_file()) for _ in range(2))
+            starter = _starter(min(number, 1))
+            pid = starter.start(command, environ=environment, folder=cwd, out=out, err=err)
+            started.append((starter, pid, out, err))
+        codes = [starter.wait(pid, deadline) for starter, pid, *_ in started]
+        return [_ended(code, *each[2:]) for code, each in zip(codes, started, strict=True)]
+
+
 def _text_file():
     return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
 
@@ -47,6 +85,10 @@ def _text_file():
 def _end(member, out, err, deadline):
     code = member.wait(deadline)
     member.kill()
+    return _ended(code, out, err)
+
+
+def _ended(code, out, err):
     for file in (out, err):
         file.seek(0)
     return Ended(code, out.read(), err.read())
