@@ -6,8 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.jobs.workers import start_all
-from tfscale.cluster.ports import free_addresses
+from tests.jobs.workers import free_addresses, start_all
 
 PLAIN = (1, 0)
 SHAPES = [(1, 1), (1, 2), (2, 1)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.jobs import warm
-from tfscale.cluster.ports import free_addresses
+from tfscale.cluster import ports
 from tfscale.supervise.gang import Gang, Streams
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -94,6 +94,25 @@ def _ended(code, out, err):
     return Ended(code, out.read(), err.read())
 
 
+def free_addresses(count):
+    """Addresses as of `tfscale.cluster.ports`, but none that another process of this run is given.
+
+    A port is free until a worker has imported TensorFlow: seconds, in which tests that run beside
+    this one would be given it every fiftieth time that the whole suite runs.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    found = []
+    while len(found) < count:
+        # The system gives odd ports, or even ones: what is next to it is the half of a number.
+        found = [
+            address
+            for address in ports.free_addresses(8 * processes * count)
+            if int(address.rpartition(":")[2]) // 2 % processes == number
+        ]
+    return found[:count]
+
+
 def worker_commands(flags, *, num_workers=2):
     """The commands that `num_workers` terminals would be given for launch/worker.py."""
     program = [sys.executable, str(ROOT / "launch" / "worker.py"), *flags]
@@ -113,11 +132,13 @@ def stage_commands(scenes, out, shape):
 
 def gallery_commands(names, out, shape):
     """Play entries of the gallery on (workers, devices of each), or in "plain" Keras."""
+    if not names:
+        return []
     folder = out / f"{shape}"
     folder.mkdir()
     program = [sys.executable, "-m", "tests.jobs.gallery", str(folder)]
     if shape == "plain":
-        return [[*program, "plain", "0", "0", *names]] if names else []
+        return [[*program, "plain", "0", "0", *names]]
     num_workers, devices = shape
     hosts = ",".join(free_addresses(num_workers)) if num_workers > 1 else ""
     return [[*program, hosts, str(rank), str(devices), *names] for rank in range(num_workers)]
