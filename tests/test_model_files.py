@@ -13,7 +13,7 @@ def _forget_layers_and_fix_the_seed():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # the collector will find it
 
 
 def _spec(*shape):

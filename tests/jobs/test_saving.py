@@ -236,7 +236,8 @@ def loaded(trained, tmp_path_factory):
         commands.append([words[0], "-c", LOADED, json.dumps(words)])
     found = {}
     for first in range(0, len(commands), 4):
-        ended = start_all(commands[first : first + 4], deadline_seconds=120, cwd=elsewhere)
+        some = commands[first : first + 4]
+        ended = start_all(some, deadline_seconds=120, cwd=elsewhere, is_warm=True)
         for name, worker in zip(list(KINDS)[first : first + 4], ended, strict=True):
             assert worker.code == 0, (name, worker.err[-2000:])
             found[name] = json.loads(worker.out.splitlines()[-1])
