@@ -127,7 +127,13 @@ def _steps_of(source: Source, sharding: Sharding, asked: int) -> int:
             f"{source.name} has {size} examples, fewer than the "
             f"{sharding.global_batch} of one step on {least} replicas. {advice}"
         )
-    return asked or size // sharding.global_batch
+    steps = source.training_steps(sharding)
+    if not steps:
+        raise ConfigError(
+            f"{source.name} has no bucket with the {sharding.global_batch} examples of one step; "
+            "expected at least one. Use a smaller --batch_size, or fewer bucket_boundaries."
+        )
+    return asked or steps
 
 
 def _prefetched_steps(batch: Spec) -> int:
