@@ -44,7 +44,7 @@ def padding_of(dataset: DatasetFile, made: Spec) -> Padding:
         shapes = (*shapes, shapes[1])
     values = _values(dataset, with_mask)
     spec = tf.nest.map_structure(
-        lambda leaf, shape: tf.TensorSpec(tuple(shape), leaf.dtype), with_mask, shapes
+        lambda leaf, shape: tf.TensorSpec(shape.sizes, leaf.dtype), with_mask, shapes
     )
 
     def pad(example: Structure, size: tf.Tensor | int) -> Structure:
@@ -62,8 +62,11 @@ def padding_of(dataset: DatasetFile, made: Spec) -> Padding:
     return Padding(spec, pad)
 
 
-class _Shape(list[Any]):
+@dataclass(frozen=True)
+class _Shape:
     """A shape as one leaf: `tf.nest` would take a tuple apart."""
+
+    sizes: tuple[int | None, ...]
 
 
 def _shapes(dataset: DatasetFile, made: Spec) -> Structure:
@@ -74,7 +77,7 @@ def _shapes(dataset: DatasetFile, made: Spec) -> Structure:
                 f"{dataset.name} has examples of unknown rank ({made}), which can't be padded; "
                 "expected known ranks. Use tf.ensure_shape(tensor, [None]) in preprocess."
             )
-        return tf.nest.map_structure(lambda leaf: _Shape(leaf.shape.as_list()), made)
+        return tf.nest.map_structure(lambda leaf: _Shape(tuple(leaf.shape.as_list())), made)
     return _as_given(dataset, made, dataset.padded_shapes)
 
 
@@ -85,18 +88,14 @@ def _as_given(dataset: DatasetFile, made: Spec, given: Structure) -> Structure:
     if isinstance(made, tuple) and isinstance(given, tuple | list) and len(made) == len(given):
         return tuple(_as_given(dataset, *both) for both in zip(made, given, strict=True))
     if isinstance(made, tf.TensorSpec) and isinstance(given, tuple | list):
-        shape = _Shape(given)
-        sizes_are_right = all(
-            size is None or (isinstance(size, int) and size >= 0) for size in shape
-        )
-        if made.shape.rank in (None, len(shape)) and sizes_are_right:
-            if None in shape and not dataset.bucket_boundaries:
-                shape = _Shape(
-                    found if size is None else size
-                    for size, found in zip(shape, made.shape.as_list(), strict=True)
-                )
-            if None not in shape or dataset.bucket_boundaries:
-                return shape
+        are_sizes = all(one is None or (isinstance(one, int) and one >= 0) for one in given)
+        sizes = tuple(given)
+        if are_sizes and made.shape.rank in (None, len(sizes)):
+            if not dataset.bucket_boundaries and None in sizes and made.shape.rank is not None:
+                known = made.shape.as_list()
+                sizes = tuple(b if a is None else a for a, b in zip(sizes, known, strict=True))
+            if dataset.bucket_boundaries or None not in sizes:
+                return _Shape(sizes)
     raise ConfigError(
         f"{dataset.name} has padded_shapes = {dataset.padded_shapes!r}, which don't fit its "
         f"examples ({made}); expected a tuple of sizes for each tensor, such as ((128,), ()) for x "
@@ -131,9 +130,9 @@ def _padded(
     size: tf.Tensor | int,
     name: str,
 ) -> tf.Tensor:
-    if not shape:
+    if not shape.sizes:
         return leaf
-    wanted = tf.stack([tf.cast(size if one is None else one, tf.int32) for one in shape])
+    wanted = tf.stack([tf.cast(size if one is None else one, tf.int32) for one in shape.sizes])
     missing = wanted - tf.shape(leaf)
     fits = tf.debugging.Assert(
         tf.reduce_all(missing >= 0),
