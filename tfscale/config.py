@@ -31,6 +31,7 @@ _AT_LEAST = {
     "devices": 0,
     "steps_per_epoch": 0,
     "seed": 0,
+    "max_bad_examples": 0,
 }
 _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
@@ -73,6 +74,8 @@ class Config:
         start_timeout: seconds that the workers wait for each other at the start.
         overwrite: whether an earlier run in `run_dir` may be replaced.
         data_dir: the folder that the dataset file's data is in, of this machine; None for "data".
+        max_bad_examples: records of each split that are skipped if no example can be made of them;
+            with 0 the first one ends the run.
         dataset_option: `NAME=VALUE` texts for the dataset file's constants.
         model_option: `NAME=VALUE` texts for the model file's constants.
         given: names of settings that somebody asked for, beside those that aren't their defaults:
@@ -107,6 +110,7 @@ class Config:
     start_timeout: float = 120.0
     overwrite: bool = False
     data_dir: str | None = None
+    max_bad_examples: int = 0
     dataset_option: tuple[str, ...] = ()
     model_option: tuple[str, ...] = ()
     given: tuple[str, ...] = field(default=(), compare=False)

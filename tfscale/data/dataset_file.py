@@ -37,7 +37,11 @@ class DatasetFile:
         task: from which loss and metrics get their defaults.
         class_weight: weight of each class, or of each class of each output by its name.
         shuffle: whether every epoch of training has an order of its own, or that of the split.
+        mix: `mix(x, y, seed)` gives a replica batch of training, mixed, or None.
         prepare: makes on disk what `load` reads; one worker of each file system calls it.
+        data_dir: the folder that it makes that in.
+        options: `NAME=VALUE` texts that its constants were set by.
+        max_bad_examples: records of each split that are skipped if no example can be made of them.
     """
 
     name: str
@@ -49,7 +53,11 @@ class DatasetFile:
     task: str = "classification"
     class_weight: Table | None = None
     shuffle: bool = True
+    mix: Callable[..., Any] | None = None
     prepare: Callable[[], None] | None = None
+    data_dir: str = DATA_DIR
+    options: tuple[str, ...] = ()
+    max_bad_examples: int = 0
 
     @property
     def gives_examples(self) -> bool:
@@ -83,16 +91,8 @@ def read_dataset_file(
         name, module = name_of(dataset), dataset
     load = require_function(module, "load", name)
     prepare = _optional_function(module, "prepare", name)
+    _require_asked_for(data_dir, name, load, prepare)
     folder = data_dir or DATA_DIR
-    asking = [one for one in (load, prepare) if one is not None and _takes(one, "data_dir")]
-    if data_dir is not None and not asking:
-        raise ConfigError(
-            f"--data_dir={data_dir} is given, but {name} doesn't ask for it; expected a parameter "
-            "`data_dir` of its load. Write def load(split, data_dir), or leave the flag out."
-        )
-    shuffle = getattr(module, "shuffle", True)
-    if not isinstance(shuffle, bool):
-        raise ConfigError(f"{name} has shuffle = {shuffle!r}; expected True or False.")
     task = getattr(module, "task", "classification")
     if task not in TASKS:
         raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")
@@ -112,9 +112,31 @@ def read_dataset_file(
         num_classes=num_classes,
         task=task,
         class_weight=read_table(getattr(module, "class_weight", None), name, num_classes),
-        shuffle=shuffle,
+        shuffle=_flag(module, "shuffle", name, default=True),
+        mix=_converted(_optional_function(module, "mix", name)),
         prepare=None if prepare is None else _with_folder(prepare, folder),
+        data_dir=folder,
+        options=options,
     )
+
+
+def _require_asked_for(
+    data_dir: str | None, name: str, *functions: Callable[..., Any] | None
+) -> None:
+    """Refuses a folder that no function of the file asks for."""
+    if data_dir is None or any(one is not None and _takes(one, "data_dir") for one in functions):
+        return
+    raise ConfigError(
+        f"--data_dir={data_dir} is given, but {name} doesn't ask for it; expected a parameter "
+        "`data_dir` of its load. Write def load(split, data_dir), or leave the flag out."
+    )
+
+
+def _flag(module: object, attribute: str, name: str, *, default: bool) -> bool:
+    value = getattr(module, attribute, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} has {attribute} = {value!r}; expected True or False.")
+    return value
 
 
 def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | Collection | None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfscale.data.batching import batched_spec, parallelism, with_own_threads
+from tfscale.data.bad_examples import BadExamples, first_bad
+from tfscale.data.batching import batched_spec, with_own_threads
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.examples import example_function, first_examples
 from tfscale.data.feed import Input
@@ -18,6 +19,7 @@ from tfscale.errors import ConfigError
 from tfscale.structures import Spec, Structure
 
 _PREFETCHED = 2  # steps
+_SEARCHED = 100_000  # records of a stream, for the one that made a batch fail
 
 
 def evaluation_input(
@@ -33,16 +35,15 @@ def evaluation_input(
     `index` is int64 (replica_batch,), in the order of the split; -1 marks a row that fills up.
 
     Args:
-        dataset: says how a record becomes an example.
-        source: the split.
-        sharding: this worker's share.
-        strategy: whose replicas take the batches.
+        dataset, source, sharding, strategy: as of `training_input`.
         seed: of what `preprocess` does at random.
 
     Raises:
         ConfigError: the split never ends.
     """
     _require_end(source)
+    bad = BadExamples(source, dataset.max_bad_examples)
+    source = source.singly() if bad.are_skipped else source
     make_example = example_function(dataset, training=False, seed=seed)
     examples = first_examples(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
@@ -51,9 +52,10 @@ def evaluation_input(
         return index, examples.finish(make_example(record, index, epoch), index)
 
     def batches(_: int) -> tf.data.Dataset:
-        rows = _rows(source, sharding, row)
+        nothing = tf.constant(-1, tf.int64), _nothing(examples.spec)
+        rows = bad.evaluation(source.evaluation_places(sharding), row, nothing)
         if steps is None:  # what has steps is filled up already, and starts again by itself
-            rows = rows.concatenate(_filling(examples.spec))
+            rows = rows.concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
 
@@ -66,6 +68,8 @@ def evaluation_input(
         num_examples=None if steps is None else source.num_examples,
         checksum=source.checksum,
         is_evaluation=True,
+        bad=bad,
+        why=lambda _: _why(source, sharding, row),
     )
 
 
@@ -77,16 +81,13 @@ def _require_end(source: Source) -> None:
         )
 
 
-def _rows(source: Source, sharding: Sharding, row: Callable[..., Structure]) -> tf.data.Dataset:
-    places = source.evaluation_places(sharding)
-    return places.elements.map(
-        lambda *place: row(*places.fetch(*place)),
-        num_parallel_calls=parallelism(),
-        deterministic=True,
-    )
+def _why(source: Source, sharding: Sharding, row: Callable[..., Structure]) -> str:
+    """Of which record no row can be made."""
+    singly, steps = source.singly(), source.evaluation_steps(sharding)
+    count = steps * sharding.worker_batch if steps else _SEARCHED
+    return first_bad(singly, singly.evaluation_places(sharding), row, count)
 
 
-def _filling(spec: Spec) -> tf.data.Dataset:
-    """Endless rows of nothing."""
-    nothing = tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)
-    return tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), nothing)).repeat()
+def _nothing(spec: Spec) -> Structure:
+    """An example that only fills up."""
+    return tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)

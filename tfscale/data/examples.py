@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfscale.data.batching import without_autotune
 from tfscale.data.class_weights import require_classes, weight_function
 from tfscale.data.dataset_file import DatasetFile
+from tfscale.data.labels import label_check
 from tfscale.data.randomness import (
     is_opaque,
     no_python_draws,
@@ -78,7 +79,10 @@ def first_examples(
     """
     call = f"{dataset.name}: preprocess" if dataset.preprocess else source.name
     try:
-        made = list(_made(source, make_example, call, training=training))
+        skips = dataset.max_bad_examples > 0
+        made = list(_made(source, make_example, call, training=training, skips=skips))
+        if skips and not made:  # all of them are bad, and the first one says why
+            made = list(_made(source, make_example, call, training=training, skips=False))
     except ConfigError:
         raise
     except Exception as error:
@@ -93,6 +97,7 @@ def first_examples(
         task, num_classes = dataset.task, dataset.num_classes
         require_classes(table, made[0][1], dataset.name, task=task, num_classes=num_classes)
     weigh = weight_function(table)
+    checked = label_check(dataset, plain)
 
     def finish(example: Structure, index: tf.Tensor) -> Structure:
         same = tf.nest.map_structure(
@@ -100,16 +105,27 @@ def first_examples(
             tf.nest.map_structure(tf.convert_to_tensor, example),
             plain,
         )
-        return weigh(same)
+        return weigh(same if checked is None else checked(same, index))
 
     with tf.device("CPU:0"):
-        finished = [finish(example, tf.constant(index)) for index, example in enumerate(made)]
+        finished = list(_finished(made, finish, skips=dataset.max_bad_examples > 0))
         first = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *finished)
     return Examples(_spec_of(finished[0]), finish, first)
 
 
+def _finished(
+    made: list[Structure], finish: Callable[..., Structure], *, skips: bool
+) -> Iterator[Structure]:
+    for index, example in enumerate(made):
+        try:
+            yield finish(example, tf.constant(index, tf.int64))
+        except tf.errors.InvalidArgumentError as error:
+            if not skips or len(made) == 1:
+                raise ConfigError(one_line(error)) from error
+
+
 def _made(
-    source: Source, make_example: Callable[..., Any], call: str, *, training: bool
+    source: Source, make_example: Callable[..., Any], call: str, *, training: bool, skips: bool
 ) -> Iterator[Structure]:
     """The first examples, one after the other, without their weights."""
 
@@ -117,7 +133,10 @@ def _made(
         return make_example(record, number, tf.constant(0, tf.int64))
 
     require_no_draws(source.name, source.records)
-    records = source.records.take(_MOST_FIRST if training else 1).enumerate()
+    records = source.records
+    if skips:
+        records = records.ignore_errors()
+    records = records.take(_MOST_FIRST if training else 1).enumerate()
     with no_python_draws(call):
         examples = records.map(first_of)
         require_no_draws(call, examples)
@@ -126,7 +145,7 @@ def _made(
     if not isinstance(made, tuple) or len(made) not in ((2, 3) if training else (1, 2, 3)):
         raise ConfigError(f"{call} gives {made}; expected (x, y) or (x, y, sample_weight).")
     size_bytes = 0
-    for example in _checked(call, examples, records, first_of):
+    for example in _checked(call, examples, records, first_of, skips=skips):
         yield example
         leaves = tf.nest.flatten(example)
         size_bytes += sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves)
@@ -139,10 +158,16 @@ def _checked(
     examples: tf.data.Dataset,
     records: tf.data.Dataset,
     first_of: Callable[..., Structure],
+    *,
+    skips: bool,
 ) -> Iterator[Structure]:
     """The examples; each was made twice if only that can show that it depends on nothing else."""
+
+    def kept(made: tf.data.Dataset) -> tf.data.Dataset:
+        return without_autotune(made.ignore_errors() if skips else made)
+
     if not is_opaque(examples):
-        yield from without_autotune(examples)
+        yield from kept(examples)
         return
 
     def twice(number: tf.Tensor, record: Structure) -> tuple[Structure, Structure]:
@@ -151,7 +176,7 @@ def _checked(
     # A generator of the user's that makes the records may draw.
     watch = contextlib.nullcontext() if is_opaque(records, deep=True) else no_python_draws(call)
     with watch:
-        for once, again in without_autotune(records.map(twice)):
+        for once, again in kept(records.map(twice)):
             require_same_twice(call, once, again)
             yield once
 

@@ -1,7 +1,7 @@
 """A split whose records are reached by an index: one global order, whatever the workers are."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
@@ -22,12 +22,16 @@ class Indexed:
         name: file and split, for messages.
         collection: the records.
         is_mixed: whether every epoch has an order of its own, or that of the split.
+        is_singly: whether each record is read by itself, so that one that can't be read takes no
+            others with it.
     """
 
     name: str
     collection: Collection
     is_mixed: bool = True
+    is_singly: bool = False
     is_infinite: bool = False
+    has_index: bool = True
 
     @property
     def num_examples(self) -> int:
@@ -78,6 +82,10 @@ class Indexed:
         """As many as hold all records; None for no records, whose end comes at once."""
         return -(-self.num_examples // sharding.global_batch) or None
 
+    def singly(self) -> "Indexed":
+        """The same, whose records are read one by one."""
+        return replace(self, is_singly=True)
+
     def place_of(self, index: int) -> str:
         """Where a record lies, for messages."""
         known = self.collection.place_of
@@ -120,7 +128,7 @@ class Indexed:
         What is held is looked up when an example is made of it; what lies in files is read ahead,
         many records with each call.
         """
-        if self.collection.is_held:
+        if self.collection.is_held or self.is_singly:
             return Places(
                 elements,
                 lambda index, epoch: (self.collection.at(number_of(index, epoch)), index, epoch),
@@ -140,6 +148,8 @@ class Indexed:
         return self._at_once(numbers).map(self.collection.read).unbatch()
 
     def _at_once(self, elements: tf.data.Dataset) -> tf.data.Dataset:
+        if self.is_singly:
+            return elements.batch(1)
         total = sum(file.num_bytes for file in self.collection.files)
         each = max(1, total // max(1, self.num_examples))
         return elements.batch(min(max(_BYTES_AT_ONCE // each, 1), _RECORDS_AT_ONCE))

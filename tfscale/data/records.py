@@ -140,7 +140,7 @@ def _as_held(spec: Spec) -> Spec:
 def _bytes_of(leaf: tf.Tensor) -> Iterable[Any]:
     """All texts, or a view of all numbers: the records may be a gigabyte."""
     if leaf.dtype == tf.string:
-        texts: Iterable[Any] = leaf.numpy().ravel()
+        texts: Iterable[Any] = tf.reshape(leaf, [-1]).numpy()
         return texts
     with tf.device("CPU:0"):
         # Python knows no buffer of bfloat16, TensorFlow no bytes of bool.

@@ -10,7 +10,7 @@ front, as before.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -46,6 +46,14 @@ def last_maps(
             functions.insert(0, _mapped_by(dataset))
         (dataset,) = dataset._inputs()
     return dataset, tuple(functions)
+
+
+def cache_files(dataset: tf.data.Dataset) -> Iterator[tuple[str, tf.data.Dataset]]:
+    """Every `.cache(path)` that a dataset has, the innermost first, and what is read through it."""
+    for beneath in dataset._inputs():
+        yield from cache_files(beneath)
+    if _kind(dataset) == "Cache" and (path := dataset._filename.numpy().decode()):
+        yield path, dataset
 
 
 def _collection_of(dataset: Foreign, *, may_reorder: bool) -> Collection | None:
@@ -197,7 +205,7 @@ def _mapped_by(dataset: Foreign) -> Callable[[Any], Any]:
 
 def _kind(dataset: Foreign) -> str:
     name = type(dataset).__name__.lstrip("_")
-    return str(name[: name.index("Dataset")]) if "Dataset" in name else str(name)
+    return str(name.partition("Dataset")[0])
 
 
 def _is_dense(dataset: tf.data.Dataset) -> bool:

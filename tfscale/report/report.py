@@ -1,7 +1,7 @@
 """The content of `report.json`, after a run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tfscale.gradients.reducer import Traffic
 from tfscale.report.step_times import StepTimes
@@ -30,6 +30,7 @@ class Finished:
         boundary_bytes: what one replica sends at a boundary.
         bucket_bytes: gradients that travel together, 0 where nothing travels.
         alone_seconds: of a step of one replica alone, None if that wasn't measured.
+        bad_examples: of each split that has some: how many records were skipped, and which.
     """
 
     times: StepTimes
@@ -44,6 +45,7 @@ class Finished:
     boundary_bytes: float
     bucket_bytes: int
     alone_seconds: float | None
+    bad_examples: Mapping[str, Json] = field(default_factory=dict)
 
 
 def report_of(job: Job, finished: Finished) -> dict[str, Json]:
@@ -87,6 +89,7 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
         "scaling_efficiency": _efficiency(finished),
         "seconds": dict(finished.seconds),
         "metrics": dict(finished.metrics),
+        "bad_examples": dict(finished.bad_examples),
         "weights_sha256": finished.weights_sha256,
         "model": {"file": finished.model_file, "load": finished.load_command},
         "versions": versions(),
