@@ -1,3 +1,6 @@
+import importlib
+import inspect
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -5,10 +8,15 @@ import pytest
 import tensorflow as tf
 
 from datasets import digits, prepared, shapes, synthetic
+from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.prepare import Layout, prepare
 from tfscale.data.shards import write_share
 from tfscale.data.split_records import Asked
 from tfscale.errors import ConfigError
+
+READY = sorted(Path(digits.__file__).parent.glob("*.py"))
+# What was prepared is another file's data, whose preprocess and command it takes.
+OF_THEIR_OWN = [path for path in READY if path.stem != "prepared"]
 
 
 def _records(module, split):
@@ -71,10 +79,41 @@ def test_digits_preprocess_keeps_label_and_image_together():
     assert y.numpy() == record["label"]
 
 
-@pytest.mark.parametrize("module", [digits, prepared, shapes, synthetic])
-def test_an_unknown_split_is_refused_with_the_known_ones(module):
+def _called(module, split):
+    wants_folder = "data_dir" in inspect.signature(module.load).parameters
+    return module.load(split, "nowhere") if wants_folder else module.load(split)
+
+
+@pytest.mark.parametrize("path", OF_THEIR_OWN, ids=lambda path: path.stem)
+def test_a_ready_file_is_one_that_a_run_takes(path):
+    file = read_dataset_file(str(path))
+    assert file.splits[:2] == ("train", "validation")
+    assert isinstance(file.num_classes, int) and callable(file.preprocess)
+
+
+@pytest.mark.parametrize("path", OF_THEIR_OWN, ids=lambda path: path.stem)
+def test_a_ready_file_says_the_command_that_trains_with_it(path):
+    module = importlib.import_module(f"datasets.{path.stem}")
+    command = module.__doc__.partition("\n\n    ")[2].partition("\n\n")[0]
+    assert command.startswith(("python launch/worker.py ", "python launch/local.py "))
+    flags = ["--dataset=datasets/" + path.name, "--model=models/", "--run_dir=", "--batch_size="]
+    if "data_dir" in inspect.signature(module.load).parameters:
+        flags.append("--data_dir=")
+    assert not [flag for flag in flags if flag not in command]
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_a_ready_file_can_be_run_by_itself_without_hiding_a_module_of_python(path):
+    # Python looks for modules beside the file that it was started with.
+    assert path.stem not in sys.stdlib_module_names
+    assert path.stem not in ("keras", "numpy", "tensorflow", "tensorflow_datasets", "tfscale")
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_an_unknown_split_is_refused_with_the_known_ones(path):
+    module = importlib.import_module(f"datasets.{path.stem}")
     with pytest.raises(ValueError, match="no split 'dev'.*train, validation"):
-        module.load("dev")
+        _called(module, "dev")
 
 
 def test_synthetic_size_can_be_set_before_load(monkeypatch):

@@ -28,10 +28,10 @@ class Descriptor:
         self.number = -1
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
 
-    def __del__(self) -> None:
-        """Closes it."""
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Closes it; when Python ends, `os` may be gone before this is."""
         if self.number >= 0:
-            os.close(self.number)
+            close(self.number)
 
 
 class OpenFiles(Generic[Opened]):
