@@ -84,6 +84,7 @@ with _group("How fast"):
     _choice("wire_dtype", settings.WIRE_DTYPES, "Dtype of gradients while they travel.")
     _choice("compress", settings.COMPRESSIONS, "For slow links, in place of --wire_dtype.")
     _real("bucket_mb", "MiB of gradients in one all-reduce; 0 measures what is best.")
+    flags.DEFINE_string("cache", "none", "Keep examples: none, memory, or a local folder.")
     flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
     flags.DEFINE_bool("measure_efficiency", False, "Time one replica alone first, to compare.")
 

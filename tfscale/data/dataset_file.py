@@ -46,6 +46,8 @@ class DatasetFile:
         prepare: makes on disk what `load` reads; one worker of each file system calls it.
         data_dir: the folder that it makes that in.
         options: `NAME=VALUE` texts that its constants were set by.
+        cache: where examples are kept: "none", "memory" or a folder.
+        caches: how many workers this machine has, each with a cache of its own.
         max_bad_examples: records of each split that are skipped if no example can be made of them.
     """
 
@@ -66,6 +68,8 @@ class DatasetFile:
     prepare: Callable[[], None] | None = None
     data_dir: str = DATA_DIR
     options: tuple[str, ...] = ()
+    cache: str = "none"
+    caches: int = 1
     max_bad_examples: int = 0
 
     @property

@@ -4,16 +4,17 @@ The last step is filled up, so that every replica has the same shapes; an index 
 that only fills up.
 """
 
-from collections.abc import Callable
+import functools
 
 import tensorflow as tf
 
-from tfscale.data.bad_examples import BadExamples, first_bad
+from tfscale.data.bad_examples import BadExamples, Make, first_bad
 from tfscale.data.batching import batched_spec, with_own_threads
+from tfscale.data.cache import ExampleCache, cache_of
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.examples import example_function, first_examples
 from tfscale.data.feed import Input
-from tfscale.data.sharding import Sharding
+from tfscale.data.sharding import Places, Sharding
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError
 from tfscale.structures import Spec, Structure
@@ -48,12 +49,15 @@ def evaluation_input(
     examples = first_examples(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
 
-    def row(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Structure]:
-        return index, examples.finish(make_example(record, index, epoch), index)
+    cache = cache_of(dataset, source, examples.spec, dataset.caches)
+    nothing = tf.constant(-1, tf.int64), _nothing(examples.spec)
+
+    def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
+        return examples.finish(make_example(record, index, epoch), index)
 
     def batches(_: int) -> tf.data.Dataset:
-        nothing = tf.constant(-1, tf.int64), _nothing(examples.spec)
-        rows = bad.evaluation(source.evaluation_places(sharding), row, nothing)
+        places, make = _kept(source, sharding, example, cache)
+        rows = bad.evaluation(places, functools.partial(_row, make), nothing)
         if steps is None:  # what has steps is filled up already, and starts again by itself
             rows = rows.concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
@@ -69,7 +73,7 @@ def evaluation_input(
         checksum=source.checksum,
         is_evaluation=True,
         bad=bad,
-        why=lambda _: _why(source, sharding, row),
+        why=lambda _: _why(source, sharding, example),
     )
 
 
@@ -81,11 +85,31 @@ def _require_end(source: Source) -> None:
         )
 
 
-def _why(source: Source, sharding: Sharding, row: Callable[..., Structure]) -> str:
-    """Of which record no row can be made."""
+def _row(
+    make: Make, record: Structure, index: tf.Tensor, epoch: tf.Tensor
+) -> tuple[tf.Tensor, Structure]:
+    return index, make(record, index, epoch)
+
+
+def _kept(
+    source: Source, sharding: Sharding, example: Make, cache: ExampleCache | None
+) -> tuple[Places, Make]:
+    """Places, and what makes examples of them or looks them up."""
+    if cache is None:
+        return source.evaluation_places(sharding), example
+    places, kept = cache.around(source.singly().evaluation_places(sharding), example)
+
+    def of_real(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
+        return kept(record, tf.maximum(index, 0), epoch)  # any will do for what only fills up
+
+    return places, of_real
+
+
+def _why(source: Source, sharding: Sharding, example: Make) -> str:
+    """Of which record no example can be made."""
     singly, steps = source.singly(), source.evaluation_steps(sharding)
     count = steps * sharding.worker_batch if steps else _SEARCHED
-    return first_bad(singly, singly.evaluation_places(sharding), row, count)
+    return first_bad(singly, singly.evaluation_places(sharding), example, count)
 
 
 def _nothing(spec: Spec) -> Structure:

@@ -75,7 +75,12 @@ def read_splits(job: Job, dataset: object) -> Splits:
             f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
         )
     file = read_dataset_file(dataset, config.dataset_option, config.data_dir)
-    file = replace(file, max_bad_examples=config.max_bad_examples)
+    file = replace(
+        file,
+        max_bad_examples=config.max_bad_examples,
+        cache=config.cache,
+        caches=cluster.workers_here,
+    )
     say = job.terminal.show
     prepare(file, say)
     source = source_of(file, "train", say)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfscale.data.bad_examples import BadExamples, first_bad
 from tfscale.data.batching import parallelism, with_own_threads
+from tfscale.data.cache import ExampleCache, cache_of
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.examples import Examples, Preprocess, example_function, first_examples
 from tfscale.data.feed import Input
@@ -50,7 +51,8 @@ def training_input(
     source = source.singly() if bad.are_skipped else source
     make_example = example_function(dataset, training=True, seed=seed)
     examples = first_examples(dataset, source, make_example, training=True)
-    made = _Made(dataset, source, sharding, seed, make_example, examples, bad)
+    cache = cache_of(dataset, source, examples.spec, dataset.caches)
+    made = _Made(dataset, source, sharding, seed, make_example, examples, bad, cache)
     mixed = mixed_spec(dataset.mix, examples, sharding.replica_batch)
     return Input(
         make=made.batches,
@@ -79,6 +81,7 @@ class _Made:
     make_example: Preprocess
     examples: Examples
     bad: BadExamples
+    cache: ExampleCache | None
 
     def batches(self, first_step: int) -> tf.data.Dataset:
         """Replica batches from a step of the run on."""
@@ -86,7 +89,11 @@ class _Made:
         if self.dataset.gives_examples and not self.bad.are_skipped:
             whole = self.source.whole_batches(sharding, self.seed, first_step)
         if whole is None:
-            made = self.bad.training(self._places(self.source, first_step), self._example)
+            source = self.source if self.cache is None else self.source.singly()
+            places, make = self._places(source, first_step), self._example
+            if self.cache is not None:
+                places, make = self.cache.around(places, make)
+            made = self.bad.training(places, make)
             whole = made.batch(sharding.replica_batch, drop_remainder=True)
         if self.dataset.mix is not None:
             whole = mixed_batches(self.dataset.mix, whole, sharding, self.seed, first_step)
