@@ -8,7 +8,9 @@ of the data, so that any number of workers finds the same.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfscale.data.batching import parallelism
@@ -33,7 +35,7 @@ class BadExamples:
     def __init__(self, source: Source, most: int) -> None:
         """None so far."""
         self._source, self._most = source, most
-        self._found: set[int] = set()
+        self._found: dict[object, int] = {}  # by what tells a record from others
         self._turn = threading.Lock()
 
     @property
@@ -45,7 +47,7 @@ class BadExamples:
     def found(self) -> tuple[int, ...]:
         """Numbers of the records, sorted."""
         with self._turn:
-            return tuple(sorted(self._found))
+            return tuple(sorted(self._found.values()))
 
     def training(self, places: Places, make: Make) -> tf.data.Dataset:
         """Examples of places, in their order; the next good record stands in for a bad one.
@@ -115,14 +117,18 @@ class BadExamples:
         """One element, whose making writes the bad record down."""
         index = places.index_of(place[0])
 
+        # A stream numbers a record anew in each pass: it is known by its contents.
+        contents = () if self._source.has_index else tf.nest.flatten(place[1])
+
         def note(_: tf.Tensor) -> tf.Tensor:
-            return tf.numpy_function(self._note, [index], tf.int64)
+            return tf.numpy_function(self._note, [index, *contents], tf.int64)
 
         return tf.data.Dataset.from_tensors(0).map(note)
 
-    def _note(self, index: int) -> int:
+    def _note(self, index: np.int64, *contents: Any) -> np.int64:
+        key = tuple(np.asarray(leaf).tobytes() for leaf in contents) or int(index)
         with self._turn:
-            self._found.add(int(index))
+            self._found.setdefault(key, int(index))
         self.require_few(self.found)
         return index
 

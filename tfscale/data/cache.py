@@ -120,8 +120,8 @@ def cache_of(dataset: DatasetFile, source: Source, spec: Spec, caches: int) -> E
         each = sum(map(_size_bytes, leaves))
         return ExampleCache(spec, _space(dataset.cache, (source.num_examples, each), caches))
     raise ConfigError(
-        f"--cache={dataset.cache} is given for {source.name}, {why}; expected examples that are the "
-        "same each time. Leave --cache out."
+        f"--cache={dataset.cache} is given for {source.name}, {why}; expected examples that are "
+        "the same each time. Leave --cache out."
     )
 
 
@@ -138,8 +138,8 @@ def _space(where: str, shape: tuple[int, int], caches: int) -> NDArray[Any]:
         raise ConfigError(
             f"--cache={where} needs {needed / 2**30:.2f} GiB on this machine, for {caches} caches "
             f"of {shape[0]:,} examples of {shape[1]:,} bytes; expected at most half of the "
-            f"{free / 2**30:.2f} GiB that are free. Give a folder of a larger disk, or leave --cache "
-            "out."
+            f"{free / 2**30:.2f} GiB that are free. Give a folder of a larger disk, or leave "
+            "--cache out."
         )
     if folder is None:
         return np.empty(shape, np.uint8)

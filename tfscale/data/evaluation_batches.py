@@ -31,9 +31,7 @@ def evaluation_input(
     *,
     seed: int = 0,
 ) -> Input:
-    """Batches `(index, example)` of a split.
-
-    `index` is int64 (replica_batch,), in the order of the split; -1 marks a row that fills up.
+    """Batches `(index, example)`; index is int64 (replica_batch,), -1 for a row that fills up.
 
     Args:
         dataset, source, sharding, strategy: as of `training_input`.
