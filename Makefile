@@ -21,7 +21,7 @@ demo: run-env
 	    --batch_size=64 --epochs=15 --optimizer=adamw --learning_rate=0.01 --overwrite
 
 test: dev-env
-	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE) --dist=loadgroup --no-loadscope-reorder
+	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE)
 
 lint: dev-env
 	.venv/bin/python -m ruff format --check .

@@ -1,7 +1,8 @@
 r"""Rectangles, discs and triangles to be found, drawn from their index: no download, no disk.
 
     python launch/local.py --workers=2 -- --dataset=datasets/shapes.py --model=models/detector.py \
-        --model_option=width=16 --run_dir=runs/shapes --batch_size=32 --epochs=6
+        --model_option=width=16 --model_option=total_steps=384 --run_dir=runs/shapes \
+        --batch_size=32 --epochs=6
 
 The smallest data set for detection: a model that works finds nearly all of them after some hundred
 steps. Each constant below can be set by `--dataset_option`. An example depends on `seed` and its

@@ -1,7 +1,8 @@
 r"""A compact detector of one stage, without anchors: where the objects of an image are, and what.
 
     python launch/local.py --workers=2 -- --dataset=datasets/shapes.py --model=models/detector.py \
-        --model_option=width=16 --run_dir=runs/shapes --batch_size=32 --epochs=6
+        --model_option=width=16 --model_option=total_steps=384 --run_dir=runs/shapes \
+        --batch_size=32 --epochs=6
 
 For a data set with `task = "detection"`: x is an image float32 (height, width, 3) in 0..1, y is
 `{"boxes": float32 (m, 4), "classes": int64 (m,)}`, boxes relative as (y_min, x_min, y_max, x_max)
@@ -57,7 +58,7 @@ class Detector(keras.Model):
             boxes.decode(y_pred["boxes"]), targets.boxes
         )
         of_boxes = tf.reduce_sum(targets.weights * (1.0 - agreement), axis=[1, 2])
-        of_heat = tf.reduce_sum(_focal(y_pred["heat"], targets.heat), axis=[1, 2, 3])
+        of_heat = tf.reduce_sum(boxes.heat_loss(y_pred["heat"], targets.heat), axis=[1, 2, 3])
         losses = (of_heat + _BOX_WEIGHT * of_boxes) / tf.maximum(targets.num_objects, 1.0)
         return tf.reduce_mean(losses if sample_weight is None else losses * sample_weight)
 
@@ -112,13 +113,6 @@ def _optimizer() -> keras.optimizers.Optimizer:
             0.0, total_steps - rising, warmup_target=learning_rate, warmup_steps=rising
         )
     return keras.optimizers.AdamW(rate, weight_decay=weight_decay, global_clipnorm=10.0)
-
-
-def _focal(logits: tf.Tensor, heat: tf.Tensor) -> tf.Tensor:
-    """The focal loss of each cell and class that makes little of cells near a centre."""
-    of_centre = tf.square(tf.sigmoid(-logits)) * tf.math.log_sigmoid(logits)
-    of_rest = (1.0 - heat) ** 4 * tf.square(tf.sigmoid(logits)) * tf.math.log_sigmoid(-logits)
-    return -tf.where(heat >= 1.0, of_centre, of_rest)
 
 
 def _block(x: keras.KerasTensor, channels: int, stride: int) -> keras.KerasTensor:

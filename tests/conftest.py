@@ -1,42 +1,47 @@
-"""Which tests share a process when several run tests at once: `pytest -n 2 --dist=loadgroup`."""
+"""Which tests share a process where several run tests at once, as in `make test`: `pytest -n 2`."""
 
 import os
-from pathlib import Path
 
 import pytest
 
-JOBS = Path(__file__).parent / "jobs"
-# What takes longest begins first, so that at the end all processes are done at about the same time.
-FIRST = ("gallery", "scenes")
-# Tests that start their own workers, and share nothing with the others of their file.
-SINGLE = ("test_bad_input",)
+# What takes longest begins first, so that in the end all processes are done at about the same time.
+FIRST = ("tests/jobs/test_gallery.py", "scenes", "tests/jobs/")
+# All that ask for scenes: they are played once for the tests of one process.
+SCENES = ("tests/jobs/test_parity.py", "tests/jobs/test_wires.py")
+# Each of its tests starts workers of its own, and shares nothing with the others.
+SINGLE = ("tests/jobs/test_bad_input.py",)
 
 
-def group_of(path, marks):
-    """What a test shares its process with: the tests of its file, or all that play scenes.
+def group_of(test):
+    """What a test shares its process with: the tests of its file, unless something else is said.
 
     Args:
-        path: of the test's file.
-        marks: names of the test's marks.
+        test: as pytest names it, `FOLDER/FILE.py::NAME`.
     """
-    if "plays" in marks:
+    path = test.partition("::")[0]
+    if path in SCENES:
         return "scenes"
-    return path.stem.removeprefix("test_") if path.parent == JOBS else str(path)
+    return test if path in SINGLE else path
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist then reads the groups
+def _turn(test):
+    group = group_of(test)
+    return next((turn for turn, start in enumerate(FIRST) if group.startswith(start)), len(FIRST))
+
+
 def pytest_collection_modifyitems(items):
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    groups = {}
-    for item in items:
-        group = group_of(item.path, {mark.name for mark in item.iter_markers()})
-        is_job = item.path.parent == JOBS
-        rank = FIRST.index(group) if group in FIRST else len(FIRST) + (not is_job)
-        groups.setdefault((rank, group), []).append(item)
-    items[:] = []
-    for rank, group in sorted(groups, key=lambda each: each[0]):
-        for item in groups[rank, group]:
-            if item.path.stem not in SINGLE:
-                item.add_marker(pytest.mark.xdist_group(group))
-            items.append(item)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _turn(item.nodeid))
+
+
+# pytest-xdist's own groups (3.8.0, --dist=loadgroup) are lost with pytest 9.2.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False  # the order is ours
+    return ByGroup(config, log)

@@ -17,6 +17,7 @@ from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.data.bad_data import agreed, explained
+from tfscale.data.stage_times import Stages, measured
 from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.prepared import Prepared, prepare
@@ -38,6 +39,8 @@ from tfscale.startup.job import Job
 from tfscale.structures import Json
 from tfscale.user_files import forget_modules
 
+_WAITS = 0.05  # share of the time in which steps wait for input, from which on it is asked why
+_WORTH_A_SECOND = 10.0  # of training, so long that finding out hardly shows
 _PATIENCE_SECONDS = 5.0  # a user's function may hold up the threads that make batches
 
 
@@ -265,7 +268,21 @@ def _finish(
         boundary_bytes=prepared.distributed.boundary_bytes,
         bucket_bytes=prepared.buckets.size_bytes,
         alone_seconds=alone_seconds,
+        stages=_stages(running, pace),
         bad_examples=agreed(job.board, prepared.data, "bad data"),
+    )
+
+
+def _stages(running: _Running, pace: Pace) -> Stages | None:
+    """Why the chief's steps waited for their input, if they did for long."""
+    waited, job = pace.times.input_wait_share, running.job
+    seconds = pace.times.step_seconds_median * pace.times.num_steps
+    if not job.cluster.is_chief or waited < _WAITS or seconds < _WORTH_A_SECOND:
+        return None
+    step = pace.times.step_seconds_median * (1.0 - min(waited, 0.99))
+    running.prepared.data.end()  # nothing else may be read meanwhile
+    return measured(
+        running.prepared.data.training, running.prepared.data.sharding.worker_batch / step
     )
 
 

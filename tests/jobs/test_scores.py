@@ -65,7 +65,7 @@ def test_what_two_workers_find_is_what_one_process_finds_with_the_same_weights(p
             assert result["report"]["metrics"][f"{prefix}_{name}"] == pytest.approx(value, abs=1e-6)
 
 
-@pytest.mark.plays("several_labels", on=[(2, 2)], compared=False)
+@pytest.mark.plays("several_labels", on=[TWO, (1, 4)], compared=False)
 def test_what_several_replicas_make_of_labels_is_what_one_process_makes(played):
     _assert_all_have_heard(played, epochs=2)
     result = played.workers[0]

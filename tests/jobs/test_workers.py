@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tests.conftest import group_of
-from tests.jobs import test_parity, test_wires, warm
-from tests.jobs.workers import Ended, free_addresses, start_all
+from tests.conftest import SINGLE, group_of
+from tests.jobs import warm
+from tests.jobs.workers import ROOT, Ended, free_addresses, start_all
 
 IMPORT_SECONDS = 120  # where a warm process is the first one
 WARM = pytest.mark.skipif(not warm.IS_POSSIBLE, reason="no process can be forked here")
@@ -121,10 +121,20 @@ def test_tests_that_run_beside_each_other_are_given_other_ports(monkeypatch):
     assert found == [{0}, {1}, {2}]
 
 
-def test_what_plays_scenes_is_in_one_process_and_so_are_the_tests_of_a_file(request):
-    parity, wires = (request.path.with_name(f"{name}.py") for name in ("test_parity", "test_wires"))
-    assert parity.samefile(test_parity.__file__) and wires.samefile(test_wires.__file__)
-    assert group_of(parity, {"plays", "parametrize"}) == group_of(wires, {"plays"}) == "scenes"
-    assert group_of(parity, set()) != group_of(wires, set())
-    unit = request.path.parent.parent / "data" / "test_batches.py"
-    assert group_of(unit, {"parametrize"}) == str(unit)
+def test_what_plays_scenes_is_in_one_process():
+    files = [
+        file
+        for file in ROOT.glob("tests/**/test_*.py")
+        if "\n@pytest.mark.plays(" in file.read_text()
+    ]
+    assert len(files) > 1
+    tests = [f"{file.relative_to(ROOT)}::test_it" for file in files]
+    assert {group_of(test) for test in tests} == {"scenes"}
+
+
+def test_the_tests_of_a_file_are_in_one_process_unless_they_share_nothing():
+    first, second = (f"tests/data/test_batches.py::test_{name}" for name in ("a", "b[1-2]"))
+    assert group_of(first) == group_of(second)
+    text = (ROOT / SINGLE[0]).read_text()
+    assert "pytest.fixture" not in text
+    assert group_of(f"{SINGLE[0]}::test_a") != group_of(f"{SINGLE[0]}::test_b")

@@ -125,6 +125,21 @@ def test_images_of_a_batch_do_not_see_each_other():
         np.testing.assert_array_equal(both.weights[number], alone.weights[0])
 
 
+@pytest.mark.parametrize(
+    ("probability", "heat", "expected"),
+    [
+        (0.5, 1.0, 0.25 * np.log(2.0)),  # a centre: (1 - p)^2 of -log p
+        (0.9, 1.0, 0.01 * -np.log(0.9)),
+        (0.5, 0.0, 0.25 * np.log(2.0)),  # far away: p^2 of -log(1 - p)
+        (0.9, 0.5, 0.5**4 * 0.81 * -np.log(0.1)),  # near a centre: so much less
+    ],
+)
+def test_the_loss_of_heat_is_that_of_the_paper(probability, heat, expected):
+    logit = np.log(probability / (1.0 - probability))
+    found = boxes.heat_loss(tf.constant(logit, tf.float64), tf.constant(heat, tf.float64))
+    assert float(found) == pytest.approx(expected)
+
+
 def test_an_output_of_zero_is_a_box_of_four_cells_around_its_own():
     found = boxes.decode(tf.zeros((1, 8, 16, 4)))
     np.testing.assert_allclose(found[0, 3, 5], [1.5 / 8, 3.5 / 16, 5.5 / 8, 7.5 / 16], atol=1e-6)

@@ -38,6 +38,11 @@ class DatasetFile:
         class_weight: weight of each class, or of each class of each output by its name.
         shuffle: whether every epoch of training has an order of its own, or that of the split.
         mix: `mix(x, y, seed)` gives a replica batch of training, mixed, or None.
+        padded_shapes: of each tensor of an example, to which it is padded.
+        padding_values: what stands there; None for zeros.
+        bucket_boundaries: the largest lengths of buckets, of which each batch has one; none for no
+            buckets.
+        element_length: of a record, its length.
         prepare: makes on disk what `load` reads; one worker of each file system calls it.
         data_dir: the folder that it makes that in.
         options: `NAME=VALUE` texts that its constants were set by.
@@ -54,6 +59,10 @@ class DatasetFile:
     class_weight: Table | None = None
     shuffle: bool = True
     mix: Callable[..., Any] | None = None
+    padded_shapes: Any = None
+    padding_values: Any = None
+    bucket_boundaries: tuple[int, ...] = ()
+    element_length: Callable[[Any], Any] | None = None
     prepare: Callable[[], None] | None = None
     data_dir: str = DATA_DIR
     options: tuple[str, ...] = ()
@@ -62,7 +71,12 @@ class DatasetFile:
     @property
     def gives_examples(self) -> bool:
         """Whether records are examples already, to which nothing is done."""
-        return self.preprocess is None and self.class_weight is None
+        return self.preprocess is None and self.class_weight is None and not self.is_padded
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether examples differ in size and are padded."""
+        return self.padded_shapes is not None or bool(self.bucket_boundaries)
 
     @property
     def preprocess_takes_seed(self) -> bool:
@@ -96,28 +110,36 @@ def read_dataset_file(
     task = getattr(module, "task", "classification")
     if task not in TASKS:
         raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")
-    splits = tuple(getattr(module, "splits", ("train", "validation")))
-    if not splits or splits[0] != "train":
-        raise ConfigError(
-            f'{name} has splits = {splits!r}; expected "train" first, for example '
-            '("train", "validation", "test").'
-        )
     num_classes = getattr(module, "num_classes", None)
     return DatasetFile(
         name=name,
         load=_with_folder(load, folder),
         preprocess=_converted(_optional_function(module, "preprocess", name)),
         read=_converted(_optional_function(module, "read", name)),
-        splits=splits,
+        splits=_splits(module, name),
         num_classes=num_classes,
         task=task,
         class_weight=read_table(getattr(module, "class_weight", None), name, num_classes),
         shuffle=_flag(module, "shuffle", name, default=True),
         mix=_converted(_optional_function(module, "mix", name)),
+        padded_shapes=getattr(module, "padded_shapes", None),
+        padding_values=getattr(module, "padding_values", None),
+        bucket_boundaries=_boundaries(module, name),
+        element_length=_converted(_optional_function(module, "element_length", name)),
         prepare=None if prepare is None else _with_folder(prepare, folder),
         data_dir=folder,
         options=options,
     )
+
+
+def _splits(module: object, name: str) -> tuple[str, ...]:
+    splits = tuple(getattr(module, "splits", ("train", "validation")))
+    if not splits or splits[0] != "train":
+        raise ConfigError(
+            f'{name} has splits = {splits!r}; expected "train" first, for example '
+            '("train", "validation", "test").'
+        )
+    return splits
 
 
 def _require_asked_for(
@@ -137,6 +159,18 @@ def _flag(module: object, attribute: str, name: str, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} has {attribute} = {value!r}; expected True or False.")
     return value
+
+
+def _boundaries(module: object, name: str) -> tuple[int, ...]:
+    given = getattr(module, "bucket_boundaries", None) or ()
+    found = tuple(given)
+    are_sizes = all(isinstance(one, int) and one > 0 for one in found)
+    if not are_sizes or list(found) != sorted(set(found)):
+        raise ConfigError(
+            f"{name} has bucket_boundaries = {given!r}; expected rising whole numbers, for example "
+            "(32, 64, 128)."
+        )
+    return found
 
 
 def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | Collection | None:

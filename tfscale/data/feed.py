@@ -40,6 +40,8 @@ class Input:
         bad: the records that this worker couldn't make examples of; None for given data.
         why: says of which record no example can be made, searching from a step of the run on;
             "" where it finds none.
+        stages: datasets of this worker, each of all stages of making batches up to its own, with
+            how many examples each of their elements has.
         first_step: the step of the run that the next iterator begins with.
         iterator: the live one, once there is one.
     """
@@ -56,6 +58,7 @@ class Input:
     is_alone: bool = False
     bad: BadExamples | None = None
     why: Callable[[int], str] = _unknown
+    stages: Callable[[], dict[str, tuple[tf.data.Dataset, int]]] = dict
     first_step: int = 0
     iterator: Foreign = field(default=None, init=False)
 

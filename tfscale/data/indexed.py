@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -14,6 +15,22 @@ _RECORDS_AT_ONCE = 256
 _BYTES_AT_ONCE = 2**20
 
 
+class Grouped(Protocol):
+    """What puts the records of a pass into batches of their own: see `buckets`."""
+
+    def steps(self, global_batch: int) -> int:
+        """Global batches that a pass gives."""
+
+    def size_at(self, index: tf.Tensor) -> tf.Tensor:
+        """What the record of an index is padded to."""
+
+    def arranged(self, order: tf.Tensor, global_batch: int) -> tf.Tensor:
+        """The records of a pass, batch by batch."""
+
+    def describe(self) -> str:
+        """How they are grouped, for the plan."""
+
+
 @dataclass(frozen=True)
 class Indexed:
     """A `Source` with random access.
@@ -24,12 +41,14 @@ class Indexed:
         is_mixed: whether every epoch has an order of its own, or that of the split.
         is_singly: whether each record is read by itself, so that one that can't be read takes no
             others with it.
+        groups: what puts records of like length into one batch, or None.
     """
 
     name: str
     collection: Collection
     is_mixed: bool = True
     is_singly: bool = False
+    groups: Grouped | None = None
     is_infinite: bool = False
     has_index: bool = True
 
@@ -64,6 +83,12 @@ class Indexed:
         steps = max(1, _RECORDS_AT_ONCE // sharding.replica_batch)
         return slices.batch(steps).map(self._read_batches).unbatch()
 
+    def training_steps(self, sharding: Sharding) -> int:
+        """Global batches of a pass."""
+        if self.groups is not None:
+            return self.groups.steps(sharding.global_batch)
+        return self.num_examples // sharding.global_batch
+
     def evaluation_places(self, sharding: Sharding) -> Places:
         """This worker's part of every step; the last one is filled up."""
         steps = self.evaluation_steps(sharding) or 0
@@ -94,9 +119,11 @@ class Indexed:
     def describe(self, sharding: Sharding) -> str:
         """What each worker reads."""
         size, files = self.num_examples, len(self.collection.files)
-        own = size // sharding.global_batch * sharding.worker_batch
+        own = self.training_steps(sharding) * sharding.worker_batch
         among = f" of {files:,} file{'s' * (files > 1)}" if files else ""
         order = "an order of seed and epoch alone" if self.is_mixed else "their own order"
+        if self.groups is not None:
+            order += f", {self.groups.describe()}"
         return (
             f"{size:,} records{among}, in {order}; each worker reads {own:,} of them in an epoch, "
             f"{sharding.worker_batch} of the {sharding.global_batch} of each step"
@@ -104,21 +131,21 @@ class Indexed:
 
     def _slices(self, sharding: Sharding, seed: int, first_step: int) -> tf.data.Dataset:
         """`(index, epoch)` of this worker's replica batches, both int64 (replica_batch,)."""
-        steps = self.num_examples // sharding.global_batch
-        first_epoch, step = divmod(first_step, steps)
+        first_epoch, step = divmod(first_step, self.training_steps(sharding))
         skipped = step * sharding.local_replicas
 
         def of_pass(epoch: tf.Tensor) -> tf.data.Dataset:
-            own = sharding.own_batches(self._order(epoch, seed))
+            own = sharding.own_batches(self._order(epoch, seed, sharding.global_batch))
             own = own[tf.where(tf.equal(epoch, first_epoch), skipped, 0) :]
             return tf.data.Dataset.from_tensor_slices((own, tf.fill(tf.shape(own), epoch)))
 
         return tf.data.Dataset.counter(first_epoch).flat_map(of_pass)
 
-    def _order(self, epoch: tf.Tensor, seed: int) -> tf.Tensor:
+    def _order(self, epoch: tf.Tensor, seed: int, global_batch: int) -> tf.Tensor:
+        order = tf.range(self.num_examples, dtype=tf.int64)
         if self.is_mixed:
-            return pass_order(epoch, num_examples=self.num_examples, seed=seed)
-        return tf.range(self.num_examples, dtype=tf.int64)
+            order = pass_order(epoch, num_examples=self.num_examples, seed=seed)
+        return order if self.groups is None else self.groups.arranged(order, global_batch)
 
     def _places(
         self, elements: tf.data.Dataset, number_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

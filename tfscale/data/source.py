@@ -71,6 +71,9 @@ class Source(Protocol):
     ) -> tf.data.Dataset | None:
         """The same as replica batches, if records can be taken many at a time; else None."""
 
+    def training_steps(self, sharding: Sharding) -> int | None:
+        """Global batches of a pass; None where only reading tells."""
+
     def evaluation_places(self, sharding: Sharding) -> Places:
         """This worker's records of an evaluation; an index of -1 marks one that only fills up."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from tfscale.data.buckets import bucketed
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import Input
@@ -80,6 +81,8 @@ def read_splits(job: Job, dataset: object) -> Splits:
     source = source_of(file, "train", say)
     if source is None:
         raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")
+    if file.bucket_boundaries:
+        source = bucketed(file, source)
     steps, seed = config.steps_per_epoch, config.seed
     training = training_input(file, source, sharding, strategy, seed=seed, steps_per_epoch=steps)
     evaluated = {}

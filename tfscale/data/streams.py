@@ -71,6 +71,11 @@ class Stream:
     def whole_batches(self, sharding: Sharding, seed: int, first_step: int = 0) -> None:
         """Records come one by one."""
 
+    def training_steps(self, sharding: Sharding) -> int | None:
+        """Global batches of a pass, if it is known how many records there are."""
+        size = self.num_examples
+        return None if size is None else size // sharding.global_batch
+
     def evaluation_places(self, sharding: Sharding) -> Places:
         """Every n-th record, once."""
         return self._numbered(self.raw.shard(sharding.num_workers, sharding.worker), sharding, 0)
@@ -157,6 +162,11 @@ class Files:
 
     def whole_batches(self, sharding: Sharding, seed: int, first_step: int = 0) -> None:
         """Records come one by one."""
+
+    def training_steps(self, sharding: Sharding) -> int | None:
+        """Global batches of a pass, if it is known how many records there are."""
+        size = self.num_examples
+        return None if size is None else size // sharding.global_batch
 
     def evaluation_places(self, sharding: Sharding) -> Places:
         """The records of own files, once."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tfscale.data.bad_examples import BadExamples, first_bad
-from tfscale.data.batching import with_own_threads
+from tfscale.data.batching import parallelism, with_own_threads
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.examples import Examples, Preprocess, example_function, first_examples
 from tfscale.data.feed import Input
@@ -64,6 +64,7 @@ def training_input(
         first=mixed.first,
         bad=bad,
         why=made.why,
+        stages=made.stages,
     )
 
 
@@ -91,6 +92,17 @@ class _Made:
             whole = mixed_batches(self.dataset.mix, whole, sharding, self.seed, first_step)
         ahead = _prefetched_steps(whole.element_spec) * sharding.local_replicas
         return with_own_threads(whole.prefetch(ahead))
+
+    def stages(self) -> dict[str, tuple[tf.data.Dataset, int]]:
+        """What reads, what then makes examples, and what batches them."""
+        places = self._places(self.source, 0)
+        threads = parallelism()
+        read = places.elements.map(lambda *place: places.fetch(*place), threads)
+        return {
+            "reading": (read, 1),
+            "preprocessing": (self.bad.training(places, self._example), 1),
+            "batching": (self.batches(0), self.sharding.replica_batch),
+        }
 
     def why(self, step: int) -> str:
         """Of which record at a step, or a little later, no example can be made."""
@@ -127,7 +139,13 @@ def _steps_of(source: Source, sharding: Sharding, asked: int) -> int:
             f"{source.name} has {size} examples, fewer than the "
             f"{sharding.global_batch} of one step on {least} replicas. {advice}"
         )
-    return asked or size // sharding.global_batch
+    steps = source.training_steps(sharding)
+    if not steps:
+        raise ConfigError(
+            f"{source.name} has no bucket with the {sharding.global_batch} examples of one step; "
+            "expected at least one. Use a smaller --batch_size, or fewer bucket_boundaries."
+        )
+    return asked or steps
 
 
 def _prefetched_steps(batch: Spec) -> int:

@@ -133,6 +133,21 @@ def _gaussian(first: tf.Tensor, last: tf.Tensor, cells: int) -> tf.Tensor:
     return tf.where(inside, tf.exp(-tf.square(distance / sigma) / 2), 0.0)
 
 
+def heat_loss(logits: tf.Tensor, heat: tf.Tensor) -> tf.Tensor:
+    """A focal loss that makes little of cells near a centre: equation 1 of Zhou et al.
+
+    Args:
+        logits: (b, h, w, classes), of how likely it is that an object has its centre in a cell.
+        heat: of `Targets`.
+
+    Returns:
+        (b, h, w, classes); to be summed, and divided by the number of objects.
+    """
+    of_centre = tf.square(tf.sigmoid(-logits)) * tf.math.log_sigmoid(logits)
+    of_rest = (1.0 - heat) ** 4 * tf.square(tf.sigmoid(logits)) * tf.math.log_sigmoid(-logits)
+    return -tf.where(heat >= 1.0, of_centre, of_rest)
+
+
 def decode(output: tf.Tensor) -> tf.Tensor:
     """Boxes of what a network says in each cell.
 

@@ -136,22 +136,26 @@ def _annotations(boxes: Arrays, truth: Arrays) -> dict[str, Any]:
     sizes = np.asarray(truth.get("size", np.ones((num_images, 2))), np.float64)
     classes = np.asarray(boxes["classes"])
     corners = np.asarray(boxes["boxes"], np.float64) * np.tile(sizes, 2)[:, np.newaxis]
-    extra = {name: np.asarray(boxes[name]) for name in _EXTRA if name in boxes}
-    annotations: list[dict[str, Any]] = []
-    for image, box in np.argwhere(classes >= 0):
-        y_min, x_min, y_max, x_max = corners[image, box]
-        height, width = y_max - y_min, x_max - x_min
-        annotations.append(
-            {
-                "id": len(annotations) + 1,  # pycocotools takes 0 for no match
-                "image_id": int(image),
-                "category_id": int(classes[image, box]),
-                "bbox": [x_min, y_min, width, height],
-                "area": height * width,
-                "iscrowd": 0,
-            }
-            | {_EXTRA[name]: values[image, box].item() for name, values in extra.items()}
-        )
+    images, places = np.nonzero(classes >= 0)
+    first, last = np.split(corners[images, places], 2, axis=-1)
+    of_boxes = {
+        "image_id": images,
+        "category_id": classes[images, places],
+        "bbox": np.concatenate([first, last - first], axis=-1)[:, [1, 0, 3, 2]],
+        "area": np.prod(last - first, axis=-1),
+        "iscrowd": np.zeros(len(images), np.int64),
+        **{
+            _EXTRA[name]: np.asarray(boxes[name])[images, places]
+            for name in _EXTRA
+            if name in boxes
+        },
+    }
+    rows = zip(*(values.tolist() for values in of_boxes.values()), strict=True)
+    # pycocotools takes a number of 0 for no match.
+    annotations = [
+        {"id": number, **dict(zip(of_boxes, row, strict=True))}
+        for number, row in enumerate(rows, start=1)
+    ]
     return {
         "images": [{"id": number} for number in range(num_images)],
         "categories": [{"id": int(one)} for one in np.unique(classes[classes >= 0])],
