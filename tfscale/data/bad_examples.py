@@ -8,7 +8,6 @@ of the data, so that any number of workers finds the same.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +16,7 @@ from tfscale.data.batching import parallelism
 from tfscale.data.sharding import Places
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError, one_line
-from tfscale.structures import Structure
+from tfscale.structures import Foreign, Structure
 
 _STAND_INS = 8  # records in a row that are tried in the place of a bad one
 
@@ -125,8 +124,8 @@ class BadExamples:
 
         return tf.data.Dataset.from_tensors(0).map(note)
 
-    def _note(self, index: np.int64, *contents: Any) -> np.int64:
-        key = tuple(np.asarray(leaf).tobytes() for leaf in contents) or int(index)
+    def _note(self, index: np.int64, *contents: Foreign) -> np.int64:
+        key = tuple(repr(np.asarray(leaf).tolist()) for leaf in contents) or int(index)
         with self._turn:
             self._found.setdefault(key, int(index))
         self.require_few(self.found)
