@@ -169,6 +169,23 @@ def test_of_a_folder_of_images_each_worker_decodes_its_own(pictures):
     assert len(set(seen)) == 20
 
 
+def test_tfrecord_and_text_files_are_reached_by_an_index(tmp_path):
+    for name in "ab":
+        with tf.io.TFRecordWriter(str(tmp_path / f"{name}.tfrecord")) as writer:
+            for number in range(3):
+                writer.write(f"{name}{number}".encode())
+        (tmp_path / f"{name}.txt").write_text("one\ntwo\r\nthree")
+    for kind, make in (("tfrecord", tf.data.TFRecordDataset), ("txt", tf.data.TextLineDataset)):
+        files = [str(tmp_path / f"{name}.{kind}") for name in "ab"]
+        dataset = make(files).map(tf.strings.upper)
+        found = collection_of(dataset)
+        ours = [found.at(tf.constant(n, tf.int64)).numpy() for n in range(found.num_records)]
+        assert ours == list(dataset.as_numpy_iterator())
+        assert [file.path for file in found.files] == files
+        assert collection_of(make(files[::-1])) is None  # an order of its own stays
+        assert collection_of(make(files, compression_type="GZIP")) is None
+
+
 # Batches.
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfscale.data.collection import Collection
+from tfscale.data.formats import text_lines, tfrecord
 from tfscale.data.records import slices
 from tfscale.structures import Foreign, Spec, Structure
 
@@ -62,10 +63,8 @@ def _collection_of(dataset: Foreign, *, may_reorder: bool) -> Collection | None:
         return None
     if kind in ("TensorSlice", "Tensor", "Range"):
         return _root(dataset, kind)
-    if kind == "Zip":
-        return _zipped(dataset)
-    if kind == "Concatenate":
-        return _joined(dataset)
+    if kind in _OF_SEVERAL:
+        return _OF_SEVERAL[kind](dataset)
     if kind == "Shuffle" and not may_reorder:
         return None
     keeps_order = kind in (*_MAPS, *_PASSED_ON, "Shuffle")
@@ -132,6 +131,19 @@ def _zipped(dataset: Foreign) -> Collection | None:
     )
 
 
+def _of_files(dataset: Foreign) -> Collection | None:
+    """The records of TFRecord or text files, which have an index or get one."""
+    given, compression = dataset._filenames, dataset._compression_type
+    if isinstance(given, tf.data.Dataset) and given.cardinality() < 0:
+        return None
+    rows = given if isinstance(given, tf.data.Dataset) else [given]
+    names = [name.decode() for row in rows for name in tf.reshape(row, [-1]).numpy()]
+    is_plain = compression is None or not tf.convert_to_tensor(compression).numpy()
+    if not is_plain or not names or names != sorted(set(names)):
+        return None  # a format sorts its files, and has each once
+    return tfrecord.records(names) if _kind(dataset) == "TFRecord" else text_lines.records(names)
+
+
 def _chosen(dataset: Foreign, kind: str, inner: Collection) -> Collection | None:
     """Some of the records of another collection, or all of them several times."""
     size = inner.num_records
@@ -186,6 +198,14 @@ def _joined(dataset: Foreign) -> Collection | None:
         functions=(either,),
         is_held=True,
     )
+
+
+_OF_SEVERAL: dict[str, Callable[[Foreign], Collection | None]] = {
+    "Zip": _zipped,
+    "Concatenate": _joined,
+    "TFRecord": _of_files,
+    "TextLine": _of_files,
+}
 
 
 def _mixed(*numbers: int) -> int:
