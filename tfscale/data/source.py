@@ -118,7 +118,8 @@ def source_of(
         found = Indexed(name, records, dataset.shuffle)
         return found if dataset.read is None else _files(found, dataset.read)
     fill_caches(records, say)
-    return classified(name, records, dataset.read, is_mixed=dataset.shuffle)
+    is_training = split == "train"  # which is endless anyway
+    return classified(name, records, dataset.read, is_mixed=dataset.shuffle, once=is_training)
 
 
 def classified(
@@ -127,6 +128,7 @@ def classified(
     read: Callable[[Structure], tf.data.Dataset] | None,
     *,
     is_mixed: bool = True,
+    once: bool = False,
 ) -> Source:
     """What a dataset of records is.
 
@@ -135,13 +137,14 @@ def classified(
         records: as the user gave them.
         read: the user's `read`, which gives the records of a file; None where there is none.
         is_mixed: whether training has an order of its own.
+        once: whether records that are repeated for ever are wanted once.
 
     Raises:
         ConfigError: a record failed, or files aren't listed.
     """
     count = int(records.cardinality())
     require_no_draws(name, records)
-    kept = collection_of(records)
+    kept = collection_of(records, once=once)
     if kept is None and count >= 0:
         kept = hold(name, records, budget_bytes=MEMORY_BUDGET_BYTES)
     if read is not None:

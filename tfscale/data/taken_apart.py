@@ -16,24 +16,29 @@ from typing import Any
 import tensorflow as tf
 
 from tfscale.data.collection import Collection
-from tfscale.data.formats import text_lines, tfrecord
+from tfscale.data.file_datasets import records_of_each, records_of_files
 from tfscale.data.records import slices
 from tfscale.structures import Foreign, Spec, Structure
 
 _ENDLESS = 2**62
+_MOST_FILES = 1_000_000
 _PASSED_ON = ("Prefetch", "Options", "Model", "AssertCardinality")
 _MAPS = ("Map", "ParallelMap")
 
 
-def collection_of(dataset: tf.data.Dataset) -> Collection | None:
+def collection_of(dataset: tf.data.Dataset, *, once: bool = False) -> Collection | None:
     """The records of a dataset by their numbers, in its order.
 
     A shuffle is left out where only maps follow it, because training has an order of its own.
 
+    Args:
+        dataset: as the user gave it.
+        once: whether the records of an endless `.repeat()` that only maps follow are wanted once.
+
     Returns:
         The records, or None where only reading from the front gives them.
     """
-    found = _collection_of(dataset, may_reorder=True)
+    found = _collection_of(dataset, may_reorder=True, once=once)
     return found if found is not None and found.num_records < _ENDLESS else None
 
 
@@ -57,7 +62,7 @@ def cache_files(dataset: tf.data.Dataset) -> Iterator[tuple[str, tf.data.Dataset
         yield path, dataset
 
 
-def _collection_of(dataset: Foreign, *, may_reorder: bool) -> Collection | None:
+def _collection_of(dataset: Foreign, *, may_reorder: bool, once: bool = False) -> Collection | None:
     kind = _kind(dataset)
     if not _is_dense(dataset):
         return None
@@ -72,7 +77,11 @@ def _collection_of(dataset: Foreign, *, may_reorder: bool) -> Collection | None:
         return None
     (beneath,) = dataset._inputs()
     # What a `take` leaves out isn't known if the order isn't.
-    inner = _collection_of(beneath, may_reorder=may_reorder and keeps_order)
+    ends_here = once and kind == "Repeat" and int(dataset._count) < 0
+    keeps_order = keeps_order or ends_here
+    inner = _collection_of(
+        beneath, may_reorder=may_reorder and keeps_order, once=once and keeps_order
+    )
     if inner is None:
         return None
     if kind in _MAPS:
@@ -131,19 +140,6 @@ def _zipped(dataset: Foreign) -> Collection | None:
     )
 
 
-def _of_files(dataset: Foreign) -> Collection | None:
-    """The records of TFRecord or text files, which have an index or get one."""
-    given, compression = dataset._filenames, dataset._compression_type
-    if isinstance(given, tf.data.Dataset) and given.cardinality() < 0:
-        return None
-    rows = given if isinstance(given, tf.data.Dataset) else [given]
-    names = [name.decode() for row in rows for name in tf.reshape(row, [-1]).numpy()]
-    is_plain = compression is None or not tf.convert_to_tensor(compression).numpy()
-    if not is_plain or not names or names != sorted(set(names)):
-        return None  # a format sorts its files, and has each once
-    return tfrecord.records(names) if _kind(dataset) == "TFRecord" else text_lines.records(names)
-
-
 def _chosen(dataset: Foreign, kind: str, inner: Collection) -> Collection | None:
     """Some of the records of another collection, or all of them several times."""
     size = inner.num_records
@@ -171,6 +167,34 @@ def _renumbered(inner: Collection, size: int, of: Callable[[tf.Tensor], tf.Tenso
         functions=inner.functions,
         is_held=inner.is_held,
     )
+
+
+def _of_names(dataset: Foreign) -> Collection | None:
+    """The records of the files that another dataset names."""
+    (beneath,) = dataset._inputs()
+    names = _collection_of(beneath, may_reorder=False)
+    if names is None or not names.is_held or names.num_records > _MOST_FILES:
+        return None
+    numbers = tf.range(names.num_records, dtype=tf.int64)
+    return records_of_each(dataset, (names.at(number) for number in numbers))
+
+
+def _unbatched(dataset: Foreign) -> Collection | None:
+    """What was batched before, if nothing was done to the batches."""
+    (beneath,) = dataset._inputs()
+    if _kind(beneath) == "_Restructured" or _kind(beneath) == "Restructured":
+        # As TensorFlow makes batches of any kind alike: by a map of its own.
+        ((beneath,),) = (one._inputs() for one in beneath._inputs())
+    while _kind(beneath) in _PASSED_ON:
+        (beneath,) = beneath._inputs()
+    if _kind(beneath) not in ("Batch", "ParallelBatch"):
+        return None
+    (single,) = beneath._inputs()
+    inner = _collection_of(single, may_reorder=True)
+    if inner is None or not bool(beneath._drop_remainder):
+        return inner
+    size = int(beneath._batch_size)
+    return _renumbered(inner, inner.num_records // size * size, lambda numbers: numbers)
 
 
 def _joined(dataset: Foreign) -> Collection | None:
@@ -203,8 +227,12 @@ def _joined(dataset: Foreign) -> Collection | None:
 _OF_SEVERAL: dict[str, Callable[[Foreign], Collection | None]] = {
     "Zip": _zipped,
     "Concatenate": _joined,
-    "TFRecord": _of_files,
-    "TextLine": _of_files,
+    "TFRecord": records_of_files,
+    "TextLine": records_of_files,
+    "Interleave": _of_names,
+    "ParallelInterleave": _of_names,
+    "FlatMap": _of_names,
+    "Unbatch": _unbatched,
 }
 
 
