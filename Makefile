@@ -5,6 +5,8 @@
 .DEFAULT_GOAL := help
 
 export PYTHON
+# Most tests keep one core busy, and those of several workers wait for each other.
+TESTS_AT_ONCE ?= 2
 
 help:
 	@echo 'make demo    train a small network on the digits with two workers on this machine'
@@ -19,7 +21,7 @@ demo: run-env
 	    --batch_size=64 --epochs=15 --optimizer=adamw --learning_rate=0.01 --overwrite
 
 test: dev-env
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE)
 
 lint: dev-env
 	.venv/bin/python -m ruff format --check .

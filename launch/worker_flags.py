@@ -1,6 +1,7 @@
 """The flags of launch/worker.py, in groups, and what they mean to the library."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -10,6 +11,7 @@ from absl import flags
 
 import tfscale
 from tfscale import config as settings
+from tfscale.user_files import options_of
 
 FLAGS = flags.FLAGS
 _DEFAULT: dict[str, Any] = {
@@ -56,6 +58,8 @@ with _group("How much"):
     _number("epochs", "Passes over the training examples.")
     _number("steps_per_epoch", "Steps of an epoch; 0 takes as many as there are examples for.")
 
+    _number("max_bad_examples", "Records of a split that may be skipped as unreadable.")
+
 with _group("How it learns"):
     _choice("optimizer", settings.OPTIMIZERS, "Unless the model file compiles its model.")
     _real("learning_rate", "For --base_batch_size examples a step; default by optimizer.")
@@ -80,6 +84,7 @@ with _group("How fast"):
     _choice("wire_dtype", settings.WIRE_DTYPES, "Dtype of gradients while they travel.")
     _choice("compress", settings.COMPRESSIONS, "For slow links, in place of --wire_dtype.")
     _real("bucket_mb", "MiB of gradients in one all-reduce; 0 measures what is best.")
+    flags.DEFINE_string("cache", "none", "Keep examples: none, memory, or a local folder.")
     flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
     flags.DEFINE_bool("measure_efficiency", False, "Time one replica alone first, to compare.")
 
@@ -96,6 +101,9 @@ def parse(arguments: Sequence[str], description: str) -> list[str]:
     """
     if {"--help", "-h", "--helpshort", "-help"} & set(arguments):
         print(help_text(description))
+        for flag in ("dataset", "model"):
+            for path in _values(flag, arguments):
+                print(_options_text(flag, path))
         sys.exit(0)
     return list(FLAGS(list(arguments)))
 
@@ -114,6 +122,24 @@ def help_text(description: str) -> str:
             default = "" if flag.default in (None, [], False) else f" [{flag.default}]"
             lines.append(f"  --{name:<22}{text}{among}{default}")
     return "\n".join(lines)
+
+
+def _values(flag: str, arguments: Sequence[str]) -> list[str]:
+    """What a flag was given, of words that are not all known: --help may stand among them."""
+    return [word.partition("=")[2] for word in arguments if re.match(rf"--?{flag}=.", word)]
+
+
+def _options_text(flag: str, path: str) -> str:
+    """The options of a user's file, with what a value of each may be."""
+    try:
+        options = options_of(path)
+    except tfscale.ConfigError as error:
+        return f"\n{error}"
+    lines = ["", f"Options of {path} (--{flag}_option=NAME=VALUE):"]
+    for option in options:
+        about = f"{option.comment} ({option.kind})" if option.comment else option.kind
+        lines.append(f"  {option.name:<24}{about} [{option.value}]")
+    return "\n".join(lines if options else [*lines, "  none"])
 
 
 def config() -> tfscale.Config:

@@ -1,10 +1,22 @@
+import importlib
+import inspect
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from datasets import digits, synthetic
+from datasets import digits, prepared, shapes, synthetic
+from tfscale.data.dataset_file import read_dataset_file
+from tfscale.data.prepare import Layout, prepare
+from tfscale.data.shards import write_share
+from tfscale.data.split_records import Asked
+from tfscale.errors import ConfigError
+
+READY = sorted(Path(digits.__file__).parent.glob("*.py"))
+# What was prepared is another file's data, whose preprocess and command it takes.
+OF_THEIR_OWN = [path for path in READY if path.stem != "prepared"]
 
 
 def _records(module, split):
@@ -67,10 +79,41 @@ def test_digits_preprocess_keeps_label_and_image_together():
     assert y.numpy() == record["label"]
 
 
-@pytest.mark.parametrize("module", [digits, synthetic])
-def test_an_unknown_split_is_refused_with_the_known_ones(module):
+def _called(module, split):
+    wants_folder = "data_dir" in inspect.signature(module.load).parameters
+    return module.load(split, "nowhere") if wants_folder else module.load(split)
+
+
+@pytest.mark.parametrize("path", OF_THEIR_OWN, ids=lambda path: path.stem)
+def test_a_ready_file_is_one_that_a_run_takes(path):
+    file = read_dataset_file(str(path))
+    assert file.splits[:2] == ("train", "validation")
+    assert isinstance(file.num_classes, int) and callable(file.preprocess)
+
+
+@pytest.mark.parametrize("path", OF_THEIR_OWN, ids=lambda path: path.stem)
+def test_a_ready_file_says_the_command_that_trains_with_it(path):
+    module = importlib.import_module(f"datasets.{path.stem}")
+    command = module.__doc__.partition("\n\n    ")[2].partition("\n\n")[0]
+    assert command.startswith(("python launch/worker.py ", "python launch/local.py "))
+    flags = ["--dataset=datasets/" + path.name, "--model=models/", "--run_dir=", "--batch_size="]
+    if "data_dir" in inspect.signature(module.load).parameters:
+        flags.append("--data_dir=")
+    assert not [flag for flag in flags if flag not in command]
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_a_ready_file_can_be_run_by_itself_without_hiding_a_module_of_python(path):
+    # Python looks for modules beside the file that it was started with.
+    assert path.stem not in sys.stdlib_module_names
+    assert path.stem not in ("keras", "numpy", "tensorflow", "tensorflow_datasets", "tfscale")
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_an_unknown_split_is_refused_with_the_known_ones(path):
+    module = importlib.import_module(f"datasets.{path.stem}")
     with pytest.raises(ValueError, match="no split 'dev'.*train, validation"):
-        module.load("dev")
+        _called(module, "dev")
 
 
 def test_synthetic_size_can_be_set_before_load(monkeypatch):
@@ -106,3 +149,81 @@ def test_synthetic_classes_can_be_told_apart_by_their_grey_level(monkeypatch):
     assert np.stack([x for x, _ in examples]).min() >= 0.0
     assert np.stack([x for x, _ in examples]).max() <= 1.0
     np.testing.assert_allclose(grey, 0.25 + 0.05 * label, atol=0.02)
+
+
+def _write_in_this_process(whole, processes, tell):
+    write_share(whole, tell)
+
+
+def test_prepared_gives_the_splits_that_were_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfscale.data.prepare.write_shards", _write_in_this_process)
+    asked = Asked(digits.__file__, "train")
+    prepare(asked, Layout(num_shards=2), tmp_path / "train", lambda done, total: None)
+    monkeypatch.setattr(prepared, "folder", str(tmp_path))
+    assert prepared.load("train").num_records == 1257
+    assert prepared.load("validation") is None
+
+
+def test_prepared_without_a_folder_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "folder", str(tmp_path))
+    with pytest.raises(ConfigError, match="train has no manifest.json"):
+        prepared.load("train")
+
+
+def test_shapes_splits_share_no_index(monkeypatch):
+    monkeypatch.setattr(shapes, "size", 80)
+    indices = [_records(shapes, split) for split in shapes.splits]
+    assert indices == [list(range(80)), list(range(80, 90)), list(range(90, 100))]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """The first 40 examples of the shapes."""
+    mapped = shapes.load("train").take(40).map(lambda record: shapes.preprocess(record, True))
+    return list(mapped.as_numpy_iterator())
+
+
+def test_shapes_have_one_to_four_objects_of_every_class(drawn):
+    counts = [int((y["classes"] >= 0).sum()) for _, y in drawn]
+    assert 1 <= min(counts) < max(counts) == 4
+    kinds = np.concatenate([y["classes"] for _, y in drawn])
+    assert set(kinds.tolist()) == {-1, *range(shapes.num_classes)}
+    assert (kinds.dtype, drawn[0][1]["boxes"].dtype) == (np.int64, np.float32)
+
+
+def test_shapes_are_images_between_0_and_1(drawn):
+    images = np.stack([x for x, _ in drawn])
+    assert (images.shape, images.dtype) == ((40, 64, 64, 3), np.float32)
+    assert 0.0 <= images.min() < images.max() <= 1.0
+
+
+def _pixels(box):
+    """Rows and columns that a box covers."""
+    y_min, x_min, y_max, x_max = np.rint(box * shapes.side).astype(int)
+    return slice(y_min, y_max), slice(x_min, x_max)
+
+
+def test_shapes_boxes_end_where_the_shapes_do(drawn):
+    for x, y in drawn:
+        covered = x.max(axis=-1) > 0.8 * 0.35 * 0.98  # the darkest colour, without noise
+        outside = covered.copy()
+        for box, kind in zip(y["boxes"], y["classes"], strict=True):
+            if kind < 0:
+                assert not box.any()
+                continue
+            inside = covered[_pixels(box)]
+            outside[_pixels(box)] = False
+            edges = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
+            assert all(edge.any() for edge in edges)
+            part = {0: 1.0, 1: np.pi / 4, 2: 0.5}[int(kind)]  # of its box that a shape covers
+            assert inside.mean() == pytest.approx(part, abs=0.12)
+        assert not outside.any()
+
+
+def test_shapes_are_other_ones_with_another_seed_or_index(drawn, monkeypatch):
+    (once, _), (other, _) = drawn[:2]
+    again, _ = shapes.preprocess(tf.constant(0, tf.int64), False)
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+    monkeypatch.setattr(shapes, "seed", 1)
+    assert not np.array_equal(once, shapes.preprocess(tf.constant(0, tf.int64), False)[0])

@@ -73,3 +73,19 @@ def test_the_codes_can_be_told_apart_and_none_is_success():
     codes = {failures.CONFIG_CODE, failures.FAILURE_CODE, failures.START_TIMEOUT_CODE}
     assert len(codes) == 3
     assert 0 not in codes
+
+
+def test_what_our_own_code_raised_in_a_graph_is_told_without_the_graph():
+    error = RuntimeError(
+        "ConfigError: a.tfrecord, byte 270: the record is damaged\nTraceback (most recent call "
+        "last):\n  File 'x.py'\n [[{{node PyFunc}}]]"
+    )
+    assert one_line(error) == "a.tfrecord, byte 270: the record is damaged"
+
+
+def test_an_assertion_outside_of_a_graph_is_told_as_one_in_it():
+    error = RuntimeError(
+        "Expected 'tf.Tensor(False, shape=(), dtype=bool)' to be true. Summarized data: "
+        "b'mine gives the label'\n17\nb'at record'\n3\nb\"; it's wrong\""
+    )
+    assert one_line(error) == "mine gives the label 17 at record 3 ; it's wrong"

@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 from datasets import digits
-from models import mlp, resnet, small_cnn
+from models import detector, mlp, resnet, small_cnn
+from tfscale.model import boxes
 
 
 @pytest.fixture(autouse=True)
@@ -12,7 +13,7 @@ def _forget_layers_and_fix_the_seed():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # the collector will find it
 
 
 def _spec(*shape):
@@ -150,3 +151,110 @@ def test_resnet_of_an_unknown_depth_is_refused_with_the_known_ones(monkeypatch):
         ValueError, match=r"depth 20.*18, 34, 50, 101, 152.*--model_option=depth=50"
     ):
         resnet.build(_spec(32, 32, 3), 10)
+
+
+@pytest.fixture
+def small_detector(monkeypatch):
+    monkeypatch.setattr(detector, "width", 8)
+    monkeypatch.setattr(detector, "max_detections", 6)
+    return detector.build(_spec(40, 56, 3), 2)
+
+
+def _objects(*images):
+    """Labels of images, each a list of (class, box)."""
+    boxes, classes = np.zeros((len(images), 3, 4), "float32"), np.full((len(images), 3), -1)
+    for number, image in enumerate(images):
+        for place, (kind, box) in enumerate(image):
+            boxes[number, place], classes[number, place] = box, kind
+    return {"boxes": boxes, "classes": classes}
+
+
+LEFT, RIGHT = (0, [0.1, 0.1, 0.5, 0.4]), (1, [0.3, 0.5, 0.9, 0.9])
+
+
+def _loss(model, x, y, sample_weight=None):
+    return float(model.compute_loss(x, y, model(x), sample_weight))
+
+
+def test_detector_looks_at_cells_of_four_pixels(small_detector):
+    maps = _forward(small_detector, 40, 56, 3)
+    assert maps["heat"].shape == (2, 10, 14, 2)
+    assert maps["boxes"].shape == (2, 10, 14, 4)
+    assert small_detector.compiled
+
+
+def test_detector_gives_as_many_detections_as_are_asked_for(small_detector):
+    x = np.random.default_rng(0).uniform(size=(5, 40, 56, 3)).astype("float32")
+    found = small_detector.predict(x, batch_size=2, verbose=0)
+    assert found["boxes"].shape == (5, 6, 4)
+    assert found["scores"].shape == found["classes"].shape == (5, 6)
+    assert set(np.unique(found["classes"])) <= {-1, 0, 1}
+    assert np.all(np.diff(found["scores"]) <= 0)
+
+
+def test_detector_has_a_loss_that_is_the_mean_over_examples(small_detector):
+    x = np.random.default_rng(0).uniform(size=(3, 40, 56, 3)).astype("float32")
+    images = ([LEFT], [LEFT, RIGHT], [])
+    each = [
+        _loss(small_detector, x[number : number + 1], _objects(image))
+        for number, image in enumerate(images)
+    ]
+    assert _loss(small_detector, x, _objects(*images)) == pytest.approx(np.mean(each), rel=1e-5)
+    weighted = _loss(small_detector, x, _objects(*images), np.array([0.0, 3.0, 0.0], "float32"))
+    assert weighted == pytest.approx(each[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["crowd", "difficult"])
+def test_detector_is_not_trained_on_objects_that_need_not_be_found(small_detector, kind):
+    x = np.random.default_rng(0).uniform(size=(1, 40, 56, 3)).astype("float32")
+    marked = {**_objects([LEFT, RIGHT]), kind: np.array([[False, True, False]])}
+    assert _loss(small_detector, x, marked) == _loss(small_detector, x, _objects([LEFT]))
+
+
+def test_detector_that_says_what_is_true_has_hardly_a_loss(small_detector):
+    y = _objects([LEFT, RIGHT])
+    targets = boxes.encode(y["boxes"], y["classes"], num_classes=2, cells=(10, 14))
+    cells = np.array([10, 14])
+    rows, columns = np.meshgrid(np.arange(10), np.arange(14), indexing="ij")
+    first, last = targets.boxes.numpy()[..., :2] * cells, targets.boxes.numpy()[..., 2:] * cells
+    offsets = (first + last) / 2 - np.stack([rows, columns], -1) - 0.5
+    sides = np.log(np.maximum(last - first, 1e-3) / 4)
+    right = {
+        "heat": tf.where(targets.heat >= 1.0, 20.0, -20.0),
+        "boxes": tf.constant(np.concatenate([offsets, sides], -1), tf.float32),
+    }
+    assert float(small_detector.compute_loss(None, y, right)) < 1e-3
+    found = boxes.best_detections(
+        tf.sigmoid(right["heat"]),
+        boxes.decode(right["boxes"]),
+        count=2,
+        candidates=9,
+        most_overlap=0.5,
+    )
+    np.testing.assert_allclose(
+        sorted(found["boxes"][0].numpy().tolist()), y["boxes"][0, :2], atol=1e-6
+    )
+    wrong = {**right, "heat": -right["heat"]}
+    assert float(small_detector.compute_loss(None, y, wrong)) > 100
+
+
+def test_detector_maps_stay_float32_in_mixed_precision(monkeypatch):
+    monkeypatch.setattr(detector, "width", 8)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = detector.build(_spec(32, 32, 3), 2)
+    assert model.layers[1].compute_dtype == "bfloat16"
+    assert {output.dtype for output in model.outputs} == {"float32"}
+
+
+def test_detector_sees_one_example_at_a_time(small_detector):
+    kinds = {type(layer) for layer in small_detector.layers}
+    assert keras.layers.GroupNormalization in kinds
+    assert not kinds & {keras.layers.BatchNormalization, keras.layers.Dropout}
+
+
+def test_detector_rate_rises_and_falls_over_the_steps_that_are_given(monkeypatch):
+    monkeypatch.setattr(detector, "width", 8)
+    monkeypatch.setattr(detector, "total_steps", 100)
+    rate = detector.build(_spec(32, 32, 3), 2).optimizer._learning_rate
+    found = [float(rate(step)) for step in (0, 10, 55, 100)]
+    np.testing.assert_allclose(found, [0.0, 2e-3, 1e-3, 0.0], atol=1e-6)

@@ -7,6 +7,7 @@ import pytest
 
 from tfscale import user_files as userfiles
 from tfscale.errors import ConfigError
+from tfscale.user_files import options_of
 
 SOURCE = """
 import math
@@ -258,3 +259,41 @@ def test_a_name_that_cannot_be_called_is_no_function(path):
     module = userfiles.load_module(path, [])
     with pytest.raises(ConfigError, match="has `depth` = 50, which is no function"):
         userfiles.require_function(module, "depth", path)
+
+
+# Options that are shown.
+
+
+def test_the_options_of_a_file_are_read_off_its_text(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "raise SystemExit('nothing of it is run')\n"
+        "depth = 50  # layers\n"
+        "shape: tuple = (32, 32)\n"
+        "rate = 0.5\n"
+        "folder = 'data'\n"
+        "augment = False\n"
+        "limit = None\n"
+        "SIZE = 3\n"
+        "_own = 3\n"
+        "computed = depth * 2\n"
+        "def load(split):\n    local = 1\n"
+    )
+    found = [(one.name, one.value, one.kind, one.comment) for one in options_of(path)]
+    assert found == [
+        ("depth", "50", "a whole number", "layers"),
+        ("shape", "32,32", "whole numbers with commas between them", ""),
+        ("rate", "0.5", "a number", ""),
+        ("folder", "data", "a text", ""),
+        ("augment", "false", "true or false", ""),
+        ("limit", "None", "a Python value (a text in quotes)", ""),
+    ]
+
+
+@pytest.mark.parametrize("text", [None, "depth = ", "depth = 1\0"])
+def test_a_file_that_does_not_parse_has_no_options(tmp_path, text):
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=r"mine.py can't be read as Python"):
+        options_of(path)

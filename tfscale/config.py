@@ -31,6 +31,7 @@ _AT_LEAST = {
     "devices": 0,
     "steps_per_epoch": 0,
     "seed": 0,
+    "max_bad_examples": 0,
 }
 _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
@@ -73,6 +74,10 @@ class Config:
         start_timeout: seconds that the workers wait for each other at the start.
         overwrite: whether an earlier run in `run_dir` may be replaced.
         data_dir: the folder that the dataset file's data is in, of this machine; None for "data".
+        cache: where examples are kept that are the same in each epoch: "none", "memory", or a
+            folder of a local disk.
+        max_bad_examples: records of each split that are skipped if no example can be made of them;
+            with 0 the first one ends the run.
         dataset_option: `NAME=VALUE` texts for the dataset file's constants.
         model_option: `NAME=VALUE` texts for the model file's constants.
         given: names of settings that somebody asked for, beside those that aren't their defaults:
@@ -107,6 +112,8 @@ class Config:
     start_timeout: float = 120.0
     overwrite: bool = False
     data_dir: str | None = None
+    cache: str = "none"
+    max_bad_examples: int = 0
     dataset_option: tuple[str, ...] = ()
     model_option: tuple[str, ...] = ()
     given: tuple[str, ...] = field(default=(), compare=False)
@@ -116,6 +123,8 @@ class Config:
         object.__setattr__(self, "run_dir", local_path(self.run_dir, "--run_dir"))
         if self.data_dir is not None:
             object.__setattr__(self, "data_dir", local_path(self.data_dir, "--data_dir"))
+        if self.cache not in ("none", "memory"):
+            object.__setattr__(self, "cache", local_path(self.cache, "--cache"))
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:

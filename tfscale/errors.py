@@ -66,9 +66,14 @@ def one_line(error: BaseException) -> str:
 
     TensorFlow wraps an error of the user's code in a page of its own; the cause stands at its end.
     """
-    asserted = re.search(r"assertion failed: \[(.*?)\](?: \[\[|$)", " ".join(str(error).split()))
-    if asserted:
-        return _shortened(asserted[1].replace("] [", " "))
+    text = " ".join(str(error).split())
+    # What an Assert says in a graph, outside of one, and what our own code has raised in a graph.
+    if found := re.search(r"assertion failed: \[(.*?)\](?: \[\[|$)", text):
+        return _shortened(found[1].replace("] [", " "))
+    if found := re.search(r"to be true\. Summarized data: (.*)$", text):
+        return _shortened(re.sub(r"\bb(['\"])(.*?)\1(?= |$)", r"\2", found[1]))
+    if found := re.search(r"\bConfigError: (.*?)(?: Traceback \(most recent| \[\[|$)", text):
+        return _shortened(found[1])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     is_wrapped = bool(lines) and lines[0].startswith("in user code")
     cause = lines[-1] if is_wrapped else " ".join(lines)

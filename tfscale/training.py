@@ -16,6 +16,8 @@ from tfscale.checkpoints.rehearsal import Way
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
+from tfscale.data.bad_data import agreed, explained
+from tfscale.data.stage_times import Stages, measured
 from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.prepared import Prepared, prepare
@@ -31,11 +33,14 @@ from tfscale.report.outline import plan_of, settings_of
 from tfscale.report.pace import Pace
 from tfscale.report.report import Finished, report_of
 from tfscale.report.scalars import Scalars
+from tfscale.report.whole_scores import WholeScores
 from tfscale.startup.agreement import SAME_FILES, require_same
 from tfscale.startup.job import Job
 from tfscale.structures import Json
 from tfscale.user_files import forget_modules
 
+_WAITS = 0.05  # share of the time in which steps wait for input, from which on it is asked why
+_WORTH_A_SECOND = 10.0  # of training, so long that finding out hardly shows
 _PATIENCE_SECONDS = 5.0  # a user's function may hold up the threads that make batches
 
 
@@ -46,6 +51,7 @@ class _Running:
     job: Job
     prepared: Prepared
     directory: RunDirectory
+    scores: WholeScores
 
 
 def run(
@@ -64,11 +70,14 @@ def run(
         ending.callback(forget_modules)
         prepared = prepare(job, dataset, model)
         ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
+        scores = WholeScores(job, prepared)
         callbacks = _callbacks(job, prepared)
         lines = _lines(job)
         way = rehearse_saving(prepared.model)
         own = prepared.distributed.chief.arranged(callbacks)
-        plan = plan_of(job, prepared) | prepared.distributed.described(own) | way.rows()
+        plan = (
+            plan_of(job, prepared) | prepared.distributed.described(own) | way.rows() | scores.rows
+        )
         job.terminal.show(tables.table("tfscale", plan))
         directory = _claim(job, prepared.model)
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
@@ -76,7 +85,7 @@ def run(
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         ending.callback(curves.close)
-        running = _Running(job, prepared, directory)
+        running = _Running(job, prepared, directory, scores)
         pace, evaluated = _fit(running, [curves, *lines], own, started)
         metrics = _evaluate(running, [pace, *lines], evaluated)
         saved, finished = _finish(running, way, pace, metrics, began, alone)
@@ -101,7 +110,8 @@ def rehearse(
         prepared = prepare(job, dataset, model)
         described = prepared.distributed.described(_callbacks(job, prepared))
         way = rehearse_saving(prepared.model)
-        plan = plan_of(job, prepared) | described | way.rows()
+        scored = WholeScores(job, prepared).rows
+        plan = plan_of(job, prepared) | described | way.rows() | scored
         job.terminal.show(tables.table("tfscale", plan))
 
 
@@ -150,6 +160,10 @@ def _after_each_batch(then: Callable[[], None]) -> keras.callbacks.Callback:
     return callback
 
 
+def _after_each_epoch(then: Callable[[int], object]) -> keras.callbacks.Callback:
+    return keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: then(epoch))
+
+
 def _lines(job: Job) -> list[keras.callbacks.Callback]:
     """What tells how far the run is, where no bar does."""
     if not job.terminal.wants_lines:
@@ -167,7 +181,9 @@ def _fit(
     job, prepared, directory = running.job, running.prepared, running.directory
     pace, data, model = Pace(prepared.distributed), prepared.data, prepared.model
     evaluated = EvaluatedWeights(job.strategy, may_change=weights_may_change(model, own))
-    ours = [TrainableSet(), pace, *watching, evaluated, _after_each_batch(started)]
+    scored = running.scores.of("validation")
+    ours = [scored, TrainableSet(), pace, *watching, evaluated, _after_each_batch(started)]
+    ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, f"bad data/{epoch}")))
     with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
         write_to_scratch(own, None if directory.is_chief else Path(scratch))
         try:
@@ -179,7 +195,8 @@ def _fit(
                 verbose=job.terminal.verbosity,
             )
         except Exception as error:
-            raise rescue.kept(job, prepared, directory, error) from error
+            told = explained(error, data, prepared.distributed.step)
+            raise rescue.kept(job, prepared, directory, told) from error
     return pace, evaluated
 
 
@@ -199,9 +216,14 @@ def _evaluate(
         job.terminal.show("The weights changed after the last epoch: validation is repeated.")
     for split, inputs in prepared.data.evaluated.items():
         if split != "validation" or is_stale:
-            results = prepared.model.evaluate(
-                inputs, verbose=0, return_dict=True, callbacks=watching
-            )
+            scored = running.scores.of(split)
+            try:
+                results = prepared.model.evaluate(
+                    inputs, verbose=0, return_dict=True, callbacks=[scored, *watching]
+                )
+            except Exception as error:
+                raise explained(error, prepared.data, prepared.distributed.step) from error
+            results |= scored.figures
             prefix = "val" if split == "validation" else split
             metrics |= {f"{prefix}_{name}": value for name, value in results.items()}
     return metrics
@@ -246,6 +268,21 @@ def _finish(
         boundary_bytes=prepared.distributed.boundary_bytes,
         bucket_bytes=prepared.buckets.size_bytes,
         alone_seconds=alone_seconds,
+        stages=_stages(running, pace),
+        bad_examples=agreed(job.board, prepared.data, "bad data"),
+    )
+
+
+def _stages(running: _Running, pace: Pace) -> Stages | None:
+    """Why the chief's steps waited for their input, if they did for long."""
+    waited, job = pace.times.input_wait_share, running.job
+    seconds = pace.times.step_seconds_median * pace.times.num_steps
+    if not job.cluster.is_chief or waited < _WAITS or seconds < _WORTH_A_SECOND:
+        return None
+    step = pace.times.step_seconds_median * (1.0 - min(waited, 0.99))
+    running.prepared.data.end()  # nothing else may be read meanwhile
+    return measured(
+        running.prepared.data.training, running.prepared.data.sharding.worker_batch / step
     )
 
 

@@ -13,6 +13,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,6 +44,61 @@ def load_module(path: str | Path, options: Sequence[str]) -> ModuleType:
         del sys.modules[module.__name__]
         raise
     return module
+
+
+@dataclass(frozen=True)
+class Option:
+    """A constant of a user's file that a flag may set.
+
+    Args:
+        name: of the constant.
+        value: as the file has it.
+        kind: what a value may be, in words.
+        comment: what stands behind it in its line.
+    """
+
+    name: str
+    value: str
+    kind: str
+    comment: str
+
+
+def options_of(path: str | Path) -> list[Option]:
+    """The options of a file, read off its text: nothing of it is run.
+
+    What a constant is computed from is left out, because only running would tell.
+
+    Raises:
+        ConfigError: there is no such file, or it doesn't parse.
+    """
+    text = _text_of(Path(os.path.expanduser(path)))
+    found = {}
+    for node in ast.parse(text).body:
+        named = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if not isinstance(named, ast.Name) or getattr(node, "value", None) is None:
+            continue
+        try:
+            value = ast.literal_eval(node.value)  # type: ignore[attr-defined]  # it was just found
+        except ValueError:
+            continue
+        if _is_option(named.id, value):
+            line = text.splitlines()[(node.end_lineno or 1) - 1]
+            comment = line[node.end_col_offset or 0 :].strip().removeprefix("#").strip()
+            found[named.id] = Option(named.id, _written(value), _expected(value), comment)
+    return list(found.values())
+
+
+def _text_of(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+        ast.parse(text)
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or f"{error}"
+        raise ConfigError(
+            f"{path} can't be read as Python ({reason}); expected the path of a .py file, for "
+            "example datasets/digits.py."
+        ) from error
+    return text
 
 
 def forget_modules() -> None:

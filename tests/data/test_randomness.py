@@ -11,6 +11,7 @@ from keras import layers
 
 from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
+from tfscale.data.randomness import require_no_draws
 from tfscale.data.sharding import Sharding
 from tfscale.data.source import source_of
 from tfscale.data.training_batches import training_input
@@ -82,6 +83,21 @@ DRAWS = {
     ),
     "dropout": (lambda image: tf.nn.dropout(image, 0.5), "RandomUniform (dropout/"),
     "a_generator": (lambda image: image + GENERATOR.normal([]), "RngReadAndSkip"),
+    "a_candidate_sampler": (
+        lambda image: (
+            image
+            + tf.cast(tf.random.uniform_candidate_sampler([[1]], 1, 1, True, 9)[0], tf.float32)
+        ),
+        "UniformCandidateSampler",
+    ),
+    "numpy_of_tensorflow": (
+        lambda image: image + tf.cast(tf.experimental.numpy.random.rand(), tf.float32),
+        "RandomUniform|StatelessRandom|AssignVar",
+    ),
+    "the_clock": (
+        lambda image: image * tf.cast(tf.timestamp() % 1.0, tf.float32),
+        "reads the clock with Timestamp",
+    ),
     "in_a_branch": (
         lambda image: tf.cond(
             image[0, 0, 0] > 0.5, lambda: tf.image.random_flip_left_right(image), lambda: image
@@ -123,6 +139,58 @@ def test_numbers_of_which_each_worker_would_draw_the_same_are_refused_by_name(dr
     message = _refusal(_file(lambda record, training: (draw(record), 0)))
     assert message.startswith("mine: preprocess ")
     assert any(one in message for one in named.split("|")), message
+
+
+def _drawing_functions_of_tensorflow():
+    arguments = {
+        "random_brightness": (0.1,),
+        "random_contrast": (0.1, 0.9),
+        "random_crop": ([2, 2, 1],),
+        "random_hue": (0.1,),
+        "random_jpeg_quality": (50, 90),
+        "random_saturation": (0.1, 0.9),
+    }
+    names = [name for name in dir(tf.image) if name.startswith("random_")]
+    return {name: (getattr(tf.image, name), arguments.get(name, ())) for name in names}
+
+
+def test_every_random_function_of_images_is_found_also_one_that_comes_later():
+    for name, (function, arguments) in _drawing_functions_of_tensorflow().items():
+        images = tf.data.Dataset.from_tensors(tf.zeros([4, 4, 3]))
+        drawn = images.map(lambda image, f=function, a=arguments: f(image, *a))
+        with pytest.raises(ConfigError, match="draws random numbers"):
+            require_no_draws(name, drawn)
+
+
+DRAWING_LAYERS = {
+    **dict.fromkeys(["RandomFlip", "RandomErasing", "RandAugment", "AugMix"], ()),
+    **dict.fromkeys(["MixUp", "CutMix"], ()),
+    **dict.fromkeys(["RandomRotation", "RandomZoom", "RandomBrightness", "RandomContrast"], (0.5,)),
+    **dict.fromkeys(["RandomHue", "RandomSaturation", "RandomSharpness"], (0.5,)),
+    **dict.fromkeys(["RandomGrayscale", "RandomColorDegeneration", "RandomInvert"], (0.5,)),
+    **dict.fromkeys(["RandomGaussianBlur", "RandomElasticTransform"], (0.5,)),
+    **dict.fromkeys(["RandomPerspective", "RandomTranslation", "RandomShear"], (0.5, 0.5)),
+    "RandomColorJitter": ((0, 255), 0.5),
+    "RandomCrop": (4, 4),
+    "RandomPosterization": (4,),
+    "Solarization": (0.5, 0.5),
+    **dict.fromkeys(["Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout"], (0.5,)),
+    "AlphaDropout": (0.5,),
+}
+
+
+def test_every_drawing_layer_of_keras_is_found():
+    images = tf.data.Dataset.from_tensors(tf.zeros([2, 8, 8, 3]))
+    for name, arguments in DRAWING_LAYERS.items():
+        layer = getattr(layers, name)(*arguments, seed=1)
+        mixes = name in ("MixUp", "CutMix")
+
+        def drawn(batch, layer=layer, mixes=mixes):
+            batch = {"images": batch, "labels": tf.eye(2)} if mixes else batch
+            return layer(batch, training=True)
+
+        with pytest.raises(ConfigError, match=r"changes a variable with Assign|draws random"):
+            require_no_draws(name, images.map(drawn))
 
 
 def test_a_number_drawn_once_for_a_label_is_found_too():

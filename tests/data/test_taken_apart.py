@@ -51,6 +51,8 @@ CHAINS = {
     "windows of a series": lambda: keras.utils.timeseries_dataset_from_array(
         np.arange(20.0).reshape(10, 2), np.arange(10), 3, batch_size=None
     ),
+    "batched and single again": lambda: _pairs().batch(4).prefetch(1).unbatch(),
+    "batched without the rest": lambda: _numbers().batch(4, drop_remainder=True).unbatch(),
     "a table": lambda: _numbers().map(_looked_up()),
 }
 
@@ -86,7 +88,7 @@ def test_a_record_by_its_number_is_the_one_that_reading_gives(name):
         lambda: _numbers().shuffle(4, seed=1).take(3),
         lambda: tf.data.Dataset.zip((_numbers().shuffle(4, seed=1), _numbers())),
         lambda: _numbers().interleave(lambda n: tf.data.Dataset.from_tensors(n)),
-        lambda: _numbers().batch(2).unbatch(),
+        lambda: _numbers().batch(2).map(lambda pair: pair[::-1]).unbatch(),
         lambda: tf.data.Dataset.from_generator(
             lambda: iter([1]), output_signature=tf.TensorSpec([], tf.int64)
         ),
@@ -95,6 +97,16 @@ def test_a_record_by_its_number_is_the_one_that_reading_gives(name):
 )
 def test_what_only_reading_gives_is_left_alone(dataset):
     assert collection_of(dataset()) is None
+
+
+def test_an_endless_repeat_of_training_is_what_it_repeats():
+    endless = _numbers().shuffle(4, seed=1).repeat().map(_doubled).prefetch(1)
+    assert collection_of(endless) is None
+    assert collection_of(endless, once=True).num_records == 10
+    found = classified("mine", endless, None, once=True)
+    assert (found.num_examples, found.is_infinite) == (10, False)
+    # A repeat that something is taken of has a meaning of its own.
+    assert collection_of(_numbers().repeat().take(15), once=True).num_records == 15
 
 
 def test_a_shuffle_before_maps_is_left_to_the_order_of_training():
@@ -167,6 +179,38 @@ def test_of_a_folder_of_images_each_worker_decodes_its_own(pictures):
             assert int(image[0, 0, 0]) % 10 == int(label)
             seen.append(int(image[0, 0, 0]))
     assert len(set(seen)) == 20
+
+
+def test_tfrecord_and_text_files_are_reached_by_an_index(tmp_path):
+    for name in "ab":
+        with tf.io.TFRecordWriter(str(tmp_path / f"{name}.tfrecord")) as writer:
+            for number in range(3):
+                writer.write(f"{name}{number}".encode())
+        (tmp_path / f"{name}.txt").write_text("one\ntwo\r\nthree")
+    for kind, make in (("tfrecord", tf.data.TFRecordDataset), ("txt", tf.data.TextLineDataset)):
+        files = [str(tmp_path / f"{name}.{kind}") for name in "ab"]
+        dataset = make(files).map(tf.strings.upper)
+        found = collection_of(dataset)
+        ours = [found.at(tf.constant(n, tf.int64)).numpy() for n in range(found.num_records)]
+        assert ours == list(dataset.as_numpy_iterator())
+        assert [file.path for file in found.files] == files
+        names = tf.data.Dataset.from_tensor_slices(files)
+        for spelled in (
+            names.interleave(make, cycle_length=2),
+            names.interleave(make, num_parallel_calls=2, deterministic=False),
+            names.flat_map(lambda name, make=make: make([name])),
+            tf.data.Dataset.list_files(str(tmp_path / f"*.{kind}"), shuffle=False).flat_map(make),
+        ):
+            assert collection_of(spelled).num_records == 6
+        for more in (
+            names.interleave(lambda name, make=make: make(name).skip(1)),
+            names.flat_map(lambda name, make=make: make(name, compression_type="ZLIB")),
+            names.flat_map(lambda name, make=make: make(name + ".old")),
+            tf.data.Dataset.from_tensor_slices(files[::-1]).flat_map(make),
+        ):
+            assert collection_of(more) is None
+        assert collection_of(make(files[::-1])) is None  # an order of its own stays
+        assert collection_of(make(files, compression_type="GZIP")) is None
 
 
 # Batches.

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 
 import tfscale
+from tests.jobs.one_by_one import one_by_one
 
 ROWS = 400  # 25 steps of 16, all alike: their order can't matter
 BATCH = 16
@@ -459,7 +460,7 @@ def other_data(stage):
 
 def main(out, hosts, index, devices, *names):
     cluster = tfscale.Cluster.from_hosts(hosts, int(index)) if hosts else tfscale.Cluster()
-    for name in names:
+    for name in one_by_one(names):
         stage = Stage(name=name, out=Path(out), cluster=cluster, devices=int(devices))
         try:
             result = globals()[name](stage)

@@ -46,7 +46,7 @@ def _run_dir(folder):
     return folder / "runs" / "first"
 
 
-def _reasons(commands, folder, *, deadline_seconds=DEADLINE_SECONDS, **environ):
+def _reasons(commands, folder, *, is_warm=True, deadline_seconds=DEADLINE_SECONDS, **environ):
     """How the workers ended and the line that each has left of its reason."""
     temporary = folder / "temporary"
     temporary.mkdir(exist_ok=True)
@@ -54,6 +54,7 @@ def _reasons(commands, folder, *, deadline_seconds=DEADLINE_SECONDS, **environ):
         commands,
         deadline_seconds=deadline_seconds,
         environ={"TMPDIR": str(temporary)} | environ,
+        is_warm=is_warm,
     )
     lines = []
     for worker in ended:
@@ -331,12 +332,12 @@ def test_a_refused_run_leaves_no_temporary_files(tmp_path):
 
 
 def test_another_keras_backend_is_refused(tmp_path):
-    reason = _refusal(tmp_path, *_flags(tmp_path), KERAS_BACKEND="jax")
+    reason = _refusal(tmp_path, *_flags(tmp_path), is_warm=False, KERAS_BACKEND="jax")
     _contains(reason, "KERAS_BACKEND=jax is set; expected tensorflow", "unset KERAS_BACKEND")
 
 
 def test_keras_2_in_the_place_of_keras_3_is_refused(tmp_path):
-    reason = _refusal(tmp_path, *_flags(tmp_path), TF_USE_LEGACY_KERAS="1")
+    reason = _refusal(tmp_path, *_flags(tmp_path), is_warm=False, TF_USE_LEGACY_KERAS="1")
     _contains(reason, "TF_USE_LEGACY_KERAS=1 is set", "unset TF_USE_LEGACY_KERAS")
 
 
@@ -348,7 +349,7 @@ def test_a_role_in_tf_config_that_does_not_train_is_refused(tmp_path):
     config = _tf_config({"worker": ["a:1"], "ps": ["b:1"]}, "ps")
     # Without --hosts and --index, which stand at the end.
     commands = [command[:-2] for command in worker_commands(_flags(tmp_path))]
-    reason = _shared_reason(commands, tmp_path, TF_CONFIG=config)
+    reason = _shared_reason(commands, tmp_path, is_warm=False, TF_CONFIG=config)
     _contains(reason, "TF_CONFIG has the role 'ps'", "expected the roles worker and chief only")
     assert not (tmp_path / "runs").exists()
 
@@ -356,7 +357,7 @@ def test_a_role_in_tf_config_that_does_not_train_is_refused(tmp_path):
 def test_hosts_that_contradict_tf_config_are_refused_with_both(tmp_path):
     config = _tf_config({"worker": ["a:1", "b:1"]})
     commands = worker_commands(_flags(tmp_path))
-    codes, lines = _reasons(commands, tmp_path, TF_CONFIG=config)
+    codes, lines = _reasons(commands, tmp_path, is_warm=False, TF_CONFIG=config)
     assert codes == [REFUSED, REFUSED]
     for command, line in zip(commands, lines, strict=True):
         # The reason ends with the worker's own flags, so that here the lines differ in the index.

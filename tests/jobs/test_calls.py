@@ -6,8 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.jobs.workers import start_all
-from tfscale.cluster.ports import free_addresses
+from tests.jobs.workers import free_addresses, start_all
 
 PLAIN = (1, 0)
 SHAPES = [(1, 1), (1, 2), (2, 1)]
@@ -176,7 +175,8 @@ def test_a_callback_of_the_users_runs_once_and_what_it_decides_holds_for_all(pla
     ],
 )
 def test_what_would_hang_or_mix_ends_every_worker_with_one_line(tmp_path, scene, told):
-    ended = start_all(_commands(tmp_path, (2, 1), (scene,)), deadline_seconds=60)
+    commands = _commands(tmp_path, (2, 1), (scene,))
+    ended = start_all(commands, deadline_seconds=60, is_warm=True)
     for worker in ended:
         lines = [line for line in worker.err.splitlines() if told in line]
         assert worker.code == REFUSED, worker.err[-2000:]

@@ -86,7 +86,7 @@ def reports(tmp_path_factory):
         run_dir = folder / f"{workers}x{devices}-{epochs}"
         flags = [*_flags(folder, run_dir, epochs=epochs), f"--devices={devices}"]
         commands = worker_commands(flags, num_workers=workers)
-        ended = start_all(commands, deadline_seconds=120)
+        ended = start_all(commands, deadline_seconds=120, is_warm=True)
         assert [worker.code for worker in ended] == [0] * workers, ended[0].err[-2000:]
         found[workers, devices, epochs] = json.loads((run_dir / "report.json").read_text())
         found[workers, devices, epochs]["plan"] = json.loads((run_dir / "config.json").read_text())[
@@ -121,7 +121,8 @@ def test_numbers_of_which_both_workers_would_draw_the_same_are_refused_before_th
     tmp_path,
 ):
     commands = worker_commands(_flags(tmp_path, tmp_path / "runs", FLIP))
-    ended = start_all(commands, deadline_seconds=90, environ={"TMPDIR": str(tmp_path)})
+    own_folder = {"TMPDIR": str(tmp_path)}
+    ended = start_all(commands, deadline_seconds=90, environ=own_folder, is_warm=True)
     assert [worker.code for worker in ended] == [2, 2]
     for worker in ended:
         (line,) = [line for line in worker.err.splitlines() if " has waited " not in line]

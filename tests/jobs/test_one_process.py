@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from tests.jobs.one_process import FOLDS
-from tests.jobs.workers import start_all
-from tfscale.cluster.ports import free_addresses
+from tests.jobs.workers import free_addresses, start_all
 
 DEADLINE_SECONDS = 240
 

@@ -75,7 +75,8 @@ loss, accuracy = model.evaluate(x, y, verbose=0)
 few = model.evaluate(x[:3], y[:3], verbose=0)
 np.savez("out.npz", loss=loss, accuracy=accuracy, few=few, predicted=model.predict(x, verbose=0))
 """
-    ended = start_all([[sys.executable, "-c", program]], deadline_seconds=120, cwd=tmp_path)
+    command = [sys.executable, "-c", program]
+    ended = start_all([command], deadline_seconds=120, cwd=tmp_path, is_warm=True)
     assert ended[0].code == 0, ended[0].err[-2000:]
     plain = np.load(tmp_path / "out.npz")
     epsilon = EPSILON.get(played.scene, EPSILON_FLOAT32)

@@ -15,8 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.jobs.workers import ROOT, start_all, worker_commands
-from tfscale.cluster.ports import free_addresses
+from tests.jobs.workers import ROOT, free_addresses, start_all, worker_commands
 
 DEADLINE_SECONDS = 90
 EPOCHS, BATCH = 2, 64

@@ -223,7 +223,7 @@ def test_the_report_is_about_the_weights_in_the_file(ended):
     folder, results = ended
     paths = json.dumps([str(folder / name / "model.keras") for name in RESTORED])
     (worker,) = start_all(
-        [[sys.executable, "-c", PLAIN, paths, "", str(ROOT)]], deadline_seconds=90
+        [[sys.executable, "-c", PLAIN, paths, "", str(ROOT)]], deadline_seconds=90, is_warm=True
     )
     assert worker.code == 0, worker.err[-2000:]
     for name, line in zip(RESTORED, worker.out.splitlines()[-len(RESTORED) :], strict=True):
@@ -340,7 +340,8 @@ def test_workers_that_build_other_things_are_refused_before_the_first_step(tmp_p
 def test_a_callback_that_fails_on_every_worker_keeps_the_chiefs_weights(tmp_path):
     own = textwrap.dedent(OWN_RATE) + textwrap.dedent(CALLBACKS.format("Warm()"))
     commands = _on_nodes(tmp_path, {"model.py": own}, {"model.py": own})
-    ended = start_all(commands, deadline_seconds=90, environ={"TMPDIR": str(tmp_path)})
+    own_folder = {"TMPDIR": str(tmp_path)}
+    ended = start_all(commands, deadline_seconds=90, environ=own_folder, is_warm=True)
     assert [worker.code for worker in ended] == [2, 2], ended
     assert "--schedule=constant --warmup_fraction=0" in ended[0].err
     assert len(_kept(tmp_path, "runs")) == 4

@@ -118,6 +118,13 @@ LAYER = """
         def call(self, x):
             return 2 * x
 """
+OF_LIBRARY = """
+    from tfscale.model import boxes
+
+    class Areas(layers.Layer):
+        def call(self, x):
+            return x + boxes.areas(x[..., :4])[..., None]
+"""
 LOCAL = """
     def build(spec, num_classes):
         class Inner(layers.Layer):
@@ -204,7 +211,9 @@ def _source(text):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("it's a run")
     jobs = []
-    for name, (text, *_) in {**KINDS, "unsaveable": (UNSAVEABLE,)}.items():
+    more = {"unsaveable": UNSAVEABLE, "library": OF_LIBRARY + BUILD.format(inner="Areas()")}
+    texts = {name: text for name, (text, *_) in KINDS.items()} | more
+    for name, text in texts.items():
         path = folder / f"{name.replace(' ', '_')}.py"
         path.write_text(_source(text))
         settings = {"model_option": ["width=6"], **SETTINGS.get(name, {})}
@@ -227,7 +236,8 @@ def loaded(trained, tmp_path_factory):
         commands.append([words[0], "-c", LOADED, json.dumps(words)])
     found = {}
     for first in range(0, len(commands), 4):
-        ended = start_all(commands[first : first + 4], deadline_seconds=120, cwd=elsewhere)
+        some = commands[first : first + 4]
+        ended = start_all(some, deadline_seconds=120, cwd=elsewhere, is_warm=True)
         for name, worker in zip(list(KINDS)[first : first + 4], ended, strict=True):
             assert worker.code == 0, (name, worker.err[-2000:])
             found[name] = json.loads(worker.out.splitlines()[-1])
@@ -252,6 +262,14 @@ def test_the_printed_command_ends_well_in_a_shell(trained, tmp_path):
     (ended,) = start_all([["sh", "-c", command]], deadline_seconds=90, cwd=tmp_path)
     assert ended.code == 0, ended.err[-2000:]
     assert "scaled (Scaled)" in ended.out
+
+
+def test_a_model_that_uses_this_library_is_loaded_wherever_the_library_lies(trained, tmp_path):
+    report = trained.reports["library"]
+    assert SCRIPT in report["model"]["load"]
+    (ended,) = start_all([["sh", "-c", report["model"]["load"]]], deadline_seconds=90, cwd=tmp_path)
+    assert ended.code == 0, ended.err[-2000:]
+    assert "areas (Areas)" in ended.out
 
 
 def test_a_layer_without_get_config_is_named_before_the_first_step(trained):

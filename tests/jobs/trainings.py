@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import tfscale
+from tests.jobs.one_by_one import one_by_one
 
 
 def _digits():
@@ -27,7 +28,7 @@ def _digits():
 
 def main(given, out):
     found = {}
-    for each in json.loads(Path(given).read_text()):
+    for each in one_by_one(json.loads(Path(given).read_text())):
         shown = []
         settings = {"steps_per_epoch": 3, "batch_size": 32, "devices": 2, **each["settings"]}
         try:

@@ -10,7 +10,10 @@ import pytest
 from tests.jobs.workers import ROOT, start_all
 
 DEADLINE_SECONDS = 60
-PROGRAMS = ("worker", "local", "bench", "compare", "profile_model")
+PROGRAMS = (
+    *("worker", "local", "bench", "compare", "profile_model"),
+    *("inspect_data", "prepare"),
+)
 BEGINNING = """
 import os, sys
 from absl import flags

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import keras
 import psutil
@@ -31,6 +32,7 @@ from tfscale.process.shell import load_command, run_command
 from tfscale.startup.sources import own_modules
 from tfscale.structures import Json, Structure
 
+_LIBRARY = __name__.partition(".")[0]
 _ROOM = 4  # times the file's size: what trying needs of memory at most
 
 
@@ -151,6 +153,8 @@ def _build_text(file: Path, prepared: Prepared, config: Config) -> str:
 def _brought(file: Path, prepared: Prepared, modules: tuple[str, ...] = ()) -> Brought:
     module, options = prepared.model_file.module, prepared.model_file.options
     files = [str(path) for path in own_modules().values()]
+    if _uses_library(module):
+        files.append(__file__)
     folders = [str(Path(folder).resolve()) for folder in sys.path]
     return Brought(
         script=str(file.with_name(load_script.NAME)),
@@ -159,6 +163,16 @@ def _brought(file: Path, prepared: Prepared, modules: tuple[str, ...] = ()) -> B
         modules=modules,
         search=[one for one in folders if any(path.startswith(f"{one}/") for path in files)],
     )
+
+
+def _uses_library(module: ModuleType | None) -> bool:
+    """Whether the user's file has something of this library, which lies wherever it lies."""
+    for value in vars(module).values() if module else ():
+        is_module = isinstance(value, ModuleType)
+        name = value.__name__ if is_module else getattr(value, "__module__", None)
+        if str(name).partition(".")[0] == _LIBRARY:
+            return True
+    return False
 
 
 def _told(file: Path, wanted: str, reasons: list[str]) -> str:

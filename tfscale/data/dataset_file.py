@@ -37,7 +37,18 @@ class DatasetFile:
         task: from which loss and metrics get their defaults.
         class_weight: weight of each class, or of each class of each output by its name.
         shuffle: whether every epoch of training has an order of its own, or that of the split.
+        mix: `mix(x, y, seed)` gives a replica batch of training, mixed, or None.
+        padded_shapes: of each tensor of an example, to which it is padded.
+        padding_values: what stands there; None for zeros.
+        bucket_boundaries: the largest lengths of buckets, of which each batch has one; none for no
+            buckets.
+        element_length: of a record, its length.
         prepare: makes on disk what `load` reads; one worker of each file system calls it.
+        data_dir: the folder that it makes that in.
+        options: `NAME=VALUE` texts that its constants were set by.
+        cache: where examples are kept: "none", "memory" or a folder.
+        caches: how many workers this machine has, each with a cache of its own.
+        max_bad_examples: records of each split that are skipped if no example can be made of them.
     """
 
     name: str
@@ -49,12 +60,27 @@ class DatasetFile:
     task: str = "classification"
     class_weight: Table | None = None
     shuffle: bool = True
+    mix: Callable[..., Any] | None = None
+    padded_shapes: Any = None
+    padding_values: Any = None
+    bucket_boundaries: tuple[int, ...] = ()
+    element_length: Callable[[Any], Any] | None = None
     prepare: Callable[[], None] | None = None
+    data_dir: str = DATA_DIR
+    options: tuple[str, ...] = ()
+    cache: str = "none"
+    caches: int = 1
+    max_bad_examples: int = 0
 
     @property
     def gives_examples(self) -> bool:
         """Whether records are examples already, to which nothing is done."""
-        return self.preprocess is None and self.class_weight is None
+        return self.preprocess is None and self.class_weight is None and not self.is_padded
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether examples differ in size and are padded."""
+        return self.padded_shapes is not None or bool(self.bucket_boundaries)
 
     @property
     def preprocess_takes_seed(self) -> bool:
@@ -83,38 +109,72 @@ def read_dataset_file(
         name, module = name_of(dataset), dataset
     load = require_function(module, "load", name)
     prepare = _optional_function(module, "prepare", name)
+    _require_asked_for(data_dir, name, load, prepare)
     folder = data_dir or DATA_DIR
-    asking = [one for one in (load, prepare) if one is not None and _takes(one, "data_dir")]
-    if data_dir is not None and not asking:
-        raise ConfigError(
-            f"--data_dir={data_dir} is given, but {name} doesn't ask for it; expected a parameter "
-            "`data_dir` of its load. Write def load(split, data_dir), or leave the flag out."
-        )
-    shuffle = getattr(module, "shuffle", True)
-    if not isinstance(shuffle, bool):
-        raise ConfigError(f"{name} has shuffle = {shuffle!r}; expected True or False.")
     task = getattr(module, "task", "classification")
     if task not in TASKS:
         raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")
-    splits = tuple(getattr(module, "splits", ("train", "validation")))
-    if not splits or splits[0] != "train":
-        raise ConfigError(
-            f'{name} has splits = {splits!r}; expected "train" first, for example '
-            '("train", "validation", "test").'
-        )
     num_classes = getattr(module, "num_classes", None)
     return DatasetFile(
         name=name,
         load=_with_folder(load, folder),
         preprocess=_converted(_optional_function(module, "preprocess", name)),
         read=_converted(_optional_function(module, "read", name)),
-        splits=splits,
+        splits=_splits(module, name),
         num_classes=num_classes,
         task=task,
         class_weight=read_table(getattr(module, "class_weight", None), name, num_classes),
-        shuffle=shuffle,
+        shuffle=_flag(module, "shuffle", name, default=True),
+        mix=_converted(_optional_function(module, "mix", name)),
+        padded_shapes=getattr(module, "padded_shapes", None),
+        padding_values=getattr(module, "padding_values", None),
+        bucket_boundaries=_boundaries(module, name),
+        element_length=_converted(_optional_function(module, "element_length", name)),
         prepare=None if prepare is None else _with_folder(prepare, folder),
+        data_dir=folder,
+        options=options,
     )
+
+
+def _splits(module: object, name: str) -> tuple[str, ...]:
+    splits = tuple(getattr(module, "splits", ("train", "validation")))
+    if not splits or splits[0] != "train":
+        raise ConfigError(
+            f'{name} has splits = {splits!r}; expected "train" first, for example '
+            '("train", "validation", "test").'
+        )
+    return splits
+
+
+def _require_asked_for(
+    data_dir: str | None, name: str, *functions: Callable[..., Any] | None
+) -> None:
+    """Refuses a folder that no function of the file asks for."""
+    if data_dir is None or any(one is not None and _takes(one, "data_dir") for one in functions):
+        return
+    raise ConfigError(
+        f"--data_dir={data_dir} is given, but {name} doesn't ask for it; expected a parameter "
+        "`data_dir` of its load. Write def load(split, data_dir), or leave the flag out."
+    )
+
+
+def _flag(module: object, attribute: str, name: str, *, default: bool) -> bool:
+    value = getattr(module, attribute, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} has {attribute} = {value!r}; expected True or False.")
+    return value
+
+
+def _boundaries(module: object, name: str) -> tuple[int, ...]:
+    given = getattr(module, "bucket_boundaries", None) or ()
+    found = tuple(given)
+    are_sizes = all(isinstance(one, int) and one > 0 for one in found)
+    if not are_sizes or list(found) != sorted(set(found)):
+        raise ConfigError(
+            f"{name} has bucket_boundaries = {given!r}; expected rising whole numbers, for example "
+            "(32, 64, 128)."
+        )
+    return found
 
 
 def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | Collection | None:

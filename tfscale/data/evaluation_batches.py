@@ -4,20 +4,23 @@ The last step is filled up, so that every replica has the same shapes; an index 
 that only fills up.
 """
 
-from collections.abc import Callable
+import functools
 
 import tensorflow as tf
 
-from tfscale.data.batching import batched_spec, parallelism, with_own_threads
+from tfscale.data.bad_examples import BadExamples, Make, first_bad
+from tfscale.data.batching import batched_spec, with_own_threads
+from tfscale.data.cache import ExampleCache, cache_of
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.examples import example_function, first_examples
 from tfscale.data.feed import Input
-from tfscale.data.sharding import Sharding
+from tfscale.data.sharding import Places, Sharding
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError
 from tfscale.structures import Spec, Structure
 
 _PREFETCHED = 2  # steps
+_SEARCHED = 100_000  # records of a stream, for the one that made a batch fail
 
 
 def evaluation_input(
@@ -28,32 +31,33 @@ def evaluation_input(
     *,
     seed: int = 0,
 ) -> Input:
-    """Batches `(index, example)` of a split.
-
-    `index` is int64 (replica_batch,), in the order of the split; -1 marks a row that fills up.
+    """Batches `(index, example)`; index is int64 (replica_batch,), -1 for a row that fills up.
 
     Args:
-        dataset: says how a record becomes an example.
-        source: the split.
-        sharding: this worker's share.
-        strategy: whose replicas take the batches.
+        dataset, source, sharding, strategy: as of `training_input`.
         seed: of what `preprocess` does at random.
 
     Raises:
         ConfigError: the split never ends.
     """
     _require_end(source)
+    bad = BadExamples(source, dataset.max_bad_examples)
+    source = source.singly() if bad.are_skipped else source
     make_example = example_function(dataset, training=False, seed=seed)
     examples = first_examples(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
 
-    def row(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> tuple[tf.Tensor, Structure]:
-        return index, examples.finish(make_example(record, index, epoch), index)
+    cache = cache_of(dataset, source, examples.spec, dataset.caches)
+    nothing = tf.constant(-1, tf.int64), _nothing(examples.spec)
+
+    def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
+        return examples.finish(make_example(record, index, epoch), index)
 
     def batches(_: int) -> tf.data.Dataset:
-        rows = _rows(source, sharding, row)
+        places, make = _kept(source, sharding, example, cache)
+        rows = bad.evaluation(places, functools.partial(_row, make), nothing)
         if steps is None:  # what has steps is filled up already, and starts again by itself
-            rows = rows.concatenate(_filling(examples.spec))
+            rows = rows.concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
 
@@ -66,6 +70,8 @@ def evaluation_input(
         num_examples=None if steps is None else source.num_examples,
         checksum=source.checksum,
         is_evaluation=True,
+        bad=bad,
+        why=lambda _: _why(source, sharding, example),
     )
 
 
@@ -77,16 +83,33 @@ def _require_end(source: Source) -> None:
         )
 
 
-def _rows(source: Source, sharding: Sharding, row: Callable[..., Structure]) -> tf.data.Dataset:
-    places = source.evaluation_places(sharding)
-    return places.elements.map(
-        lambda *place: row(*places.fetch(*place)),
-        num_parallel_calls=parallelism(),
-        deterministic=True,
-    )
+def _row(
+    make: Make, record: Structure, index: tf.Tensor, epoch: tf.Tensor
+) -> tuple[tf.Tensor, Structure]:
+    return index, make(record, index, epoch)
 
 
-def _filling(spec: Spec) -> tf.data.Dataset:
-    """Endless rows of nothing."""
-    nothing = tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)
-    return tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), nothing)).repeat()
+def _kept(
+    source: Source, sharding: Sharding, example: Make, cache: ExampleCache | None
+) -> tuple[Places, Make]:
+    """Places, and what makes examples of them or looks them up."""
+    if cache is None:
+        return source.evaluation_places(sharding), example
+    places, kept = cache.around(source.singly().evaluation_places(sharding), example)
+
+    def of_real(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
+        return kept(record, tf.maximum(index, 0), epoch)  # any will do for what only fills up
+
+    return places, of_real
+
+
+def _why(source: Source, sharding: Sharding, example: Make) -> str:
+    """Of which record no example can be made."""
+    singly, steps = source.singly(), source.evaluation_steps(sharding)
+    count = steps * sharding.worker_batch if steps else _SEARCHED
+    return first_bad(singly, singly.evaluation_places(sharding), example, count)
+
+
+def _nothing(spec: Spec) -> Structure:
+    """An example that only fills up."""
+    return tf.nest.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), spec)

@@ -10,6 +10,8 @@ import tensorflow as tf
 from tfscale.data.batching import without_autotune
 from tfscale.data.class_weights import require_classes, weight_function
 from tfscale.data.dataset_file import DatasetFile
+from tfscale.data.labels import label_check
+from tfscale.data.padding import padding_of
 from tfscale.data.randomness import (
     is_opaque,
     no_python_draws,
@@ -77,56 +79,144 @@ def first_examples(
             random numbers that aren't its own.
     """
     call = f"{dataset.name}: preprocess" if dataset.preprocess else source.name
+    made, made_spec = _first_made(dataset, source, make_example, call, training=training)
+    fitting = _padded(dataset, made_spec) if dataset.is_padded else _alike(made, call)
+    table = dataset.class_weight if training else None
+    if table is not None:
+        task, num_classes = dataset.task, dataset.num_classes
+        require_classes(table, made[0][1], dataset.name, task=task, num_classes=num_classes)
+    weigh, checked = weight_function(table), label_check(dataset, fitting.spec)
+    largest = dataset.bucket_boundaries[-1] if dataset.bucket_boundaries else 0
+    groups = getattr(source, "groups", None) if training else None
+
+    def finish_to(example: Structure, index: tf.Tensor, size: tf.Tensor | int) -> Structure:
+        same = fitting.fit(example, index, size)
+        return weigh(same if checked is None else checked(same, index))
+
+    def finish(example: Structure, index: tf.Tensor) -> Structure:
+        return finish_to(example, index, largest if groups is None else groups.size_at(index))
+
+    def finish_first(example: Structure, index: tf.Tensor) -> Structure:
+        return finish_to(example, index, largest)
+
+    with tf.device("CPU:0"):
+        finished = list(_finished(made, finish_first, skips=dataset.max_bad_examples > 0))
+        first = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *finished)
+    spec = _weighed_spec(finished[0], fitting.spec)
+    if groups is None and dataset.is_padded:  # there is one size for all
+        spec = _spec_of(finished[0])
+    return Examples(spec, finish, first)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """What holds every example to the spec of all.
+
+    Args:
+        spec: of one example, without the weight of its class.
+        fit: of an example, its index and the size of its bucket.
+    """
+
+    spec: Spec
+    fit: Callable[[Structure, tf.Tensor, tf.Tensor | int], Structure]
+
+
+def _alike(made: list[Structure], call: str) -> _Fitting:
+    """Every example has the shapes of the first one."""
+    spec = _spec_of(made[0])
+    for number, example in enumerate(made):
+        _require_shapes(example, spec, number, call)
+
+    def fit(example: Structure, index: tf.Tensor, size: tf.Tensor | int) -> Structure:
+        del size
+        return tf.nest.map_structure(
+            lambda leaf, expected: _with_shape(leaf, expected.shape, index, call),
+            tf.nest.map_structure(tf.convert_to_tensor, example),
+            spec,
+        )
+
+    return _Fitting(spec, fit)
+
+
+def _padded(dataset: DatasetFile, made: Spec) -> _Fitting:
+    """Every example is padded."""
+    padding = padding_of(dataset, made)
+    return _Fitting(padding.spec, lambda example, index, size: padding.pad(example, size))
+
+
+def _weighed_spec(finished: Structure, fitted: Spec) -> Spec:
+    """The spec of finished examples: shapes of what was fitted, and a weight that came after it."""
+    known = [leaf.shape for leaf in tf.nest.flatten(fitted)]
+    leaves = tf.nest.flatten(finished)
+    shapes = [*known, *(leaf.shape for leaf in leaves[len(known) :])]
+    specs = [tf.TensorSpec(shape, leaf.dtype) for shape, leaf in zip(shapes, leaves, strict=True)]
+    return tf.nest.pack_sequence_as(finished, specs)
+
+
+def _first_made(
+    dataset: DatasetFile,
+    source: Source,
+    make_example: Callable[..., Any],
+    call: str,
+    *,
+    training: bool,
+) -> tuple[list[Structure], Spec]:
+    """The first examples as `preprocess` makes them, and what is known of all of them."""
+    spec: list[Spec] = []
     try:
-        made = list(_made(source, make_example, call, training=training))
+        skips = dataset.max_bad_examples > 0
+        made = list(_made(source, make_example, call, spec, training=training, skips=skips))
+        if skips and not made:  # all of them are bad, and the first one says why
+            made = list(_made(source, make_example, call, spec, training=training, skips=False))
     except ConfigError:
         raise
     except Exception as error:
         raise ConfigError(f"{call} raised {one_line(error)}") from error
     if not made:
         raise ConfigError(f"{source.name} is empty; expected at least one record.")
-    plain = _spec_of(made[0])
-    for number, example in enumerate(made):
-        _require_shapes(example, plain, number, call)
-    table = dataset.class_weight if training else None
-    if table is not None:
-        task, num_classes = dataset.task, dataset.num_classes
-        require_classes(table, made[0][1], dataset.name, task=task, num_classes=num_classes)
-    weigh = weight_function(table)
+    return made, spec[0]
 
-    def finish(example: Structure, index: tf.Tensor) -> Structure:
-        same = tf.nest.map_structure(
-            lambda leaf, expected: _with_shape(leaf, expected.shape, index, call),
-            tf.nest.map_structure(tf.convert_to_tensor, example),
-            plain,
-        )
-        return weigh(same)
 
-    with tf.device("CPU:0"):
-        finished = [finish(example, tf.constant(index)) for index, example in enumerate(made)]
-        first = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *finished)
-    return Examples(_spec_of(finished[0]), finish, first)
+def _finished(
+    made: list[Structure], finish: Callable[..., Structure], *, skips: bool
+) -> Iterator[Structure]:
+    for index, example in enumerate(made):
+        try:
+            yield finish(example, tf.constant(index, tf.int64))
+        except tf.errors.InvalidArgumentError as error:
+            if not skips or len(made) == 1:
+                raise ConfigError(one_line(error)) from error
 
 
 def _made(
-    source: Source, make_example: Callable[..., Any], call: str, *, training: bool
+    source: Source,
+    make_example: Callable[..., Any],
+    call: str,
+    spec: list[Spec],
+    *,
+    training: bool,
+    skips: bool,
 ) -> Iterator[Structure]:
-    """The first examples, one after the other, without their weights."""
+    """The first examples, one after the other, without their weights; writes down their spec."""
 
     def first_of(number: tf.Tensor, record: Structure) -> Structure:
         return make_example(record, number, tf.constant(0, tf.int64))
 
     require_no_draws(source.name, source.records)
-    records = source.records.take(_MOST_FIRST if training else 1).enumerate()
+    records = source.records
+    if skips:
+        records = records.ignore_errors()
+    records = records.take(_MOST_FIRST if training else 1).enumerate()
     with no_python_draws(call):
         examples = records.map(first_of)
         require_no_draws(call, examples)
     made = examples.element_spec
+    spec.append(made)
     # What somebody hands to predict has no y.
     if not isinstance(made, tuple) or len(made) not in ((2, 3) if training else (1, 2, 3)):
         raise ConfigError(f"{call} gives {made}; expected (x, y) or (x, y, sample_weight).")
     size_bytes = 0
-    for example in _checked(call, examples, records, first_of):
+    for example in _checked(call, examples, records, first_of, skips=skips):
         yield example
         leaves = tf.nest.flatten(example)
         size_bytes += sum(leaf.shape.num_elements() * leaf.dtype.size for leaf in leaves)
@@ -139,10 +229,16 @@ def _checked(
     examples: tf.data.Dataset,
     records: tf.data.Dataset,
     first_of: Callable[..., Structure],
+    *,
+    skips: bool,
 ) -> Iterator[Structure]:
     """The examples; each was made twice if only that can show that it depends on nothing else."""
+
+    def kept(made: tf.data.Dataset) -> tf.data.Dataset:
+        return without_autotune(made.ignore_errors() if skips else made)
+
     if not is_opaque(examples):
-        yield from without_autotune(examples)
+        yield from kept(examples)
         return
 
     def twice(number: tf.Tensor, record: Structure) -> tuple[Structure, Structure]:
@@ -151,7 +247,7 @@ def _checked(
     # A generator of the user's that makes the records may draw.
     watch = contextlib.nullcontext() if is_opaque(records, deep=True) else no_python_draws(call)
     with watch:
-        for once, again in without_autotune(records.map(twice)):
+        for once, again in kept(records.map(twice)):
             require_same_twice(call, once, again)
             yield once
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
+from tfscale.data.bad_examples import BadExamples
 from tfscale.structures import Foreign, Spec, Structure
+
+
+def _unknown(step: int) -> str:
+    del step
+    return ""
 
 
 @dataclass(kw_only=True)
@@ -31,6 +37,11 @@ class Input:
         first: a few real examples from the beginning of the split, stacked, the same on every
             worker; None for an evaluation.
         is_alone: whether this worker's replicas take all of it, and no other worker takes part.
+        bad: the records that this worker couldn't make examples of; None for given data.
+        why: says of which record no example can be made, searching from a step of the run on;
+            "" where it finds none.
+        stages: datasets of this worker, each of all stages of making batches up to its own, with
+            how many examples each of their elements has.
         first_step: the step of the run that the next iterator begins with.
         iterator: the live one, once there is one.
     """
@@ -45,6 +56,9 @@ class Input:
     is_evaluation: bool
     first: Structure = None
     is_alone: bool = False
+    bad: BadExamples | None = None
+    why: Callable[[int], str] = _unknown
+    stages: Callable[[], dict[str, tuple[tf.data.Dataset, int]]] = dict
     first_step: int = 0
     iterator: Foreign = field(default=None, init=False)
 

@@ -1,7 +1,8 @@
 """A split whose records are reached by an index: one global order, whatever the workers are."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -14,6 +15,22 @@ _RECORDS_AT_ONCE = 256
 _BYTES_AT_ONCE = 2**20
 
 
+class Grouped(Protocol):
+    """What puts the records of a pass into batches of their own: see `buckets`."""
+
+    def steps(self, global_batch: int) -> int:
+        """Global batches that a pass gives."""
+
+    def size_at(self, index: tf.Tensor) -> tf.Tensor:
+        """What the record of an index is padded to."""
+
+    def arranged(self, order: tf.Tensor, global_batch: int) -> tf.Tensor:
+        """The records of a pass, batch by batch."""
+
+    def describe(self) -> str:
+        """How they are grouped, for the plan."""
+
+
 @dataclass(frozen=True)
 class Indexed:
     """A `Source` with random access.
@@ -22,12 +39,18 @@ class Indexed:
         name: file and split, for messages.
         collection: the records.
         is_mixed: whether every epoch has an order of its own, or that of the split.
+        is_singly: whether each record is read by itself, so that one that can't be read takes no
+            others with it.
+        groups: what puts records of like length into one batch, or None.
     """
 
     name: str
     collection: Collection
     is_mixed: bool = True
+    is_singly: bool = False
+    groups: Grouped | None = None
     is_infinite: bool = False
+    has_index: bool = True
 
     @property
     def num_examples(self) -> int:
@@ -60,6 +83,12 @@ class Indexed:
         steps = max(1, _RECORDS_AT_ONCE // sharding.replica_batch)
         return slices.batch(steps).map(self._read_batches).unbatch()
 
+    def training_steps(self, sharding: Sharding) -> int:
+        """Global batches of a pass."""
+        if self.groups is not None:
+            return self.groups.steps(sharding.global_batch)
+        return self.num_examples // sharding.global_batch
+
     def evaluation_places(self, sharding: Sharding) -> Places:
         """This worker's part of every step; the last one is filled up."""
         steps = self.evaluation_steps(sharding) or 0
@@ -78,6 +107,10 @@ class Indexed:
         """As many as hold all records; None for no records, whose end comes at once."""
         return -(-self.num_examples // sharding.global_batch) or None
 
+    def singly(self) -> "Indexed":
+        """The same, whose records are read one by one."""
+        return replace(self, is_singly=True)
+
     def place_of(self, index: int) -> str:
         """Where a record lies, for messages."""
         known = self.collection.place_of
@@ -86,9 +119,11 @@ class Indexed:
     def describe(self, sharding: Sharding) -> str:
         """What each worker reads."""
         size, files = self.num_examples, len(self.collection.files)
-        own = size // sharding.global_batch * sharding.worker_batch
+        own = self.training_steps(sharding) * sharding.worker_batch
         among = f" of {files:,} file{'s' * (files > 1)}" if files else ""
         order = "an order of seed and epoch alone" if self.is_mixed else "their own order"
+        if self.groups is not None:
+            order += f", {self.groups.describe()}"
         return (
             f"{size:,} records{among}, in {order}; each worker reads {own:,} of them in an epoch, "
             f"{sharding.worker_batch} of the {sharding.global_batch} of each step"
@@ -96,21 +131,21 @@ class Indexed:
 
     def _slices(self, sharding: Sharding, seed: int, first_step: int) -> tf.data.Dataset:
         """`(index, epoch)` of this worker's replica batches, both int64 (replica_batch,)."""
-        steps = self.num_examples // sharding.global_batch
-        first_epoch, step = divmod(first_step, steps)
+        first_epoch, step = divmod(first_step, self.training_steps(sharding))
         skipped = step * sharding.local_replicas
 
         def of_pass(epoch: tf.Tensor) -> tf.data.Dataset:
-            own = sharding.own_batches(self._order(epoch, seed))
+            own = sharding.own_batches(self._order(epoch, seed, sharding.global_batch))
             own = own[tf.where(tf.equal(epoch, first_epoch), skipped, 0) :]
             return tf.data.Dataset.from_tensor_slices((own, tf.fill(tf.shape(own), epoch)))
 
         return tf.data.Dataset.counter(first_epoch).flat_map(of_pass)
 
-    def _order(self, epoch: tf.Tensor, seed: int) -> tf.Tensor:
+    def _order(self, epoch: tf.Tensor, seed: int, global_batch: int) -> tf.Tensor:
+        order = tf.range(self.num_examples, dtype=tf.int64)
         if self.is_mixed:
-            return pass_order(epoch, num_examples=self.num_examples, seed=seed)
-        return tf.range(self.num_examples, dtype=tf.int64)
+            order = pass_order(epoch, num_examples=self.num_examples, seed=seed)
+        return order if self.groups is None else self.groups.arranged(order, global_batch)
 
     def _places(
         self, elements: tf.data.Dataset, number_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -120,7 +155,7 @@ class Indexed:
         What is held is looked up when an example is made of it; what lies in files is read ahead,
         many records with each call.
         """
-        if self.collection.is_held:
+        if self.collection.is_held or self.is_singly:
             return Places(
                 elements,
                 lambda index, epoch: (self.collection.at(number_of(index, epoch)), index, epoch),
@@ -140,6 +175,8 @@ class Indexed:
         return self._at_once(numbers).map(self.collection.read).unbatch()
 
     def _at_once(self, elements: tf.data.Dataset) -> tf.data.Dataset:
+        if self.is_singly:
+            return elements.batch(1)
         total = sum(file.num_bytes for file in self.collection.files)
         each = max(1, total // max(1, self.num_examples))
         return elements.batch(min(max(_BYTES_AT_ONCE // each, 1), _RECORDS_AT_ONCE))

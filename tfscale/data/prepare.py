@@ -7,6 +7,7 @@ preparation into the same folder is refused.
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from tfscale.data.formats.record_spec import to_json
 from tfscale.data.formats.serialized import serialized
-from tfscale.data.shard_processes import Range, part_of, said_of, write_shards
+from tfscale.data.shards import Range, Share, part_of, said_of, write_shards
 from tfscale.data.split_records import Asked, SplitRecords, failure, open_split
 from tfscale.errors import ConfigError
 from tfscale.files import atomic, manifest
@@ -26,6 +27,10 @@ from tfscale.structures import Json
 FORMATS = {"tfrecord": "tfrecord", "array_record": "array_record"}  # and the ends of their files
 _SAMPLE = 256  # records by which the number of shards is chosen
 _PLAN = ".tfscale-plan"
+
+
+def _silence(text: str) -> None:
+    del text
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,11 @@ class Layout:
 
 
 def prepare(
-    asked: Asked, layout: Layout, folder: Path, tell: Callable[[int, int], None]
+    asked: Asked,
+    layout: Layout,
+    folder: Path,
+    tell: Callable[[int, int], None],
+    say: Callable[[str], None] = _silence,
 ) -> Manifest:
     """Writes the records of a split, in their order, as shards of one folder.
 
@@ -71,6 +80,7 @@ def prepare(
         layout: of the shards.
         folder: of this split alone; it is made if it isn't there.
         tell: gets how many records are written, and how many there are, now and then.
+        say: gets a line when the file's own `prepare` works, and every ten seconds of waiting.
 
     Returns:
         What the folder holds. Where all of it was there and is whole, nothing is written.
@@ -79,7 +89,7 @@ def prepare(
         ConfigError: the split can't be read, or the folder holds something else.
         OSError: the folder can't be written to.
     """
-    split = open_split(asked)
+    split = open_split(asked, say)
     try:
         split = split.counted()
         num_shards = _num_shards(split, layout)
@@ -112,7 +122,7 @@ def _num_shards(split: SplitRecords, layout: Layout) -> int:
     wanted = layout.num_shards
     if not wanted:
         sizes = [len(text) for text in serialized(split.between(0, min(_SAMPLE, count)))]
-        wanted = round(sum(sizes) / len(sizes) * count / (layout.shard_mb * 2**20))
+        wanted = math.ceil(sum(sizes) / len(sizes) * count / (layout.shard_mb * 2**20))
     return max(1, min(wanted, count))
 
 
@@ -154,7 +164,7 @@ def _written(
         tell(written, total)
 
     tell_more(0)
-    write_shards(asked, layout.format, missing, layout.processes, tell_more)
+    write_shards(Share(asked, layout.format, missing), layout.processes, tell_more)
     shards = {each.path.name: kept[each.path] or said_of(each.path) for each in ranges}
     unsaid = [name for name, shard in shards.items() if shard is None]
     if unsaid:

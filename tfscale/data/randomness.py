@@ -51,6 +51,11 @@ def require_no_draws(call: str, dataset: tf.data.Dataset) -> None:
                 "the same ones to other examples; expected numbers that each example's own seed "
                 f"decides. {_WORKS}."
             )
+        if node.op == "Timestamp":
+            raise ConfigError(
+                f"{call} reads the clock with {_named(node)}, which shows another time for every "
+                f"example and run; expected what the record and its own seed decide. {_WORKS}."
+            )
         if node.op.startswith(("Assign", "ResourceScatter")):
             raise ConfigError(
                 f"{call} changes a variable with {_named(node)}, as Keras's random layers and "

@@ -15,7 +15,7 @@ from tfscale.data.collection import Collection
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Spec, Structure
 
-_READ_AHEAD = 1024
+_FIRST, _READ_AHEAD = 16, 1024  # records
 
 
 def hold(name: str, records: tf.data.Dataset, *, budget_bytes: float) -> Collection | None:
@@ -114,13 +114,17 @@ def _read_all(
 
     options = tf.data.Options()
     options.autotune.enabled = False
-    batches = records.map(stackable).batch(_READ_AHEAD).with_options(options)
+    rows = records.map(stackable)
+    # The first records tell how large all of them will be, a few of them already: a thousand
+    # pictures are half a gigabyte.
+    for few in rows.batch(_FIRST).take(1).with_options(options):
+        if sum(size_bytes(leaf) for leaf in few) / min(count, _FIRST) * count > budget_bytes:
+            return None
     parts: list[tuple[tf.Tensor, ...]] = []
     seen_bytes = 0
-    for batch in batches:
+    for batch in rows.batch(_READ_AHEAD).with_options(options):
         parts.append(batch)
         seen_bytes += sum(size_bytes(leaf) for leaf in parts[-1])
-        # The first records tell how large all of them will be: no need to read on to find out.
         if seen_bytes / min(count, len(parts) * _READ_AHEAD) * count > budget_bytes:
             return None
     if not parts:
@@ -140,7 +144,7 @@ def _as_held(spec: Spec) -> Spec:
 def _bytes_of(leaf: tf.Tensor) -> Iterable[Any]:
     """All texts, or a view of all numbers: the records may be a gigabyte."""
     if leaf.dtype == tf.string:
-        texts: Iterable[Any] = leaf.numpy().ravel()
+        texts: Iterable[Any] = tf.reshape(leaf, [-1]).numpy()
         return texts
     with tf.device("CPU:0"):
         # Python knows no buffer of bfloat16, TensorFlow no bytes of bool.

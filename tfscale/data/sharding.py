@@ -23,10 +23,12 @@ class Places:
         elements: something cheap for each record.
         fetch: of the parts of such an element makes `(record, index, epoch)`; the index, an int64
             scalar, tells the record from all others, and so does the epoch its passes.
+        index_of: makes the index of the first part of an element, where it isn't the index.
     """
 
     elements: tf.data.Dataset
     fetch: Callable[..., tuple[Structure, tf.Tensor, tf.Tensor]]
+    index_of: Callable[[tf.Tensor], tf.Tensor] = tf.identity
 
 
 @dataclass(frozen=True)

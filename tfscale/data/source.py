@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfscale.data.collection import Collection
 from tfscale.data.dataset_file import DatasetFile, load_split
 from tfscale.data.indexed import Indexed
+from tfscale.data.preparation import fill_caches
 from tfscale.data.randomness import require_no_draws
 from tfscale.data.records import checksum_of, hold, size_bytes
 from tfscale.data.sharding import Places, Sharding
@@ -28,6 +29,10 @@ MEMORY_BUDGET_BYTES = 2**30  # of each split on each worker; what needs more is 
 _FIRST = 8  # records that stand for those of a stream
 
 
+def _silence(text: str) -> None:
+    del text
+
+
 class Source(Protocol):
     """One split.
 
@@ -38,6 +43,8 @@ class Source(Protocol):
         is_infinite: whether it never ends.
         checksum: of the records in their order, the same on workers that have the same; of the
             first ones where that would mean to read all of them.
+        has_index: whether its records are reached by an index, which is their `Places`' first part
+            where they are read singly.
     """
 
     @property
@@ -50,6 +57,8 @@ class Source(Protocol):
     def is_infinite(self) -> bool: ...  # noqa: D102
     @property
     def checksum(self) -> int | None: ...  # noqa: D102
+    @property
+    def has_index(self) -> bool: ...  # noqa: D102
 
     def training_places(self, sharding: Sharding, seed: int, first_step: int = 0) -> Places:
         """This worker's records of training, over and over, replica batch by replica batch.
@@ -62,6 +71,9 @@ class Source(Protocol):
     ) -> tf.data.Dataset | None:
         """The same as replica batches, if records can be taken many at a time; else None."""
 
+    def training_steps(self, sharding: Sharding) -> int | None:
+        """Global batches of a pass; None where only reading tells."""
+
     def evaluation_places(self, sharding: Sharding) -> Places:
         """This worker's records of an evaluation; an index of -1 marks one that only fills up."""
 
@@ -71,6 +83,9 @@ class Source(Protocol):
         None where the end only shows when it comes; then nothing is filled up.
         """
 
+    def singly(self) -> "Source":
+        """The same, of which one record that can't be read takes no others with it."""
+
     def place_of(self, index: int) -> str:
         """Where the record of an index lies, for messages."""
 
@@ -78,8 +93,15 @@ class Source(Protocol):
         """What each worker reads, for the plan."""
 
 
-def source_of(dataset: DatasetFile, split: str) -> Source | None:
+def source_of(
+    dataset: DatasetFile, split: str, say: Callable[[str], None] = _silence
+) -> Source | None:
     """Loads a split of the user's file and says what it is.
+
+    Args:
+        dataset: the user's file.
+        split: of its `splits`.
+        say: gets a line every ten seconds of waiting for another process that fills a cache.
 
     Returns:
         The split, or None where there is none of that name (never for "train").
@@ -95,7 +117,9 @@ def source_of(dataset: DatasetFile, split: str) -> Source | None:
     if isinstance(records, Collection):
         found = Indexed(name, records, dataset.shuffle)
         return found if dataset.read is None else _files(found, dataset.read)
-    return classified(name, records, dataset.read, is_mixed=dataset.shuffle)
+    fill_caches(records, say)
+    is_training = split == "train"  # which is endless anyway
+    return classified(name, records, dataset.read, is_mixed=dataset.shuffle, once=is_training)
 
 
 def classified(
@@ -104,6 +128,7 @@ def classified(
     read: Callable[[Structure], tf.data.Dataset] | None,
     *,
     is_mixed: bool = True,
+    once: bool = False,
 ) -> Source:
     """What a dataset of records is.
 
@@ -112,13 +137,14 @@ def classified(
         records: as the user gave them.
         read: the user's `read`, which gives the records of a file; None where there is none.
         is_mixed: whether training has an order of its own.
+        once: whether records that are repeated for ever are wanted once.
 
     Raises:
         ConfigError: a record failed, or files aren't listed.
     """
     count = int(records.cardinality())
     require_no_draws(name, records)
-    kept = collection_of(records)
+    kept = collection_of(records, once=once)
     if kept is None and count >= 0:
         kept = hold(name, records, budget_bytes=MEMORY_BUDGET_BYTES)
     if read is not None:

@@ -3,19 +3,27 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import tensorflow as tf
 
 from tfscale.data.batching import without_autotune
 from tfscale.data.collection import Collection
-from tfscale.data.dataset_file import DatasetFile, load_split, read_dataset_file
+from tfscale.data.dataset_file import load_split, read_dataset_file
 from tfscale.data.formats.record_spec import to_json
+from tfscale.data.formats.serialized import serialized
+from tfscale.data.preparation import fill_caches, prepare
+from tfscale.data.randomness import require_no_draws
+from tfscale.data.taken_apart import collection_of
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Structure
 
 _AT_ONCE = 64
+_FIRST = 8  # records that show whether the order is a fixed one
+
+
+def _silence(text: str) -> None:
+    del text
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,13 @@ class SplitRecords:
         name: file and split, for messages.
         count: how many records; None where only reading all of them tells.
         between: gives the records from one number up to, but without, another.
+        is_indexed: whether nothing has to be passed over for that.
     """
 
     name: str
     count: int | None
     between: Callable[[int, int], tf.data.Dataset]
+    is_indexed: bool = False
 
     def counted(self) -> "SplitRecords":
         """The same with the count, for which all records are read if nothing else tells."""
@@ -58,60 +68,73 @@ class Asked:
     data_dir: str = ""
 
 
-def open_split(asked: Asked) -> SplitRecords:
-    """Loads a split.
+def open_split(asked: Asked, say: Callable[[str], None] = _silence) -> SplitRecords:
+    """Loads a split, after what has to lie on disk for that.
+
+    Args:
+        asked: the split.
+        say: gets a line when the file's `prepare` works, and every ten seconds of waiting.
 
     Raises:
         ConfigError: there is no such file or split, its records never end, or are something else
-            than dense tensors in dicts and tuples.
+            than dense tensors in dicts and tuples, or come in another order each time.
     """
-    dataset = _with_data_dir(read_dataset_file(asked.dataset, asked.options), asked.data_dir)
+    dataset = read_dataset_file(asked.dataset, asked.options, asked.data_dir or None)
+    prepare(dataset, say)
     name = f"{dataset.name}: load({asked.split!r})"
-    given = _given(dataset, asked.split, name)
-    if isinstance(given, Collection):
-        found = SplitRecords(name, given.num_records, partial(_of_collection, given))
-    else:
-        records = given if dataset.read is None else given.flat_map(_whole(given, dataset.read))
-        count = int(records.cardinality())
-        if count == tf.data.INFINITE_CARDINALITY:
-            raise ConfigError(
-                f"{name} never ends; expected records that can all be written. Add .take(...), or "
-                "leave .repeat() away: epochs are made when they are trained on."
-            )
-        found = SplitRecords(name, count if count >= 0 else None, partial(_of_dataset, records))
+    given = load_split(dataset, asked.split)
+    if given is None:
+        raise ConfigError(
+            f"{name} returned None; expected a split with records. Leave it out of --split."
+        )
+    found = _split_records(name, given, dataset.read, say)
     try:
         to_json(found.between(0, 1).element_spec)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
+    if not found.is_indexed:
+        _require_fixed(found)
     return found
 
 
-def _given(dataset: DatasetFile, split: str, name: str) -> tf.data.Dataset | Collection:
-    seen: list[object] = []
-
-    def load(of_split: str) -> tf.data.Dataset | None:
-        seen.append(dataset.load(of_split))
-        # A stand-in passes the checks, which a collection doesn't need.
-        return tf.data.Dataset.range(1) if isinstance(seen[0], Collection) else seen[0]
-
-    records = load_split(replace(dataset, load=load), split)
-    if records is None:
+def _split_records(
+    name: str,
+    given: tf.data.Dataset | Collection,
+    read: Callable[[Structure], tf.data.Dataset] | None,
+    say: Callable[[str], None],
+) -> SplitRecords:
+    if isinstance(given, tf.data.Dataset):
+        fill_caches(given, say)
+        require_no_draws(name, given)
+        # Nothing has to be passed over in what can be reached by an index.
+        given = collection_of(given) or given
+    if isinstance(given, Collection) and read is None:
+        between = partial(_of_collection, given)
+        return SplitRecords(name, given.num_records, between, is_indexed=True)
+    if isinstance(given, Collection):
+        given = _of_collection(given, 0, given.num_records)
+    records = given if read is None else given.flat_map(_whole(given, read))
+    count = int(records.cardinality())
+    if count == tf.data.INFINITE_CARDINALITY:
         raise ConfigError(
-            f"{name} returned None; expected a split with records. It has {dataset.splits}."
+            f"{name} never ends; expected records that can all be written. Add .take(...), or "
+            "leave .repeat() away: epochs are made when they are trained on."
         )
-    return seen[0] if isinstance(seen[0], Collection) else records
+    return SplitRecords(name, count if count >= 0 else None, partial(_of_dataset, records))
 
 
-def _with_data_dir(dataset: DatasetFile, data_dir: str) -> DatasetFile:
-    if "data_dir" in signature(dataset.load).parameters:
-        load: Callable[..., Any] = dataset.load
-        return replace(dataset, load=partial(load, data_dir=data_dir or "data"))
-    if data_dir:
+def _require_fixed(split: SplitRecords) -> None:
+    """Each process reads all for itself: their parts must be those of one order."""
+    try:
+        once, again = (list(serialized(split.between(0, _FIRST))) for _ in range(2))
+    except Exception as error:
+        raise failure(split.name, error) from error
+    if once != again:
         raise ConfigError(
-            f"--data_dir={data_dir} is given, but load of {dataset.name} doesn't take it; expected "
-            "`def load(split, data_dir)`. Leave the flag away, or write the parameter."
+            f"{split.name} gives its records in another order, or others, each time it is read; "
+            "expected the same ones, because several processes write parts of them. Shuffle with a "
+            "seed and reshuffle_each_iteration=False, or not at all: training is mixed by itself."
         )
-    return dataset
 
 
 def _of_dataset(records: tf.data.Dataset, first: int, last: int) -> tf.data.Dataset:

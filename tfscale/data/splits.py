@@ -1,10 +1,12 @@
 """The inputs of a run: what is trained on, and what is evaluated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from tfscale.data.buckets import bucketed
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import Input
+from tfscale.data.preparation import prepare
 from tfscale.data.sharding import Sharding
 from tfscale.data.source import source_of
 from tfscale.data.training_batches import training_input
@@ -31,12 +33,17 @@ class Splits:
 
     def end(self) -> None:
         """Ends the live iterators, each of which has threads and batches of its own."""
-        for found in (self.training, *self.evaluated.values()):
+        for found in self.inputs.values():
             found.rewind()
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """Of all splits, by their names."""
+        return {"train": self.training, **self.evaluated}
 
     def facts(self) -> dict[str, object]:
         """What has to be the same on all workers, or examples would be seen twice and never."""
-        inputs = {"train": self.training, **self.evaluated}
+        inputs = self.inputs
         facts: dict[str, object] = {
             "splits": list(inputs),
             "num_classes": self.file.num_classes,
@@ -68,14 +75,24 @@ def read_splits(job: Job, dataset: object) -> Splits:
             f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
         )
     file = read_dataset_file(dataset, config.dataset_option, config.data_dir)
-    source = source_of(file, "train")
+    file = replace(
+        file,
+        max_bad_examples=config.max_bad_examples,
+        cache=config.cache,
+        caches=cluster.workers_here,
+    )
+    say = job.terminal.show
+    prepare(file, say)
+    source = source_of(file, "train", say)
     if source is None:
         raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")
+    if file.bucket_boundaries:
+        source = bucketed(file, source)
     steps, seed = config.steps_per_epoch, config.seed
     training = training_input(file, source, sharding, strategy, seed=seed, steps_per_epoch=steps)
     evaluated = {}
     for split in file.splits[1:]:
-        found = source_of(file, split)
+        found = source_of(file, split, say)
         if found is not None:
             evaluated[split] = evaluation_input(file, found, sharding, strategy, seed=seed)
     return Splits(file, sharding, training, evaluated)

@@ -7,7 +7,7 @@ the order does.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tensorflow as tf
@@ -46,6 +46,7 @@ class Stream:
     record_bytes: int = 1
     checksum: int | None = None
     is_mixed: bool = True
+    has_index: bool = field(default=False, init=False)
 
     @property
     def records(self) -> tf.data.Dataset:
@@ -70,12 +71,21 @@ class Stream:
     def whole_batches(self, sharding: Sharding, seed: int, first_step: int = 0) -> None:
         """Records come one by one."""
 
+    def training_steps(self, sharding: Sharding) -> int | None:
+        """Global batches of a pass, if it is known how many records there are."""
+        size = self.num_examples
+        return None if size is None else size // sharding.global_batch
+
     def evaluation_places(self, sharding: Sharding) -> Places:
         """Every n-th record, once."""
         return self._numbered(self.raw.shard(sharding.num_workers, sharding.worker), sharding, 0)
 
     def evaluation_steps(self, sharding: Sharding) -> None:
         """The end shows when it comes."""
+
+    def singly(self) -> "Stream":
+        """Itself: its records come one by one."""
+        return self
 
     def place_of(self, index: int) -> str:
         """Where a record lies, for messages."""
@@ -98,7 +108,7 @@ class Stream:
             raw, index, epoch = places.fetch(number, record)
             return self._finished(raw), index, epoch
 
-        return Places(places.elements, fetch)
+        return replace(places, fetch=fetch)
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,7 @@ class Files:
     is_mixed: bool = True
     num_examples: int | None = field(default=None, init=False)
     is_infinite: bool = field(default=False, init=False)
+    has_index: bool = field(default=False, init=False)
 
     @property
     def name(self) -> str:
@@ -152,6 +163,11 @@ class Files:
     def whole_batches(self, sharding: Sharding, seed: int, first_step: int = 0) -> None:
         """Records come one by one."""
 
+    def training_steps(self, sharding: Sharding) -> int | None:
+        """Global batches of a pass, if it is known how many records there are."""
+        size = self.num_examples
+        return None if size is None else size // sharding.global_batch
+
     def evaluation_places(self, sharding: Sharding) -> Places:
         """The records of own files, once."""
         if not self._are_dealt(sharding):
@@ -162,6 +178,10 @@ class Files:
 
     def evaluation_steps(self, sharding: Sharding) -> None:
         """The end shows when it comes."""
+
+    def singly(self) -> "Files":
+        """Itself: its records come one by one."""
+        return self
 
     def place_of(self, index: int) -> str:
         """Where a record lies, for messages."""
@@ -224,11 +244,13 @@ def numbered(own: tf.data.Dataset, sharding: Sharding, first: int) -> Places:
     A stream has no index: a number of its own for each record is what augmentation needs.
     """
 
-    def fetch(number: tf.Tensor, record: Structure) -> tuple[Structure, tf.Tensor, tf.Tensor]:
-        index = number * sharding.num_workers + sharding.worker
-        return record, index, tf.constant(0, tf.int64)
+    def index_of(number: tf.Tensor) -> tf.Tensor:
+        return number * sharding.num_workers + sharding.worker
 
-    return Places(own.enumerate(first), fetch)
+    def fetch(number: tf.Tensor, record: Structure) -> tuple[Structure, tf.Tensor, tf.Tensor]:
+        return record, index_of(number), tf.constant(0, tf.int64)
+
+    return Places(own.enumerate(first), fetch, index_of)
 
 
 def _buffer_of(record_bytes: int) -> int:

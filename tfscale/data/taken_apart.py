@@ -10,29 +10,35 @@ front, as before.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tfscale.data.collection import Collection
+from tfscale.data.file_datasets import records_of_each, records_of_files
 from tfscale.data.records import slices
 from tfscale.structures import Foreign, Spec, Structure
 
 _ENDLESS = 2**62
+_MOST_FILES = 1_000_000
 _PASSED_ON = ("Prefetch", "Options", "Model", "AssertCardinality")
 _MAPS = ("Map", "ParallelMap")
 
 
-def collection_of(dataset: tf.data.Dataset) -> Collection | None:
+def collection_of(dataset: tf.data.Dataset, *, once: bool = False) -> Collection | None:
     """The records of a dataset by their numbers, in its order.
 
     A shuffle is left out where only maps follow it, because training has an order of its own.
 
+    Args:
+        dataset: as the user gave it.
+        once: whether the records of an endless `.repeat()` that only maps follow are wanted once.
+
     Returns:
         The records, or None where only reading from the front gives them.
     """
-    found = _collection_of(dataset, may_reorder=True)
+    found = _collection_of(dataset, may_reorder=True, once=once)
     return found if found is not None and found.num_records < _ENDLESS else None
 
 
@@ -48,16 +54,22 @@ def last_maps(
     return dataset, tuple(functions)
 
 
-def _collection_of(dataset: Foreign, *, may_reorder: bool) -> Collection | None:
+def cache_files(dataset: tf.data.Dataset) -> Iterator[tuple[str, tf.data.Dataset]]:
+    """Every `.cache(path)` that a dataset has, the innermost first, and what is read through it."""
+    for beneath in dataset._inputs():
+        yield from cache_files(beneath)
+    if _kind(dataset) == "Cache" and (path := dataset._filename.numpy().decode()):
+        yield path, dataset
+
+
+def _collection_of(dataset: Foreign, *, may_reorder: bool, once: bool = False) -> Collection | None:
     kind = _kind(dataset)
     if not _is_dense(dataset):
         return None
     if kind in ("TensorSlice", "Tensor", "Range"):
         return _root(dataset, kind)
-    if kind == "Zip":
-        return _zipped(dataset)
-    if kind == "Concatenate":
-        return _joined(dataset)
+    if kind in _OF_SEVERAL:
+        return _OF_SEVERAL[kind](dataset)
     if kind == "Shuffle" and not may_reorder:
         return None
     keeps_order = kind in (*_MAPS, *_PASSED_ON, "Shuffle")
@@ -65,7 +77,11 @@ def _collection_of(dataset: Foreign, *, may_reorder: bool) -> Collection | None:
         return None
     (beneath,) = dataset._inputs()
     # What a `take` leaves out isn't known if the order isn't.
-    inner = _collection_of(beneath, may_reorder=may_reorder and keeps_order)
+    ends_here = once and kind == "Repeat" and int(dataset._count) < 0
+    keeps_order = keeps_order or ends_here
+    inner = _collection_of(
+        beneath, may_reorder=may_reorder and keeps_order, once=once and keeps_order
+    )
     if inner is None:
         return None
     if kind in _MAPS:
@@ -153,6 +169,34 @@ def _renumbered(inner: Collection, size: int, of: Callable[[tf.Tensor], tf.Tenso
     )
 
 
+def _of_names(dataset: Foreign) -> Collection | None:
+    """The records of the files that another dataset names."""
+    (beneath,) = dataset._inputs()
+    names = _collection_of(beneath, may_reorder=False)
+    if names is None or not names.is_held or names.num_records > _MOST_FILES:
+        return None
+    numbers = tf.range(names.num_records, dtype=tf.int64)
+    return records_of_each(dataset, (names.at(number) for number in numbers))
+
+
+def _unbatched(dataset: Foreign) -> Collection | None:
+    """What was batched before, if nothing was done to the batches."""
+    (beneath,) = dataset._inputs()
+    if _kind(beneath) == "_Restructured" or _kind(beneath) == "Restructured":
+        # As TensorFlow makes batches of any kind alike: by a map of its own.
+        ((beneath,),) = (one._inputs() for one in beneath._inputs())
+    while _kind(beneath) in _PASSED_ON:
+        (beneath,) = beneath._inputs()
+    if _kind(beneath) not in ("Batch", "ParallelBatch"):
+        return None
+    (single,) = beneath._inputs()
+    inner = _collection_of(single, may_reorder=True)
+    if inner is None or not bool(beneath._drop_remainder):
+        return inner
+    size = int(beneath._batch_size)
+    return _renumbered(inner, inner.num_records // size * size, lambda numbers: numbers)
+
+
 def _joined(dataset: Foreign) -> Collection | None:
     """The records of one collection, and then those of another."""
     found = [_collection_of(one, may_reorder=False) for one in dataset._inputs()]
@@ -180,6 +224,18 @@ def _joined(dataset: Foreign) -> Collection | None:
     )
 
 
+_OF_SEVERAL: dict[str, Callable[[Foreign], Collection | None]] = {
+    "Zip": _zipped,
+    "Concatenate": _joined,
+    "TFRecord": records_of_files,
+    "TextLine": records_of_files,
+    "Interleave": _of_names,
+    "ParallelInterleave": _of_names,
+    "FlatMap": _of_names,
+    "Unbatch": _unbatched,
+}
+
+
 def _mixed(*numbers: int) -> int:
     return zlib.crc32(repr(numbers).encode())
 
@@ -197,7 +253,7 @@ def _mapped_by(dataset: Foreign) -> Callable[[Any], Any]:
 
 def _kind(dataset: Foreign) -> str:
     name = type(dataset).__name__.lstrip("_")
-    return str(name[: name.index("Dataset")]) if "Dataset" in name else str(name)
+    return str(name.partition("Dataset")[0])
 
 
 def _is_dense(dataset: tf.data.Dataset) -> bool:

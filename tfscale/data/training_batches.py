@@ -3,14 +3,17 @@
 Each worker takes its share first and does expensive work only on that.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfscale.data.batching import batched_spec, parallelism, with_own_threads
+from tfscale.data.bad_examples import BadExamples, first_bad
+from tfscale.data.batching import parallelism, with_own_threads
+from tfscale.data.cache import ExampleCache, cache_of
 from tfscale.data.dataset_file import DatasetFile
-from tfscale.data.examples import example_function, first_examples
+from tfscale.data.examples import Examples, Preprocess, example_function, first_examples
 from tfscale.data.feed import Input
+from tfscale.data.mix import mixed_batches, mixed_spec
 from tfscale.data.sharding import Places, Sharding
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError
@@ -18,6 +21,7 @@ from tfscale.structures import Spec, Structure
 
 _LEAST_PREFETCHED, _MOST_PREFETCHED = 2, 16  # steps
 _PREFETCHED_BYTES = 2**24
+_SEARCHED_STEPS = 64  # behind a step, for the record that made a batch fail
 
 
 def training_input(
@@ -43,42 +47,81 @@ def training_input(
         ConfigError: too few examples, or an unknown number of them and no `steps_per_epoch`.
     """
     steps = _steps_of(source, sharding, steps_per_epoch)
+    bad = BadExamples(source, dataset.max_bad_examples)
+    source = source.singly() if bad.are_skipped else source
     make_example = example_function(dataset, training=True, seed=seed)
     examples = first_examples(dataset, source, make_example, training=True)
-    batch = batched_spec(examples.spec, sharding.replica_batch)
-    ahead = _prefetched_steps(batch) * sharding.local_replicas
-
-    def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
-        return examples.finish(make_example(record, index, epoch), index)
-
-    def batches(first_step: int) -> tf.data.Dataset:
-        whole = None
-        if dataset.gives_examples:
-            whole = source.whole_batches(sharding, seed, first_step)
-        if whole is None:
-            whole = _examples(source.training_places(sharding, seed, first_step), example)
-            whole = whole.batch(sharding.replica_batch, drop_remainder=True)
-        return with_own_threads(whole.prefetch(ahead))
-
+    cache = cache_of(dataset, source, examples.spec, dataset.caches)
+    made = _Made(dataset, source, sharding, seed, make_example, examples, bad, cache)
+    mixed = mixed_spec(dataset.mix, examples, sharding.replica_batch)
     return Input(
-        make=batches,
+        make=made.batches,
         strategy=strategy,
         steps=steps,
-        spec=batch,
+        spec=mixed.spec,
         description=source.describe(sharding),
         num_examples=source.num_examples,
         checksum=source.checksum,
         is_evaluation=False,
-        first=examples.first,
+        first=mixed.first,
+        bad=bad,
+        why=made.why,
+        stages=made.stages,
     )
 
 
-def _examples(places: Places, example: Callable[..., Structure]) -> tf.data.Dataset:
-    return places.elements.map(
-        lambda *place: example(*places.fetch(*place)),
-        num_parallel_calls=parallelism(),
-        deterministic=True,
-    )
+@dataclass(frozen=True)
+class _Made:
+    """What a worker's batches are made of."""
+
+    dataset: DatasetFile
+    source: Source
+    sharding: Sharding
+    seed: int
+    make_example: Preprocess
+    examples: Examples
+    bad: BadExamples
+    cache: ExampleCache | None
+
+    def batches(self, first_step: int) -> tf.data.Dataset:
+        """Replica batches from a step of the run on."""
+        sharding, whole = self.sharding, None
+        if self.dataset.gives_examples and not self.bad.are_skipped:
+            whole = self.source.whole_batches(sharding, self.seed, first_step)
+        if whole is None:
+            source = self.source if self.cache is None else self.source.singly()
+            places, make = self._places(source, first_step), self._example
+            if self.cache is not None:
+                places, make = self.cache.around(places, make)
+            made = self.bad.training(places, make)
+            whole = made.batch(sharding.replica_batch, drop_remainder=True)
+        if self.dataset.mix is not None:
+            whole = mixed_batches(self.dataset.mix, whole, sharding, self.seed, first_step)
+        ahead = _prefetched_steps(whole.element_spec) * sharding.local_replicas
+        return with_own_threads(whole.prefetch(ahead))
+
+    def stages(self) -> dict[str, tuple[tf.data.Dataset, int]]:
+        """What reads, what then makes examples, and what batches them."""
+        places = self._places(self.source, 0)
+        threads = parallelism()
+        read = places.elements.map(lambda *place: places.fetch(*place), threads)
+        return {
+            "reading": (read, 1),
+            "preprocessing": (self.bad.training(places, self._example), 1),
+            "batching": (self.batches(0), self.sharding.replica_batch),
+        }
+
+    def why(self, step: int) -> str:
+        """Of which record at a step, or a little later, no example can be made."""
+        singly = self.source.singly()
+        count = _SEARCHED_STEPS * self.sharding.worker_batch
+        return first_bad(singly, self._places(singly, step), self._example, count)
+
+    def _places(self, source: Source, first_step: int) -> Places:
+        return source.training_places(self.sharding, self.seed, first_step)
+
+    def _example(self, record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
+        return self.examples.finish(self.make_example(record, index, epoch), index)
 
 
 def _steps_of(source: Source, sharding: Sharding, asked: int) -> int:
@@ -103,7 +146,13 @@ def _steps_of(source: Source, sharding: Sharding, asked: int) -> int:
             f"{source.name} has {size} examples, fewer than the "
             f"{sharding.global_batch} of one step on {least} replicas. {advice}"
         )
-    return asked or size // sharding.global_batch
+    steps = source.training_steps(sharding)
+    if not steps:
+        raise ConfigError(
+            f"{source.name} has no bucket with the {sharding.global_batch} examples of one step; "
+            "expected at least one. Use a smaller --batch_size, or fewer bucket_boundaries."
+        )
+    return asked or steps
 
 
 def _prefetched_steps(batch: Spec) -> int:

@@ -108,5 +108,5 @@ def _look_again(folder: Path) -> None:
     A client of an NFS remembers for up to a minute that a file wasn't there; a change of its own in
     the folder ends that.
     """
-    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder):
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=folder):
         pass

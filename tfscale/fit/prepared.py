@@ -12,6 +12,7 @@ from tfscale.fit.compiled_model import (
     require_precision,
 )
 from tfscale.fit.distributed_model import DistributedModel
+from tfscale.fit.keras.downloads import one_download_at_a_time
 from tfscale.fit.trainable_set import require_known_variables
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets
@@ -26,6 +27,10 @@ from tfscale.startup.agreement import SAME_FILES, require_same, surroundings, ve
 from tfscale.startup.job import Job
 from tfscale.startup.sources import given_sources, imported_sources, library_source
 from tfscale.user_files import name_of
+
+# Data may have to be made or downloaded first: a worker that does so is waited for as long as the
+# chief lives, and one that fails tells the others.
+_AS_LONG_AS_IT_TAKES = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,11 +125,13 @@ def build(job: Job, dataset: object, model: object) -> Built:
         sources = {"the files of tfscale": library_source(), **given_sources(dataset, model)}
         require_same(job.board, "sources", sources, SAME_FILES)
     model_file = read_model_file(model, job.config.model_option)
-    data = read_splits(job, dataset)
-    if is_shared:
-        require_same(job.board, "imports", imported_sources(), SAME_FILES)
-        require_same(job.board, "data", data.facts())
-    made = build_model(model_file, data.file, data.training.spec, job.strategy)
+    with one_download_at_a_time(job.terminal.show):
+        data = read_splits(job, dataset)
+        if is_shared:
+            sources = imported_sources()
+            require_same(job.board, "imports", sources, SAME_FILES, _AS_LONG_AS_IT_TAKES)
+            require_same(job.board, "data", data.facts())
+        made = build_model(model_file, data.file, data.training.spec, job.strategy)
     return Built(data, model_file, made)
 
 

@@ -41,11 +41,15 @@ def compile_model(
             "file to compile its model. Call model.compile(optimizer, loss, metrics) in build."
         )
     goal = _goal(model, dataset, labels, x)
+    # Of padded sequences, a place that only fills up has the weight 0, and counts nowhere.
+    has_padding = dataset.is_padded and labels.shape.rank > 1
+    if has_padding:
+        goal.loss.reduction = "mean_with_sample_weight"
     model.compile(
         optimizer=optimizer,
         loss=goal.loss,
-        metrics=[goal.metric],
-        weighted_metrics=[],
+        metrics=[] if has_padding else [goal.metric],
+        weighted_metrics=[goal.metric] if has_padding else [],
         jit_compile=False,
     )
     return goal.described

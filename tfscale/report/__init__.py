@@ -2,4 +2,5 @@
 
 Read `outline` (the plan), then `pace` (a run's times), `step_times` (what they say), `scalars`
 (TensorBoard), `epoch_lines` (where there is no progress bar), `report` and `tables`.
+`whole_scores` adds figures that need the predictions of a whole split.
 """

@@ -67,10 +67,10 @@ def _batch(job: Job, prepared: Prepared) -> str:
 
 
 def _left_over(job: Job, prepared: Prepared) -> str:
-    size = prepared.data.training.num_examples
-    if not size or job.config.steps_per_epoch:
+    size, steps = prepared.data.training.num_examples, prepared.data.training.steps
+    if not size or not steps or job.config.steps_per_epoch:
         return ""
-    left_over = size % prepared.data.sharding.global_batch
+    left_over = size - steps * prepared.data.sharding.global_batch
     return f"; {left_over} examples are left over, others in each epoch" if left_over else ""
 
 

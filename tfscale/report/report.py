@@ -1,8 +1,9 @@
 """The content of `report.json`, after a run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tfscale.data.stage_times import Stages
 from tfscale.gradients.reducer import Traffic
 from tfscale.report.step_times import StepTimes
 from tfscale.startup.agreement import versions
@@ -30,6 +31,8 @@ class Finished:
         boundary_bytes: what one replica sends at a boundary.
         bucket_bytes: gradients that travel together, 0 where nothing travels.
         alone_seconds: of a step of one replica alone, None if that wasn't measured.
+        stages: of the chief's input, if its steps waited for it; None if they hardly did.
+        bad_examples: of each split that has some: how many records were skipped, and which.
     """
 
     times: StepTimes
@@ -44,6 +47,8 @@ class Finished:
     boundary_bytes: float
     bucket_bytes: int
     alone_seconds: float | None
+    stages: Stages | None = None
+    bad_examples: Mapping[str, Json] = field(default_factory=dict)
 
 
 def report_of(job: Job, finished: Finished) -> dict[str, Json]:
@@ -74,6 +79,8 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
             "compute": max(0.0, 1.0 - waited - exposed),
             "exposed_communication": exposed,
         },
+        "accelerator_utilisation": 1.0 - waited,
+        "input": _input(finished.stages),
         "communication": {
             "buckets": traffic.buckets,
             "bucket_bytes": finished.bucket_bytes,
@@ -87,10 +94,18 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
         "scaling_efficiency": _efficiency(finished),
         "seconds": dict(finished.seconds),
         "metrics": dict(finished.metrics),
+        "bad_examples": dict(finished.bad_examples),
         "weights_sha256": finished.weights_sha256,
         "model": {"file": finished.model_file, "load": finished.load_command},
         "versions": versions(),
     }
+
+
+def _input(stages: Stages | None) -> Json:
+    """Why steps waited, or None."""
+    if stages is None:
+        return None
+    return {"cause": stages.cause, "examples_per_second": dict(stages.rates), "hint": stages.hint}
 
 
 def _efficiency(finished: Finished) -> float | None:

@@ -46,17 +46,33 @@ def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object
             f"{rate['median']:.0f} examples/s ({rate['p10']:.0f} to {rate['p90']:.0f}), "
             f"{1000 * step['median']:.1f} ms a step"
         ),
-        "waiting for input": f"{100 * waited:.0f} % of a step",
+        "waiting for input": f"{100 * waited:.0f} % of a step{_why(report)}",
         **_communication_rows(report),
+        **_bad_rows(report),
         "time": ", ".join(f"{name} {value:.1f} s" for name, value in report["seconds"].items()),
         "files": f"{run_dir}/report.json, config.json, {_model_files(report)}tensorboard/, logs/",
     }
     return rows
 
 
+def _why(report: Mapping[str, Any]) -> str:
+    found = report.get("input")
+    return f"; {found['hint']}" if found else ""
+
+
 def _model_files(report: Mapping[str, Any]) -> str:
     file = report["model"]["file"]
     return f"{file}, " if file else ""
+
+
+def _bad_rows(report: Mapping[str, Any]) -> dict[str, object]:
+    """How many records were skipped."""
+    bad = report.get("bad_examples") or {}
+    told = [
+        f"{found['count']} of {split} skipped, such as {found['records'][0]}"
+        for split, found in bad.items()
+    ]
+    return {"bad examples": "; ".join(told)} if told else {}
 
 
 def _communication_rows(report: Mapping[str, Any]) -> dict[str, object]:

@@ -54,7 +54,7 @@ def require_same(
         topic: what the facts are about, once a run.
         facts: by name, ready for JSON. A worker that lacks one differs in it.
         advice: what to do about a difference, as a sentence.
-        timeout_seconds: how long the workers wait for each other.
+        timeout_seconds: how long the workers wait for each other; 0 for as long as it takes.
 
     Raises:
         ConfigError: they differ.

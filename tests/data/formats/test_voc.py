@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.data.formats.reading import read_all
-from tests.data.formats.rendered import SIDE, picture, write
+from tests.data.formats.rendered import SIDE, picture, voc_annotation, write
 from tfscale.data import images
 from tfscale.data.formats import voc
 from tfscale.errors import ConfigError
@@ -14,20 +14,6 @@ OBJECTS = {
     "000002": [],
     "000003": [("person", (5, 5, 5, 5), 0), ("person", (13, 1, 24, 6), 1)],
 }
-
-
-def _annotation(image_id, objects, size=(SIDE, SIDE)):
-    items = "".join(
-        f"<object><name>{name}</name><pose>Left</pose><difficult>{difficult}</difficult>"
-        f"<bndbox><xmax>{box[2]}</xmax><xmin>{box[0]}</xmin><ymax>{box[3]}</ymax>"
-        f"<ymin>{box[1]}</ymin></bndbox><part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
-        "<xmax>2</xmax><ymax>2</ymax></bndbox></part></object>"
-        for name, box, difficult in objects
-    )
-    return (
-        f"<annotation><filename>{image_id}.jpg</filename><size><width>{size[1]}</width>"
-        f"<height>{size[0]}</height><depth>3</depth></size>{items}</annotation>"
-    )
 
 
 @pytest.fixture
@@ -45,7 +31,7 @@ def folder(tmp_path):
 def _annotate(folder, image_id, objects, **kwargs):
     path = folder / "Annotations" / f"{image_id}.xml"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(_annotation(image_id, objects, **kwargs))
+    path.write_text(voc_annotation(image_id, objects, **kwargs))
 
 
 def _read(folder, **kwargs):
@@ -147,7 +133,7 @@ def test_a_missing_file_is_refused_by_its_name(folder, name):
         ("<annotation><size>", "can't be read as an annotation"),
         ("<annotation></annotation>", "no height, width"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><annotation>&b;</annotation>", "has a document type"),
-        (_annotation("000002", [("cat", (1, "x", 8, 8), 0)]), "could not convert"),
+        (voc_annotation("000002", [("cat", (1, "x", 8, 8), 0)]), "could not convert"),
     ],
 )
 def test_an_annotation_that_is_none_is_refused_by_its_file(folder, text, reason):

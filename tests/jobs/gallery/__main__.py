@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import tfscale
+from tests.jobs.one_by_one import one_by_one
 from tfscale.startup.environment import set_environment
 
 SEED = 3
@@ -16,7 +17,7 @@ SEED = 3
 def main(out, hosts, rank, devices, *names):
     cluster = tfscale.Cluster.from_hosts(hosts, int(rank)) if ":" in hosts else tfscale.Cluster()
     set_environment(cluster)
-    for name in names:
+    for name in one_by_one(names):
         try:
             found = _plain(name) if hosts == "plain" else _ours(name, out, cluster, int(devices))
         except Exception as error:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 SIZE, BATCH, EPOCHS, VALIDATION = 64, 16, 2, 32
+SHAPES = ((1, 1), (1, 2), (2, 1), (2, 2))  # workers, devices of each
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Entry:
             examples count here.
         is_of_replicas: whether each replica keeps something of its own examples, so that the
             number of replicas is seen in the result, in the first digits only.
+        shapes: on which it trains; fewer for a model of hundreds of layers.
     """
 
     build: Callable[[], Any]
@@ -30,6 +32,7 @@ class Entry:
     class_weight: dict[int, float] | None = None
     of_last_batch: tuple[str, ...] = ()
     is_of_replicas: bool = False
+    shapes: tuple[tuple[int, int], ...] = SHAPES
 
 
 ENTRIES: dict[str, Entry] = {}

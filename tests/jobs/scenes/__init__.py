@@ -15,6 +15,7 @@ from tests.jobs.scenes import (
     parity,
     precision,
     replicas,
+    scores,
     wires,
 )
 
@@ -29,5 +30,6 @@ SCENES = {
         *(precision.mixed_bfloat16, precision.mixed_float16, precision.overflow),
         *(replicas.statistics, replicas.dropout),
         *(callbacks.decisions, callbacks.files_of_callbacks),
+        *(scores.detection, scores.several_labels),
     )
 }

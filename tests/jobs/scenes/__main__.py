@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 import tfscale
+from tests.jobs.one_by_one import one_by_one
 from tests.jobs.scenes import SCENES
 from tests.jobs.scenes.stage import Stage
 
@@ -14,7 +15,7 @@ from tests.jobs.scenes.stage import Stage
 def main(out, hosts, rank, devices, *names):
     """Writes what each scene gave to OUT/SCENE-RANK.pickle, and ends the process."""
     cluster = tfscale.Cluster.from_hosts(hosts, int(rank)) if hosts else tfscale.Cluster()
-    for name in names:
+    for name in one_by_one(names):
         try:
             result = SCENES[name](Stage(name, Path(out), cluster, int(devices)))
         except Exception:

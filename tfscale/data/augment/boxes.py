@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfscale.data.augment.draws import derived
 from tfscale.data.augment.images import Limits, is_mirrored, is_upside_down, random_flip
-from tfscale.data.augment.pixels import require_image, resized
+from tfscale.data.augment.pixels import require_image, resized_part
 from tfscale.errors import ConfigError
 
 Labels = dict[str, Any]
@@ -66,10 +66,9 @@ def random_crop_with_boxes(
     area: Limits = (0.1, 1.0),
     min_visible: float = 0.3,
 ) -> tuple[tf.Tensor, Labels]:
-    """Cuts out a random part in which at least one box is seen, and resizes it.
+    """Cuts out a random part in which at least one box is seen, and resizes it (Liu, "SSD", 2016).
 
-    After Liu et al., "SSD", 2016, with TensorFlow's `stateless_sample_distorted_bounding_box`. A
-    box is cut down to the part. One that is seen by less than `min_visible` becomes a row that
+    A box is cut down to the part. One that is seen by less than `min_visible` becomes a row that
     fills up: class -1 and zeros. An image without boxes is cut anywhere.
 
     Args:
@@ -81,8 +80,7 @@ def random_crop_with_boxes(
         min_visible: share of a box's area, above 0 and up to 1.
 
     Returns:
-        Image (*size, channels) in its own dtype, and y with as many rows as before. Where no part
-        fits all of this, it is the whole image.
+        Image (*size, channels) of its dtype, and y; the whole image where no part fits all this.
 
     Raises:
         ConfigError: it is no image, y has no boxes or classes, or `min_visible` is out of range.
@@ -90,9 +88,7 @@ def random_crop_with_boxes(
     image = require_image(image, "random_crop_with_boxes")
     _require_boxes(y, "random_crop_with_boxes")
     if not 0.0 < min_visible <= 1.0:
-        raise ConfigError(
-            f"random_crop_with_boxes got min_visible={min_visible}; expected above 0 and up to 1."
-        )
+        raise ConfigError(f"min_visible={min_visible} can't be; expected above 0 and up to 1.")
     boxes = tf.clip_by_value(y["boxes"], 0.0, 1.0)
     is_there = y["classes"] >= 0
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
@@ -104,15 +100,13 @@ def random_crop_with_boxes(
         area_range=area,
         use_image_if_no_bounding_boxes=True,
     )
-    part = tf.slice(image, begin, extent)
-    part.set_shape([None, None, image.shape[2]])
     moved, share = _in_window(boxes, tf.shape(image), begin, extent)
     # A box that the sampler saw by just that share mustn't be lost to the last digit.
     kept = is_there & (share >= min_visible - 1e-5)
     moved = tf.where(kept[:, tf.newaxis], moved, tf.zeros_like(moved))
     classes = tf.where(kept, y["classes"], -tf.ones_like(y["classes"]))
-    moved = tf.ensure_shape(moved, y["boxes"].shape)
-    return resized(part, size, "bilinear"), {**y, "boxes": moved, "classes": classes}
+    made = {**y, "boxes": tf.ensure_shape(moved, y["boxes"].shape), "classes": classes}
+    return resized_part(image, begin, extent, size), made
 
 
 def _in_window(

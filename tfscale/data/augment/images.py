@@ -16,6 +16,7 @@ from tfscale.data.augment.pixels import (
     in_unit_range,
     require_image,
     resized,
+    resized_part,
     rounded,
 )
 from tfscale.data.images import decode
@@ -56,9 +57,7 @@ def random_resized_crop(
     """
     image = require_image(image, "random_resized_crop")
     begin, extent = _window(tf.shape(image), seed, area, ratio)
-    part = tf.slice(image, begin, extent)
-    part.set_shape([None, None, image.shape[2]])
-    return resized(part, size, method)
+    return resized_part(image, begin, extent, size, method)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -221,6 +220,13 @@ def random_erasing(
         ConfigError: it is no image.
     """
     image = require_image(image, "random_erasing")
+    is_wanted = happens(seed, probability, "erased at all")
+    return _maybe(is_wanted, image, lambda image: _erased(image, seed, area, ratio, value))
+
+
+def _erased(
+    image: tf.Tensor, seed: tf.Tensor, area: Limits, ratio: Limits, value: float | None
+) -> tf.Tensor:
     shape = tf.shape(image)
     sides = tf.cast(shape[:2], tf.float32)
     share = uniform(seed, *area, "erased area")
@@ -233,13 +239,12 @@ def random_erasing(
         _within(shape[axis], first[axis], first[axis] + extent[axis]) for axis in range(2)
     )
     covered = rows[:, tf.newaxis, tf.newaxis] & columns[tf.newaxis, :, tf.newaxis]
-    covered &= happens(seed, probability, "erased at all")
     if value is None:
         noise = tf.random.stateless_uniform(shape, derived(seed, "erased pixels"))
         filling = from_unit_range(noise, image.dtype)
     else:
         filling = rounded(tf.constant(value, tf.float32), image.dtype)
-    return tf.where(covered, filling, image)
+    return tf.ensure_shape(tf.where(covered, filling, image), image.shape)
 
 
 def _window(

@@ -9,8 +9,8 @@ the whole batch, as in the papers' code. So the result is a function of (seed, e
 replicas of a step give the same seed: it must not depend on worker or replica. Streams and files,
 whose order depends on the number of workers, pair as they come.
 
-Both cost nothing that shows beside decoding; but mixed labels are no classes: y has to be one-hot,
-and accuracy in training is against the stronger one of the two.
+Mixed labels are no classes: y has to be one-hot, and a training's accuracy is against the stronger
+one of the two.
 """
 
 import tensorflow as tf

@@ -45,6 +45,27 @@ def rounded(pixels: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return tf.saturate_cast(tf.round(pixels), dtype) if dtype.is_integer else tf.cast(pixels, dtype)
 
 
+def resized_part(
+    image: tf.Tensor,
+    begin: tf.Tensor,
+    extent: tf.Tensor,
+    size: tuple[int, int],
+    method: str = "bilinear",
+) -> tf.Tensor:
+    """A part of the image, cut out and then `resized`.
+
+    Args:
+        image: (height, width, channels).
+        begin: int32 (3,), where the part begins.
+        extent: int32 (3,), how long it is; -1 means up to the end.
+        size: height and width.
+        method: of `tf.image.resize`.
+    """
+    part = tf.slice(image, begin, extent)
+    part.set_shape([None, None, image.shape[2]])
+    return resized(part, size, method)
+
+
 def resized(image: tf.Tensor, size: tuple[int, int], method: str) -> tf.Tensor:
     """The image at another size, in its own dtype.
 

@@ -36,8 +36,8 @@ def records(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) ->
         Records that are string scalars, as they were written.
 
     Raises:
-        ConfigError: the package isn't installed, there is no such file, or one holds nothing, as
-            one does that was cut off, or isn't as the manifest beside it says.
+        ConfigError: the package isn't installed, there is no such file, or one is cut off or
+            holds nothing, or isn't as the manifest beside it says.
     """
     listing = list_files(files)
     counts = [count(path) for path in listing.paths]
@@ -60,21 +60,24 @@ def records(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) ->
 
 
 def count(path: str) -> int:
-    """How many records an ArrayRecord file holds; 0 of one that was cut off.
+    """How many records an ArrayRecord file holds.
+
+    Of one that was cut off the package says 0, and what is wrong only when it is closed.
 
     Raises:
-        ConfigError: the package isn't installed, or the file can't be opened.
+        ConfigError: the package isn't installed, or the file can't be opened, or has no index.
     """
     try:
         reader = _reader(path)
+        found = int(reader.num_records())
+        reader.close()
     except OSError as error:
         raise ConfigError(f"{path} can't be opened ({error.strerror}); expected a file.") from error
     except RuntimeError as error:
         raise ConfigError(
-            f"{path} can't be opened as ArrayRecord ({error}); expected such a file. Copy it again."
+            f"{path} is cut off or damaged, or no ArrayRecord file ({error}); expected an index "
+            "at its end. Copy the file again from where it was made."
         ) from error
-    found = int(reader.num_records())
-    reader.close()
     return found
 
 

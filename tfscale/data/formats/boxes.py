@@ -62,16 +62,7 @@ def relative(
             "(height, width); expected min below max. Mend or remove the box."
         ),
     )
-    over = np.flatnonzero((np.abs(cut - pixels) > _WORTH_SAYING_PIXELS).any(axis=1))
-    if len(over):
-        _LOG.warning(
-            "%s: %d of %d boxes reach out of their pictures by more than a pixel, the first one in "
-            "%s; they were cut at the edge.",
-            name,
-            len(over),
-            len(pixels),
-            place_of(int(over[0])),
-        )
+    _say_what_was_cut(name, np.abs(cut - pixels), place_of)
     parts: npt.NDArray[np.float32] = (cut / limits).astype(np.float32)
     return parts
 
@@ -128,6 +119,20 @@ def fill_up(values: tf.Tensor, max_boxes: int, fill: float | int | bool) -> tf.T
         free = tf.fill([max_boxes - count, *values.shape[1:]], tf.constant(fill, values.dtype))
     filled = tf.concat([values, free], axis=0)
     return tf.ensure_shape(filled, [max_boxes, *values.shape[1:]])
+
+
+def _say_what_was_cut(name: str, beyond: npt.NDArray[np.float64], place_of: PlaceOf) -> None:
+    """Writes to the log how many boxes were outside by more than a pixel, and the first of them."""
+    over = np.flatnonzero((beyond > _WORTH_SAYING_PIXELS).any(axis=1))
+    if len(over):
+        _LOG.warning(
+            "%s: %d of %d boxes reach out of their pictures by more than a pixel, the first one in "
+            "%s; they were cut at the edge.",
+            name,
+            len(over),
+            len(beyond),
+            place_of(int(over[0])),
+        )
 
 
 def _refuse(wrong: npt.NDArray[np.intp], reason: Callable[[int], str]) -> None:

@@ -96,6 +96,19 @@ def records(
     def picture(at: int) -> str:
         return os.path.join(folder, split, found.files[at])
 
+    leaves = {
+        "path": held.texts(f"{split}/{name}" for name in found.files),
+        "image_id": found.image_ids,
+        "size": found.sizes.astype(np.int64),
+        **_rows(found, classes, max_boxes, picture),
+    }
+    return held.below(held.collection(found.path, leaves, picture), "path", folder)
+
+
+def _rows(
+    found: _Instances, classes: Sequence[str] | None, max_boxes: int, picture: held.PlaceOf
+) -> dict[str, held.Rows]:
+    """What belongs to the boxes of each picture."""
     kept = _with_area(found, picture)
     owner = found.owner[kept]
     x, y, width, height = found.boxes[kept].T
@@ -113,13 +126,7 @@ def records(
     ]
     counts = np.bincount(owner, minlength=len(found.files)).astype(np.int64)
     rows = boxes.filled_up(counts, max_boxes, picture, values)
-    leaves = {
-        "path": held.texts(f"{split}/{name}" for name in found.files),
-        "image_id": found.image_ids,
-        "size": found.sizes.astype(np.int64),
-        **dict(zip(("boxes", "classes", "crowd", "areas"), rows, strict=True)),
-    }
-    return held.below(held.collection(found.path, leaves, picture), "path", folder)
+    return dict(zip(("boxes", "classes", "crowd", "areas"), rows, strict=True))
 
 
 def _instances(folder: str, split: str) -> _Instances:

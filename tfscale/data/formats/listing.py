@@ -127,7 +127,7 @@ def _size_of(path: str) -> int:
 def _manifests(paths: Sequence[str], patterns: Sequence[str]) -> dict[Path, Manifest]:
     """Those beside the files; what one names and a pattern would find has to be there."""
     found = {}
-    listed = set(paths)
+    listed = {_plain(path) for path in paths}
     for folder in sorted({Path(path).parent for path in paths}):
         read = manifest.read(folder)
         if read is None:

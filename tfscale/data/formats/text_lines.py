@@ -23,7 +23,7 @@ _NEWLINE, _RETURN = b"\n"[0], b"\r"[0]
 def records(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Collection:
     """The lines of text files, file after file, without their ends.
 
-    Every file is read through once, to find where its lines are: a second for a gigabyte or so.
+    Every file is read through once, to find where its lines are: seconds for a gigabyte.
     16 bytes for each line stay in memory, and 4 more for its file.
 
     Args:

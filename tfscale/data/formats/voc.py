@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -74,31 +75,48 @@ def records(
     name = os.path.join(folder, split)
     images = _listed(folder, split)
     ids = list(images)
-    numbers = {label: number for number, label in enumerate(classes)}
     files = [os.path.join(folder, "Annotations", f"{image_id}.xml") for image_id in ids]
+    numbers = {label: number for number, label in enumerate(classes)}
     found = [_read(path, numbers) for path in files]
-    counts = np.array([len(one.classes) for one in found], np.int64)
-    owner = np.repeat(np.arange(len(found)), counts)
-    sizes = np.array([(one.height, one.width) for one in found]).reshape(-1, 2)
-    all_classes = np.concatenate([one.classes for one in found])
-    difficult = np.concatenate([one.difficult for one in found])
-    pixels = np.concatenate([one.pixels for one in found])
-    relative = boxes.relative(name, pixels, sizes[owner], lambda at: files[owner[at]])
-    values = [(relative, 0.0), (all_classes, boxes.FILL_CLASS), (difficult, False)]
-    rows = boxes.filled_up(counts, max_boxes, lambda at: files[at], values)
-    labels = np.zeros((2, len(found), len(classes)), np.float32)
-    labels[0, owner, all_classes] = 1.0
-    labels[1, owner[~difficult], all_classes[~difficult]] = 1.0
     leaves = {
         "path": held.texts(images.values()),
         "image_id": held.texts(ids),
-        "size": sizes.astype(np.int64),
-        **dict(zip(("boxes", "classes", "difficult"), rows, strict=True)),
-        "labels": labels[0],
-        "labels_no_difficult": labels[1],
+        "size": np.array([(one.height, one.width) for one in found], np.int64),
+        **_rows(name, found, files, max_boxes),
+        "labels": _labels([one.classes for one in found], len(classes)),
+        "labels_no_difficult": _labels(
+            [one.classes[~one.difficult] for one in found], len(classes)
+        ),
     }
     listed = held.collection(name, leaves, lambda at: os.path.join(folder, images[ids[at]]))
     return held.below(listed, "path", folder)
+
+
+def _rows(
+    name: str, found: Sequence[_Annotation], files: Sequence[str], max_boxes: int
+) -> dict[str, held.Rows]:
+    """What belongs to the boxes of each picture."""
+    counts = np.array([len(one.classes) for one in found], np.int64)
+    owner = np.repeat(np.arange(len(found)), counts)
+    sizes = np.array([(one.height, one.width) for one in found])[owner].reshape(-1, 2)
+    pixels = np.concatenate([one.pixels for one in found])
+    values: list[tuple[npt.NDArray[Any], float | int | bool]] = [
+        (boxes.relative(name, pixels, sizes, lambda at: files[owner[at]]), 0.0),
+        (np.concatenate([one.classes for one in found]), boxes.FILL_CLASS),
+        (np.concatenate([one.difficult for one in found]), False),
+    ]
+    rows = boxes.filled_up(counts, max_boxes, files.__getitem__, values)
+    return dict(zip(("boxes", "classes", "difficult"), rows, strict=True))
+
+
+def _labels(
+    of_pictures: Sequence[npt.NDArray[np.int64]], num_classes: int
+) -> npt.NDArray[np.float32]:
+    """1 for each class of each picture that is there, 0 for the others."""
+    labels = np.zeros((len(of_pictures), num_classes), np.float32)
+    for row, classes in zip(labels, of_pictures, strict=True):
+        row[classes] = 1.0
+    return labels
 
 
 def _listed(folder: str, split: str) -> dict[str, str]:

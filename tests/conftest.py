@@ -1,0 +1,47 @@
+"""Which tests share a process where several run tests at once, as in `make test`: `pytest -n 2`."""
+
+import os
+
+import pytest
+
+# What takes longest begins first, so that in the end all processes are done at about the same time.
+FIRST = ("tests/jobs/test_gallery.py", "scenes", "tests/jobs/")
+# All that ask for scenes: they are played once for the tests of one process.
+SCENES = ("tests/jobs/test_parity.py", "tests/jobs/test_wires.py")
+# Each of its tests starts workers of its own, and shares nothing with the others.
+SINGLE = ("tests/jobs/test_bad_input.py",)
+
+
+def group_of(test):
+    """What a test shares its process with: the tests of its file, unless something else is said.
+
+    Args:
+        test: as pytest names it, `FOLDER/FILE.py::NAME`.
+    """
+    path = test.partition("::")[0]
+    if path in SCENES:
+        return "scenes"
+    return test if path in SINGLE else path
+
+
+def _turn(test):
+    group = group_of(test)
+    return next((turn for turn, start in enumerate(FIRST) if group.startswith(start)), len(FIRST))
+
+
+def pytest_collection_modifyitems(items):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _turn(item.nodeid))
+
+
+# pytest-xdist's own groups (3.8.0, --dist=loadgroup) are lost with pytest 9.2.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False  # the order is ours
+    return ByGroup(config, log)
