@@ -30,6 +30,8 @@ def prepare(task: ReadingTask, name: str) -> Callable[[], Structure]:
         FORMATS[name].batch,
         sampler=torch.utils.data.RandomSampler(examples, num_samples=_ENDLESS),
         num_workers=num_cores(),
+        # The package of ArrayRecord doesn't work in a process that was forked after its first use.
+        multiprocessing_context="spawn" if name == "array_record" else "fork",
         drop_last=True,
     )
     iterator = iter(loader)
