@@ -76,12 +76,21 @@ class Indexed:
     def whole_batches(
         self, sharding: Sharding, seed: int, first_step: int = 0
     ) -> tf.data.Dataset | None:
-        """Many batches with each call of `read`: a call costs the same however many it takes."""
+        """Many small batches with each call of `read`, which costs the same however many it takes.
+
+        Of larger ones each alone: what is read together is copied once more to be taken apart.
+        """
         if self.collection.functions or not self.collection.is_held:
             return None
         slices = self._slices(sharding, seed, first_step).map(lambda own, epoch: own)
-        steps = max(1, _RECORDS_AT_ONCE // sharding.replica_batch)
-        return slices.batch(steps).map(self._read_batches).unbatch()
+        batch = sharding.replica_batch
+        steps = min(_RECORDS_AT_ONCE, _BYTES_AT_ONCE // self._record_bytes) // batch
+        if steps > 1:
+            return slices.batch(steps).map(self._read_batches).unbatch()
+        alone = slices.batch(1).map(self._read_batches, parallelism(), deterministic=True)
+        return alone.map(
+            lambda *parts: self._raw(tf.nest.map_structure(lambda leaf: leaf[0], parts))
+        )
 
     def training_steps(self, sharding: Sharding) -> int:
         """Global batches of a pass."""
@@ -180,6 +189,12 @@ class Indexed:
         total = sum(file.num_bytes for file in self.collection.files)
         each = max(1, total // max(1, self.num_examples))
         return elements.batch(min(max(_BYTES_AT_ONCE // each, 1), _RECORDS_AT_ONCE))
+
+    @property
+    def _record_bytes(self) -> int:
+        """Of a record in memory; of a text that of what stands for it."""
+        leaves = tf.nest.flatten(self.collection.spec)
+        return max(1, sum((leaf.shape.num_elements() or 1) * leaf.dtype.size for leaf in leaves))
 
     def _read_batches(self, own: tf.Tensor) -> Structure:
         """Records of (batches, replica_batch) numbers, in that shape."""
