@@ -16,9 +16,12 @@ import tfscale
 from launch import worker_flags
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
+from tfscale.data.buckets import bucketed
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
+from tfscale.data.sharding import Sharding
 from tfscale.data.source import source_of
 from tfscale.data.splits import read_splits
+from tfscale.data.training_batches import training_input
 from tfscale.errors import describe_failure
 from tfscale.fit.compiled_model import OwnRate
 from tfscale.fit.prepared import prepare
@@ -384,3 +387,49 @@ def test_the_gallery_of_models_is_listed_whole():
     text = (ROOT / "docs/your-model.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \|", text.partition("## The gallery")[2], re.MULTILINE)
     assert sorted(listed) == sorted(ENTRIES)
+
+
+# Your data.
+
+
+def _data_blocks():
+    return re.findall(
+        r"```python\n(.*?)```", Path(ROOT, "docs/your-data.md").read_text(), re.DOTALL
+    )
+
+
+def _first_of(**names):
+    names = {"__name__": "mine", "num_classes": 2, **names}
+    file = read_dataset_file(SimpleNamespace(**names))
+    source = source_of(file, "train")
+    if file.bucket_boundaries:
+        source = bucketed(file, source)
+    strategy = tf.distribute.get_strategy()
+    made = training_input(file, source, Sharding(2, 1, 0, 1), strategy, seed=0)
+    return _first_batch(made)
+
+
+def test_the_examples_of_the_page_about_data_give_batches():
+    padded, bucketed_by_length, augmented = (_run(block) for block in _data_blocks())
+
+    def load(split):
+        return tf.data.Dataset.from_tensor_slices({"text": ["abc", "x" * 30, "ab", "y" * 31]})
+
+    def codes(record, training):
+        return tf.io.decode_raw(record["text"], tf.uint8), 1
+
+    assert _first_of(load=load, preprocess=codes, **padded)[0].shape == (2, 128)
+    assert _first_of(load=load, preprocess=codes, **bucketed_by_length)[0].shape == (2, 32)
+
+    def pictures(split):
+        jpeg = tf.io.encode_jpeg(tf.zeros([300, 260, 3], tf.uint8))
+        return tf.data.Dataset.from_tensor_slices(([jpeg] * 4, [0, 1, 0, 1]))
+
+    x, y = _first_of(load=pictures, **augmented)
+    assert (x.shape, x.dtype, y.shape) == ((2, 224, 224, 3), tf.float32, (2,))
+
+
+def _run(block):
+    names = {"tf": tf}
+    exec(block, names)  # noqa: S102 - of our own page
+    return {name: value for name, value in names.items() if name not in ("tf", "__builtins__")}

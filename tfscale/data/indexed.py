@@ -194,7 +194,9 @@ class Indexed:
     def _record_bytes(self) -> int:
         """Of a record in memory; of a text that of what stands for it."""
         leaves = tf.nest.flatten(self.collection.spec)
-        return max(1, sum((leaf.shape.num_elements() or 1) * leaf.dtype.size for leaf in leaves))
+        return int(
+            max(1, sum((leaf.shape.num_elements() or 1) * leaf.dtype.size for leaf in leaves))
+        )
 
     def _read_batches(self, own: tf.Tensor) -> Structure:
         """Records of (batches, replica_batch) numbers, in that shape."""

@@ -19,8 +19,10 @@ def load(split: str, data_dir: str) -> Collection:
         return image_folder.records(f"{data_dir}/{data_set}/{split}")
     if data_set == "tfds":
         return tfds.records(files.TFDS_NAME, split, f"{data_dir}/{data_set}", decode_images=False)
-    reader = array_record if data_set == "array_record" else tfrecord
-    return reader.records(record_files(data_dir, data_set))
+    written = record_files(data_dir, data_set)
+    if data_set == "array_record":
+        return array_record.records(written)
+    return tfrecord.records(written)
 
 
 def preprocess(record: Structure, training: bool) -> tuple[tf.Tensor, tf.Tensor]:

@@ -160,7 +160,7 @@ def _write_tfds(folder: Path, count: int) -> None:
     }
     rendered = pictures()
 
-    class RenderedPictures(library.core.GeneratorBasedBuilder):  # type: ignore[name-defined]
+    class RenderedPictures(library.core.GeneratorBasedBuilder):
         VERSION = library.core.Version("1.0.0")
 
         def _info(self) -> Foreign:

@@ -19,9 +19,9 @@ from tfscale.structures import Structure
 
 def prepare(task: ReadingTask, name: str) -> Callable[[], Structure]:
     """Gives what makes the next batch of a data set."""
-    written, options = dataset.__file__, (f"data_set={name}",)
-    if name == "memory":
-        written, options = memory_dataset.__file__, ()
+    is_held = name == "memory"
+    written = memory_dataset.__file__ if is_held else dataset.__file__
+    options = () if is_held else (f"data_set={name}",)
     file = read_dataset_file(written, options, data_dir=task.folder)
     source = _train(file)
     batch = FORMATS[name].batch
