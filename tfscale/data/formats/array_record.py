@@ -23,8 +23,8 @@ from tfscale.structures import Foreign
 
 # No reading ahead: the next record lies elsewhere.
 _RANDOM_ACCESS = "readahead_buffer_size:0,max_parallelism:0"
-# Of each open file, and read for every record: of 1 kB records 64 KiB would be 32 times their bytes,
-# and the package's own 1 MiB 500 times. A record that is larger is read by one call all the same.
+# Of each open file, and read for every record: with 64 KiB 32 times the bytes of 1 kB records, with
+# the package's own 1 MiB 500 times. A record that is larger is read by one call all the same.
 _BUFFER_BYTES = 2**12
 
 
