@@ -86,3 +86,21 @@ def test_what_cannot_be_measured_is_refused_at_once(tmp_path):
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert reason in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_reading_is_compared(tmp_path):
+    shown = _run(
+        "launch/bench_data.py",
+        "--formats=tfrecord,memory",
+        "--blocks=1",
+        "--seconds=0",
+        "--examples=128",
+        f"--out={tmp_path}",
+    )
+    written = json.loads((tmp_path / "reading.json").read_text())
+    measured = {(row["data_set"], row["system"]) for row in written["rows"]}
+    ours = ("tfscale", "bare tf.data", "tfscale, 2 workers")
+    assert measured >= {(name, system) for name in ("tfrecord", "memory") for system in ours}
+    assert all(row["examples_per_second_median"] > 0 for row in written["rows"])
+    assert len(written["position_seconds"]) == 1
+    assert (tmp_path / "reading.md").read_text() in shown

@@ -1,6 +1,7 @@
 """The benchmark from what is asked to what it leaves. Read `run` as a table of contents."""
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,8 +82,9 @@ def run(study: Study, folder: Path, say: Callable[[str], None]) -> str:
     files.write(data, study.examples, study.data_sets, say)
     results = Results(cores=num_cores(), examples=study.examples)
     with contextlib.ExitStack() as stack:
-        say(f"starting {len(SYSTEMS)} systems")
-        systems = {name: stack.enter_context(_started(name, data)) for name in SYSTEMS}
+        names = _installed(say)
+        say(f"starting {len(names)} systems")
+        systems = {name: stack.enter_context(_started(name, data)) for name in names}
         for name in study.data_sets:
             results.rates[name] = _rates(systems, name, study, say)
             table.write(results, folder)  # a run that is broken off leaves what it had
@@ -91,6 +93,14 @@ def run(study: Study, folder: Path, say: Callable[[str], None]) -> str:
         results.position_seconds = _first_batch(systems["tfscale"], data, study.blocks, say)
     table.write(results, folder)
     return table.markdown(results)
+
+
+def _installed(say: Callable[[str], None]) -> list[str]:
+    """The systems that can be measured here."""
+    if importlib.util.find_spec("torch") is not None:
+        return list(SYSTEMS)
+    say("PyTorch isn't installed, so it is left out; requirements-bench.txt has it")
+    return [name for name, (module, _) in SYSTEMS.items() if module != "torch_loader"]
 
 
 def _started(name: str, data: Path) -> Workers:
@@ -143,7 +153,7 @@ def _feed_accelerator(
     systems: Mapping[str, Workers], study: Study, results: Results, say: Callable[[str], None]
 ) -> None:
     """The emulated accelerator, whose step is longer where this machine can't read as fast."""
-    names = [name for name, (_, count) in SYSTEMS.items() if count == 1]
+    names = [name for name in systems if SYSTEMS[name][1] == 1]
     rate = table.median_rate(results.rates["resnet"]["tfscale"])
     results.step_seconds = max(RESNET_SECONDS, _SPARE * RESNET_BATCH / rate)
     steps = min(_STEPS, study.examples * FORMATS["resnet"].per_example // RESNET_BATCH)
