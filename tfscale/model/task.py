@@ -92,7 +92,9 @@ def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: St
             ),
             output,
         )
+    options: dict[str, int] = {}
     if _is_sparse(labels, shape):
+        options = _ignored_class(dataset)
         classes = dataset.num_classes
         _require_fit(dataset, labels, outputs, None in (outputs, classes) or outputs == classes)
         loss, metric = (
@@ -103,7 +105,15 @@ def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: St
         _require_fit(dataset, labels, outputs, outputs is None or labels.shape[-1] == outputs)
         loss, metric = keras.losses.CategoricalCrossentropy, keras.metrics.CategoricalAccuracy
     output = output_of(model, x, has_classes=True)
-    return _Goal(loss(from_logits=not output.are_probabilities), metric(name="accuracy"), output)
+    made = loss(from_logits=not output.are_probabilities, **options)
+    return _Goal(made, metric(name="accuracy"), output)
+
+
+def _ignored_class(dataset: DatasetFile) -> dict[str, int]:
+    """The label of padded places, where that is no class: TensorFlow would refuse to look it up."""
+    values = dataset.padding_values
+    label = values[1] if isinstance(values, tuple | list) and len(values) > 1 else 0
+    return {"ignore_class": label} if isinstance(label, int) and label < 0 else {}
 
 
 def _is_sparse(labels: tf.TensorSpec, outputs: tuple[int | None, ...] | None) -> bool:

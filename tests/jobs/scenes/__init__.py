@@ -11,6 +11,7 @@ are imported.
 from tests.jobs.scenes import (
     callbacks,
     compiling,
+    data_kinds,
     gradients,
     parity,
     precision,
@@ -31,5 +32,6 @@ SCENES = {
         *(replicas.statistics, replicas.dropout),
         *(callbacks.decisions, callbacks.files_of_callbacks),
         *(scores.detection, scores.several_labels),
+        *(data_kinds.sizes, data_kinds.brought),
     )
 }

@@ -1,0 +1,78 @@
+"""What users bring as data trains alike on one worker and on two, and as in plain Keras."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.jobs.playing import TWO
+from tests.jobs.scenes import data_kinds
+
+
+def _are_alike(ours, theirs):
+    assert ours["report"]["metrics"] == pytest.approx(theirs["report"]["metrics"], abs=2e-6)
+    for found, expected in zip(ours["weights"], theirs["weights"], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.plays("sizes", on=[TWO])
+@pytest.mark.parametrize("kind", ["buckets", "padded"])
+def test_examples_of_different_size_train_as_on_one_worker(played, kind):
+    for result in played.workers:
+        _are_alike(result[kind], played.alone[kind])
+
+
+@pytest.mark.plays("sizes", on=[TWO])
+def test_what_only_fills_up_counts_neither_in_the_loss_nor_in_the_metric(played):
+    """Keras, with a weight for each word, on the one batch that there is."""
+    words, tags = data_kinds.sentences()
+    report = played.alone["padded"]["report"]
+    assert report["steps"] == 1
+    keras.utils.set_random_seed(0)
+    model = data_kinds._tagger(type("spec", (), {"shape": (data_kinds.MOST_WORDS,)}))
+    model.compile(
+        "sgd",
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        ),
+        weighted_metrics=["accuracy"],
+    )
+    every = model.evaluate(
+        words,
+        np.maximum(tags, 0),
+        sample_weight=(words > 0).astype("float32"),
+        verbose=0,
+        batch_size=data_kinds.SENTENCES,
+        return_dict=True,
+    )
+    expected = (every["loss"], every["accuracy"])
+    assert (report["metrics"]["loss"], report["metrics"]["accuracy"]) == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+@pytest.mark.plays("brought", on=[TWO])
+@pytest.mark.parametrize("kind", ["stream", "files", "numbers", "kept", "mixed", "bad"])
+def test_every_kind_of_data_trains_as_on_one_worker(played, kind):
+    for result in played.workers:
+        _are_alike(result[kind], played.alone[kind])
+
+
+@pytest.mark.plays("brought", on=[TWO])
+def test_an_epoch_of_files_is_that_of_the_same_records_by_number(played):
+    for result in played.workers:
+        _are_alike(result["files"], result["numbers"])
+
+
+@pytest.mark.plays("brought", on=[TWO])
+def test_examples_that_are_kept_are_those_that_are_made(played):
+    for result in played.workers:
+        _are_alike(result["kept"], result["made"])
+
+
+@pytest.mark.plays("brought", on=[TWO])
+def test_bad_records_are_in_the_report_the_same_on_all_workers(played):
+    for result in [*played.workers, played.alone]:
+        assert result["bad"]["report"]["bad_examples"] == {
+            "train": {"count": 3, "records": ["record 7", "record 157", "record 307"]}
+        }
+        assert result["numbers"]["report"]["bad_examples"] == {}
