@@ -7,7 +7,7 @@ import pytest
 # What takes longest begins first, so that in the end all processes are done at about the same time.
 FIRST = ("tests/jobs/test_gallery.py", "scenes", "tests/jobs/")
 # All that ask for scenes: they are played once for the tests of one process.
-SCENES = ("tests/jobs/test_parity.py", "tests/jobs/test_wires.py")
+SCENES = ("tests/jobs/test_parity.py", "tests/jobs/test_scores.py", "tests/jobs/test_wires.py")
 # Each of its tests starts workers of its own, and shares nothing with the others.
 SINGLE = ("tests/jobs/test_bad_input.py",)
 

@@ -76,7 +76,9 @@ def one_line(error: BaseException) -> str:
         return _shortened(found[1])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     is_wrapped = bool(lines) and lines[0].startswith("in user code")
-    cause = lines[-1] if is_wrapped else " ".join(lines)
+    # What was raised stands behind the lines of code that led to it, one by one.
+    last = str(error).rstrip().rpartition("\n\n")[2] if is_wrapped else str(error)
+    cause = " ".join(last.split())
     name = type(error).__name__
     text = cause if cause.startswith(name) else f"{name}: {cause}" if cause else name
     return _shortened(text)

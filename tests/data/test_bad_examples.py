@@ -94,7 +94,7 @@ def test_more_bad_ones_than_are_allowed_end_the_run_with_a_name():
         for _ in range(4):
             next(made.iterator)
     message = str(caught.value)
-    assert "mine: load('train') has 3 bad records and perhaps more, such as record 20 of" in message
+    assert "mine: load('train') has 3 bad records and perhaps more, such as record 20;" in message
     assert "at most --max_bad_examples=2" in message
 
 
@@ -109,7 +109,7 @@ def test_by_default_the_first_one_ends_the_run_and_is_named(make):
             next(made.iterator)
     why = made.why(0)
     assert why.startswith("mine: load('train'): record ")
-    assert int(why.split("record ")[1].split()[0]) in BAD
+    assert int(why.split("record ")[1].split(":")[0]) in BAD
     assert "decode" in why.lower()
     assert made.why(4) != "" or make is evaluation_input
 
@@ -148,7 +148,7 @@ def test_a_label_that_is_no_class_is_a_bad_example():
     assert found == {17}
     assert 17 not in [number for step in steps for number in step]
     why = _input(training_input, _file(0, preprocess=preprocess), seed=1).why(0)
-    assert "record 17 of mine: load('train')" in why
+    assert "mine: load('train'): record 17: " in why
     assert "gives the label 17" in why
     assert "expected a whole number from 0 to 3" in why
 

@@ -35,6 +35,9 @@ REPORT = {
         *("buckets", "bucket_bytes", "gradient_bytes", "sent_bytes_per_step", "bus_bandwidth"),
         *("sent_bytes_per_boundary", "sparse_gradients", "densified_gradients"),
     },
+    "accelerator_utilisation": None,
+    "input": None,
+    "bad_examples": None,
     "scaling_efficiency": None,
     "seconds": {
         *("startup", "to_first_step", "train", "boundaries", "evaluate", "checkpoint", "total"),
@@ -316,7 +319,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing_with_or_without_the_others(
         (worker,) = _start([command], tmp_path)
         assert (worker.code, worker.err) == (0, ""), worker
         assert f"64 global -> {64 // number} per worker" in worker.out
-        assert "1257 records" in worker.out
+        assert "1,257 records" in worker.out
         assert "Epoch" not in worker.out
     assert not (tmp_path / "runs").exists()
 

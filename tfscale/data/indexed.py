@@ -123,7 +123,7 @@ class Indexed:
     def place_of(self, index: int) -> str:
         """Where a record lies, for messages."""
         known = self.collection.place_of
-        return known(index) if known else f"record {index:,} of {self.name}"
+        return known(index) if known else f"record {index:,}"
 
     def describe(self, sharding: Sharding) -> str:
         """What each worker reads."""

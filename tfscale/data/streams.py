@@ -89,7 +89,7 @@ class Stream:
 
     def place_of(self, index: int) -> str:
         """Where a record lies, for messages."""
-        return f"record {index:,} of {self.name}"
+        return f"record {index:,}"
 
     def describe(self, sharding: Sharding) -> str:
         """What each worker reads."""
@@ -185,7 +185,7 @@ class Files:
 
     def place_of(self, index: int) -> str:
         """Where a record lies, for messages."""
-        return f"record {index:,} of {self.name}"
+        return f"record {index:,}"
 
     def describe(self, sharding: Sharding) -> str:
         """What each worker reads."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tensorflow as tf
@@ -144,7 +144,9 @@ def _stages(
 ) -> dict[str, tf.data.Dataset]:
     """Datasets by the last of their stages."""
     make = example_function(file, training=training, seed=_SEED)
-    finish = first_examples(file, source, make, training=training).finish
+    # A label that is no class is told of with the others, and not refused.
+    any_label = replace(file, num_classes=None)
+    finish = first_examples(any_label, source, make, training=training).finish
     records = source.records.take(num_examples or -1)
 
     def example(number: tf.Tensor, record: Structure) -> Structure:
