@@ -20,7 +20,7 @@ from tfscale.config import local_path
 
 _FORMATS = flags.DEFINE_list("formats", list(FORMATS), "What is read.")
 _BLOCKS = flags.DEFINE_integer("blocks", 5, "Measured blocks of each system.", lower_bound=1)
-_SECONDS = flags.DEFINE_float("seconds", 1.5, "How long a block lasts at least.", lower_bound=0)
+_SECONDS = flags.DEFINE_float("seconds", 1.0, "How long a block lasts at least.", lower_bound=0)
 _EXAMPLES = flags.DEFINE_integer("examples", 2048, "Pictures of each data set.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "runs/bench/data", "The folder that is written to.")
 

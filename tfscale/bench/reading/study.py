@@ -47,7 +47,7 @@ class Study:
 
     data_sets: tuple[str, ...] = tuple(FORMATS)
     blocks: int = 5
-    block_seconds: float = 1.5
+    block_seconds: float = 1.0
     examples: int = 2048
 
     def __post_init__(self) -> None:
