@@ -373,7 +373,7 @@ def test_a_stream_is_shuffled_in_an_order_of_the_seed():
 
 def test_a_split_that_never_ends_cannot_be_evaluated():
     with pytest.raises(ConfigError, match=r"mine: load\('train'\) never ends.*Add .take"):
-        _evaluation(_file(lambda split: _numbers().repeat()))
+        _evaluation(_file(lambda split: _stream().repeat()))
 
 
 def test_a_small_stream_is_seen_as_a_whole_before_it_starts_again():

@@ -13,7 +13,7 @@ import numpy as np
 
 import tfscale
 
-NUM_EXAMPLES, GLOBAL_BATCH = 101, 12
+NUM_EXAMPLES, GLOBAL_BATCH, RATE = 101, 12, 0.1
 
 
 def _data(files):
@@ -52,13 +52,15 @@ def _build(spec):
 
     model = Network()
     model.build((None, *spec.shape))
-    model.compile(keras.optimizers.SGD(1.0))
+    model.compile(keras.optimizers.SGD(RATE))
     return model
 
 
 def main(given, out, hosts, rank):
     given = json.loads(given)
-    cluster = tfscale.resolve(hosts.split(",") if hosts else None, int(rank), os.environ)
+    cluster = tfscale.Cluster()
+    if hosts:
+        cluster = tfscale.resolve(hosts.split(","), int(rank), os.environ)
     from tfscale.cluster.role import take_part
     from tfscale.startup.environment import set_environment
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from tests.jobs.going_on import GLOBAL_BATCH, NUM_EXAMPLES
+from tests.jobs.going_on import GLOBAL_BATCH, NUM_EXAMPLES, RATE
 from tests.jobs.workers import start_all
 from tfscale.cluster.ports import free_addresses
 
@@ -42,6 +42,7 @@ def test_an_epoch_of_4_then_3_then_1_then_2_workers_is_that_of_one(tmp_path):
     for found, expected in zip(together, alone, strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     # Each example takes an even part of a step from the weight that is its own.
-    times = -together[0][:, 0] * GLOBAL_BATCH
+    (seen,) = (weight for weight in together if weight.shape == (NUM_EXAMPLES, 1))
+    times = -seen[:, 0] * GLOBAL_BATCH / RATE
     np.testing.assert_allclose(np.unique(times.round(4)), [0.0, 1.0])
     assert int(times.round().sum()) == STEPS * GLOBAL_BATCH
