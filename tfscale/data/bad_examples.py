@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfscale.data.batching import parallelism
+from tfscale.data.batching import parallelism, without_autotune
 from tfscale.data.sharding import Places
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError, one_line
@@ -164,6 +164,7 @@ class BadExamples:
             return tf.nest.map_structure(tf.identity, example)
 
 
+@tf.autograph.experimental.do_not_convert  # the user's functions come converted
 def first_bad(source: Source, places: Places, make: Make, count: int) -> str:
     """Where the first bad one of some records lies, and what is wrong with it; "" for none.
 
@@ -173,12 +174,25 @@ def first_bad(source: Source, places: Places, make: Make, count: int) -> str:
         make: of the parts of a place.
         count: how many are looked at.
     """
-    last = "before its first record"
+
+    def tried(*place: Structure) -> tf.Tensor:
+        made = make(*places.fetch(*place))
+        with tf.control_dependencies(tf.nest.flatten(made)):
+            return tf.constant(0)
+
+    done, where = 0, "a record"
+    # An error comes at the place of its record, so that those before it can be counted.
+    all_tried = places.elements.map(tried, parallelism(), deterministic=True).take(count)
     try:
-        for place in places.elements.take(count):
-            last = source.place_of(int(places.index_of(place[0])))
+        for _ in without_autotune(all_tried):
+            done += 1
+        return ""
+    except tf.errors.OpError as error:
+        reason = one_line(error)
+    try:
+        for place in places.elements.skip(done).take(1):
+            where = source.place_of(int(places.index_of(place[0])))
             make(*places.fetch(*place))
-            last = f"after {last}"
-    except Exception as error:
-        return f"{source.name}: {last}: {one_line(error)}"
-    return ""
+    except Exception as error:  # outside of a graph it says more
+        reason = one_line(error)
+    return f"{source.name}: {where}: {reason}"

@@ -21,7 +21,7 @@ from tfscale.structures import Spec, Structure
 
 _LEAST_PREFETCHED, _MOST_PREFETCHED = 2, 16  # steps
 _PREFETCHED_BYTES = 2**24
-_SEARCHED_STEPS = 64  # behind a step, for the record that made a batch fail
+_SEARCHED = 100_000  # records behind a step, for the one that made a batch fail
 
 
 def training_input(
@@ -114,8 +114,7 @@ class _Made:
     def why(self, step: int) -> str:
         """Of which record at a step, or a little later, no example can be made."""
         singly = self.source.singly()
-        count = _SEARCHED_STEPS * self.sharding.worker_batch
-        return first_bad(singly, self._places(singly, step), self._example, count)
+        return first_bad(singly, self._places(singly, step), self._example, _SEARCHED)
 
     def _places(self, source: Source, first_step: int) -> Places:
         return source.training_places(self.sharding, self.seed, first_step)
