@@ -107,7 +107,8 @@ def _why(source: Source, sharding: Sharding, example: Make) -> str:
     """Of which record no example can be made."""
     singly, steps = source.singly(), source.evaluation_steps(sharding)
     count = steps * sharding.worker_batch if steps else _SEARCHED
-    return first_bad(singly, singly.evaluation_places(sharding), example, count)
+    found: str = first_bad(singly, singly.evaluation_places(sharding), example, count)
+    return found
 
 
 def _nothing(spec: Spec) -> Structure:

@@ -114,7 +114,8 @@ class _Made:
     def why(self, step: int) -> str:
         """Of which record at a step, or a little later, no example can be made."""
         singly = self.source.singly()
-        return first_bad(singly, self._places(singly, step), self._example, _SEARCHED)
+        found: str = first_bad(singly, self._places(singly, step), self._example, _SEARCHED)
+        return found
 
     def _places(self, source: Source, first_step: int) -> Places:
         return source.training_places(self.sharding, self.seed, first_step)

@@ -98,7 +98,7 @@ def _require(
 def _read(path: str, types: Mapping[str, str]) -> Foreign:
     try:
         # It ships no types, and only tables need it.
-        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow
         from pyarrow import csv as arrow
     except ImportError as error:
         raise ConfigError(
