@@ -196,7 +196,10 @@ def _fit(
             )
         except Exception as error:
             told = explained(error, data, prepared.distributed.step)
-            raise rescue.kept(job, prepared, directory, told) from error
+            if told is error:
+                told = rescue.kept(job, prepared, directory, error)
+            # Bad data ends a step in its midst, of which nobody knows what the replicas hold.
+            raise told from error
     return pace, evaluated
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfscale.data.batching import parallelism, without_autotune
 from tfscale.data.sharding import Places
 from tfscale.data.source import Source
-from tfscale.errors import ConfigError, one_line
+from tfscale.errors import ConfigError, describe_failure, one_line
 from tfscale.structures import Foreign, Structure
 
 _STAND_INS = 8  # records in a row that are tried in the place of a bad one
@@ -175,10 +175,9 @@ def first_bad(source: Source, places: Places, make: Make, count: int) -> str:
         count: how many are looked at.
     """
 
-    def tried(*place: Structure) -> tf.Tensor:
-        made = make(*places.fetch(*place))
-        with tf.control_dependencies(tf.nest.flatten(made)):
-            return tf.constant(0)
+    def tried(*place: Structure) -> Structure:
+        # All of it: what nobody takes, TensorFlow may leave unread and unmade.
+        return make(*places.fetch(*place))
 
     done, where = 0, "a record"
     # An error comes at the place of its record, so that those before it can be counted.
@@ -194,5 +193,7 @@ def first_bad(source: Source, places: Places, make: Make, count: int) -> str:
             where = source.place_of(int(places.index_of(place[0])))
             make(*places.fetch(*place))
     except Exception as error:  # outside of a graph it says more
-        reason = one_line(error)
-    return f"{source.name}: {where}: {reason}"
+        reason, _ = describe_failure(error)
+    # What reads files says by itself where the record lies.
+    told = reason if reason.startswith(where) else f"{where}: {reason}"
+    return f"{source.name}: {told}"

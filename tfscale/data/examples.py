@@ -18,7 +18,7 @@ from tfscale.data.randomness import (
     require_no_draws,
     require_same_twice,
 )
-from tfscale.data.source import Source
+from tfscale.data.source import Source, require_readable
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Spec, Structure
 
@@ -79,6 +79,7 @@ def first_examples(
             random numbers that aren't its own.
     """
     call = f"{dataset.name}: preprocess" if dataset.preprocess else source.name
+    source = source.singly()  # a damaged record behind the first ones takes none of them with it
     made, made_spec = _first_made(dataset, source, make_example, call, training=training)
     fitting = _padded(dataset, made_spec) if dataset.is_padded else _alike(made, call)
     table = dataset.class_weight if training else None
@@ -171,6 +172,7 @@ def _first_made(
     except ConfigError:
         raise
     except Exception as error:
+        require_readable(source, _MOST_FIRST)
         raise ConfigError(f"{call} raised {one_line(error)}") from error
     if not made:
         raise ConfigError(f"{source.name} is empty; expected at least one record.")

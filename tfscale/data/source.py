@@ -13,6 +13,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from tfscale.data.batching import without_autotune
 from tfscale.data.collection import Collection
 from tfscale.data.dataset_file import DatasetFile, load_split
 from tfscale.data.indexed import Indexed
@@ -170,6 +171,27 @@ def classified(
     )
 
 
+def require_readable(source: Source, count: int) -> None:
+    """Refuses first records that can't be read, whatever is made of them.
+
+    Args:
+        source: the split.
+        count: how many are read.
+
+    Raises:
+        ConfigError: reading one failed.
+    """
+    try:
+        for _ in without_autotune(source.records.take(count)):
+            pass
+    except Exception as error:
+        raise _unreadable(source.name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> ConfigError:
+    return ConfigError(f"{name} failed while its records were read: {one_line(error)}")
+
+
 @dataclass(frozen=True)
 class _First:
     """What the first records of a stream tell.
@@ -224,9 +246,7 @@ def _first_of(name: str, records: tf.data.Dataset) -> _First:
     try:
         once, again = ([tf.nest.flatten(record) for record in first] for _ in range(2))
     except Exception as error:
-        raise ConfigError(
-            f"{name} failed while its records were read: {one_line(error)}"
-        ) from error
+        raise _unreadable(name, error) from error
     checksums = [checksum_of(leaf for record in read for leaf in record) for read in (once, again)]
     if checksums[0] != checksums[1]:
         raise ConfigError(
