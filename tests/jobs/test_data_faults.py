@@ -24,6 +24,12 @@ MODEL = """
         flat = [keras.Input(spec.shape), layers.Flatten()]
         return keras.Sequential([*flat, layers.Dense(num_classes)])
 """
+LINE = """
+    import keras
+
+    def build(spec):
+        return keras.Sequential([keras.Input(spec.shape), keras.layers.Dense(1)])
+"""
 
 
 def _written(path, *sources):
@@ -53,10 +59,10 @@ def _ended(commands, folder):
     return [worker.code for worker in ended], said
 
 
-def _shared_reason(flags, folder, run_dir, *, keeps_weights=False):
-    """Why two workers end, in the one line that both of them say; nothing half-written stays."""
-    codes, said = _ended(worker_commands(flags), folder)
-    assert codes == [2, 2], said
+def _shared_reason(flags, folder, run_dir, *, keeps_weights=False, num_workers=2):
+    """Why workers end, in the one line that all of them say; nothing half-written stays."""
+    codes, said = _ended(worker_commands(flags, num_workers=num_workers), folder)
+    assert codes == [2] * num_workers, said
     lines = {line.partition(" (more in ")[0] for lines in said for line in lines}
     assert len(lines) == 1, said
     names = {path.name for path in run_dir.iterdir()} if run_dir.exists() else set()
@@ -194,6 +200,37 @@ def test_more_bad_records_than_may_be_skipped_end_all_workers(tmp_path):
     assert "expected at most --max_bad_examples=2. Mend the data, or allow more." in reason
 
 
+STEPS_OF_A_LOOP = """
+    import tensorflow as tf
+
+    shuffle = False
+    task = "regression"
+
+    def load(split):
+        return tf.data.Dataset.range(320)
+
+    def preprocess(record, training):
+        valid = tf.debugging.Assert(record != (250 if training else 9), ["nobody can read it"])
+        with tf.control_dependencies([valid]):
+            return tf.ones([3]), tf.ones([1])
+"""
+
+
+def test_weights_of_the_midst_of_a_loop_are_not_told_to_be_those_of_a_step(tmp_path):
+    dataset, run_dir = _written(tmp_path / "data.py", STEPS_OF_A_LOOP), tmp_path / "run"
+    flags = _flags(tmp_path, dataset, run_dir, "--steps_per_execution=20", model=LINE)
+    reason = _shared_reason(flags, tmp_path, run_dir, num_workers=1)
+    assert "data.py: load('train'): record 250: nobody can read it. Mend it" in reason
+    assert "The weights after step" not in reason
+
+
+def test_a_bad_record_of_an_evaluation_ends_all_workers_with_its_split(tmp_path):
+    dataset, run_dir = _written(tmp_path / "data.py", STEPS_OF_A_LOOP), tmp_path / "run"
+    flags = _flags(tmp_path, dataset, run_dir, "--steps_per_epoch=4", "--epochs=1", model=LINE)
+    reason = _shared_reason(flags, tmp_path, run_dir)
+    assert "data.py: load('validation'): record 9: nobody can read it. Mend it" in reason
+
+
 # The chief removes a shard, or cuts it, after the first step; what was read ahead stays good.
 VANISHING = """
     import os
@@ -284,6 +321,12 @@ def test_corrupt_images_that_may_be_skipped_are_named_by_their_paths(tmp_path):
     alone, together = _both(flags, tmp_path, tmp_path / "run")
     _are_alike(alone, together)
     for report, _ in (alone, together):
-        assert report["bad_examples"] == {
-            "train": {"count": 2, "records": [paths[18], paths[31]]}
-        }
+        assert report["bad_examples"] == {"train": {"count": 2, "records": [paths[18], paths[31]]}}
+
+
+def test_a_shuffle_without_a_seed_is_refused_on_all_workers(tmp_path):
+    shuffled = "def load(split): return tf.data.Dataset.range(320).shuffle(320)\n"
+    dataset, run_dir = _written(tmp_path / "data.py", STEPS_OF_A_LOOP, shuffled), tmp_path / "run"
+    reason = _shared_reason(_flags(tmp_path, dataset, run_dir, model=LINE), tmp_path, run_dir)
+    assert "data.py: load('train') shuffles without a seed" in reason
+    assert not run_dir.exists()

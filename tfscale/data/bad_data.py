@@ -12,6 +12,7 @@ from tfscale.startup.board import Board
 from tfscale.structures import Json
 
 _MOST_NAMED = 20
+_OF_TRAINING = re.compile(r"train_steps")  # of `DistributedModel`, as TensorFlow calls its graph
 _OF_AN_INPUT = re.compile(r"IteratorGetNext|Iterator::|MultiDeviceIterator|OneShotIterator")
 
 
@@ -51,8 +52,13 @@ def explained(error: Exception, splits: Splits, step: int) -> Exception:
         splits: this worker's.
         step: how many steps of training are known to be done.
     """
-    is_of_an_input = isinstance(error, tf.errors.OpError) and _OF_AN_INPUT.search(str(error))
-    for found in splits.inputs.values() if is_of_an_input else ():
+    text = str(error)
+    if not (isinstance(error, tf.errors.OpError) and _OF_AN_INPUT.search(text)):
+        return error
+    inputs = [splits.training, *splits.evaluated.values()]
+    if not _OF_TRAINING.search(text):
+        inputs.reverse()  # searching for nothing where nothing failed may take minutes
+    for found in inputs:
         if told := _told(found, step):
             return told
     return error

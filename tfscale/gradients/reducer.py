@@ -158,7 +158,10 @@ class _Reduction:
     def _with_residual(self, number: int, gradient: Gradient) -> tf.Tensor:
         full = tf.convert_to_tensor(gradient)
         residuals = self._way.residuals
-        return full + tf.cast(residuals[number], full.dtype) if residuals else full
+        if not residuals:
+            return full
+        full.set_shape(residuals[number].shape)  # of rows whose number isn't known, nor is it
+        return full + tf.cast(residuals[number], full.dtype)
 
     def _sum_full(self, numbers: Sequence[int]) -> None:
         """Sums gradients of one dtype, bucket by bucket."""

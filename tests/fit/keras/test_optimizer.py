@@ -263,3 +263,27 @@ def test_an_optimizer_that_hands_on_reduces_once():
 )
 def test_only_plain_sgd_may_add_up_rows(optimizer, is_so):
     assert is_linear(optimizer) == is_so
+
+
+def test_gradients_have_the_shapes_of_their_variables_where_tensorflow_knows_none():
+    layer = keras.layers.Dense(3)
+    layer.build((None, None, 2))
+    seen = []
+
+    def reduce(gradients):
+        seen.extend(gradient.shape for gradient in gradients)
+        return gradients
+
+    optimizer = _reduced(keras.optimizers.SGD(1.0), reduce)
+    optimizer.build(layer.trainable_variables)
+
+    @tf.function(input_signature=[tf.TensorSpec([4, None, 2])])
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(x))
+        gradients = tape.gradient(loss, [v.value for v in layer.trainable_variables])
+        assert not gradients[0].shape.is_fully_defined()  # or the work-around can go
+        optimizer.apply(gradients)
+
+    step(tf.ones([4, 5, 2]))
+    assert seen == [[2, 3], [3]]

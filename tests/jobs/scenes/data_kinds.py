@@ -85,7 +85,15 @@ def sizes(stage):
         padded_shapes=((MOST_WORDS,), (MOST_WORDS,)),
         padding_values=(0, -1),
     )
+    both = SimpleNamespace(
+        load=lambda split: tf.data.Dataset.from_tensor_slices(_texts()),
+        preprocess=tagged,
+        num_classes=2,
+        bucket_boundaries=(4, 8, 12),
+        element_length=lambda record: tf.size(tf.strings.split(record)),
+    )
     return {
+        "both": stage.train(both, _tagger, batch_size=4, epochs=2),
         "buckets": stage.train(bucketed, _counter, batch_size=4, epochs=2),
         "padded": stage.train(padded, _tagger, batch_size=SENTENCES, epochs=1),
     }
@@ -142,6 +150,16 @@ def brought(stage):
 
         return mixup(x, tf.one_hot(y, 4), seed)
 
+    pictures = _pictures(stage, x, y)
+
+    def folders(split):
+        import keras
+
+        made = keras.utils.image_dataset_from_directory(
+            pictures, color_mode="grayscale", image_size=(6, 6), batch_size=None, verbose=False
+        )
+        return made if split == "train" else None
+
     def train(load, preprocess=None, mix=None, **settings):
         data = SimpleNamespace(
             __name__="mine", load=load, preprocess=preprocess, mix=mix, num_classes=4
@@ -153,10 +171,27 @@ def brought(stage):
         "files": train(files),
         "numbers": train(numbers, looked_up),
         "kept": train(numbers, looked_up, cache="memory", epochs=2),
+        "kept on disk": train(numbers, looked_up, cache=str(stage.out / "cache"), epochs=2),
         "made": train(numbers, looked_up, epochs=2),
+        "folders": train(folders, lambda record, training: (record[0] / 255.0, record[1])),
         "mixed": train(numbers, looked_up, mix=mix),
         "bad": train(numbers, sometimes_bad, max_bad_examples=3),
     }
+
+
+def _pictures(stage, x, y):
+    """A folder for each class, with images in it; each worker writes all, as they are the same."""
+    import tensorflow as tf
+
+    folder = stage.out / "pictures"
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
+        path = folder / f"class {label}" / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{stage.cluster.index}")
+        pixels = tf.cast(128 + 40 * np.clip(image[..., :1], -3, 3), tf.uint8)
+        unfinished.write_bytes(tf.io.encode_png(pixels).numpy())
+        unfinished.replace(path)
+    return folder
 
 
 def _classifier(spec, num_classes):

@@ -60,7 +60,7 @@ class ReducedUpdate:
         self._reduce = reduce
         self._divisor = 1 if is_scaled_by_keras else replicas
         self._rates = [_LearningRate(layer) for layer in layers]
-        self._original = optimizer.apply
+        self._optimizer, self._original = optimizer, optimizer.apply
         # Replicas of a worker are traced in threads of their own, which take turns.
         self._of_thread = threading.local()
         optimizer.apply = self
@@ -79,6 +79,10 @@ class ReducedUpdate:
             kept.append((list(gradients), trainable_variables))
             return
         shares = [_divided(gradient, self._divisor) for gradient in gradients]
+        variables = trainable_variables
+        _tell_shapes(
+            shares, optimized_variables(self._optimizer) if variables is None else variables
+        )
         with contextlib.ExitStack() as stack:
             for rate in self._rates:
                 stack.enter_context(rate.asked_once())
@@ -93,6 +97,19 @@ class ReducedUpdate:
             yield kept
         finally:
             self._of_thread.kept = None
+
+
+def _tell_shapes(gradients: Sequence[Gradient], variables: Sequence[keras.Variable]) -> None:
+    """Tells TensorFlow that a gradient has its variable's shape.
+
+    It doesn't know so by itself of a Dense layer on sequences whose length differs from batch to
+    batch; buckets are made of gradients whose sizes are known.
+    """
+    if len(gradients) != len(variables):
+        return  # Keras says what is wrong with it
+    for gradient, variable in zip(gradients, variables, strict=True):
+        if isinstance(gradient, tf.Tensor):
+            gradient.set_shape(variable.shape)
 
 
 def is_linear(optimizer: keras.optimizers.Optimizer) -> bool:

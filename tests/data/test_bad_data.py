@@ -1,0 +1,65 @@
+"""An error of a run is explained by the record that caused it, if a record did."""
+
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+
+from tfscale.data.bad_data import explained
+from tfscale.errors import ConfigError
+
+TRAINING = "[[while/body/IteratorGetNextSync]] [Op:__inference__train_steps_874]"
+EVALUATION = "[[while/body/IteratorGetNextSync]] [Op:__inference__test_steps_95]"
+
+
+def _error(text):
+    return tf.errors.InvalidArgumentError(None, None, f"Graph execution error: {text}")
+
+
+def _splits(searched, **reasons):
+    """Splits of which each says its reason, and is written down when it is asked for one."""
+
+    def input_of(name):
+        def why(step):
+            searched.append((name, step))
+            return reasons.get(name, "")
+
+        return SimpleNamespace(bad=None, why=why)
+
+    training, evaluated = input_of("train"), {"validation": input_of("validation")}
+    inputs = {"train": training, **evaluated}
+    return SimpleNamespace(training=training, evaluated=evaluated, inputs=inputs)
+
+
+@pytest.mark.parametrize(("text", "name"), [(TRAINING, "train"), (EVALUATION, "validation")])
+def test_the_split_that_failed_is_searched_and_no_other(text, name):
+    searched = []
+    splits = _splits(searched, train="mine: record 7: bad.", validation="mine: record 3: bad")
+    told = explained(_error(text), splits, 12)
+    assert searched == [(name, 12)]
+    assert isinstance(told, ConfigError)
+    number = {"train": 7, "validation": 3}[name]
+    assert str(told).startswith(f"mine: record {number}: bad. Mend it, or skip it and up to N")
+
+
+def test_another_split_is_searched_if_nothing_is_found():
+    searched = []
+    told = explained(_error(EVALUATION), _splits(searched, train="mine: record 7: bad"), 0)
+    assert [name for name, _ in searched] == ["validation", "train"]
+    assert "record 7" in str(told)
+
+
+def test_what_may_be_over_the_next_time_is_no_mistake_of_the_command():
+    splits = _splits([], train="mine: a.tfrecord, byte 0: OSError: a.tfrecord can't be read")
+    told = explained(_error(TRAINING), splits, 0)
+    assert not isinstance(told, ConfigError)
+    assert "OSError" in str(told)
+
+
+@pytest.mark.parametrize(
+    "error", [_error("[[node MatMul]]"), ValueError("Iterator:: of a user's own")]
+)
+def test_an_error_that_is_not_of_an_input_stays_as_it_is(error):
+    searched = []
+    assert explained(error, _splits(searched, train="bad"), 0) is error
+    assert searched == []
