@@ -68,7 +68,7 @@ def test_an_epoch_of_files_is_that_of_the_same_records_by_number(played):
 @pytest.mark.parametrize("kind", ["kept", "kept on disk"])
 def test_examples_that_are_kept_are_those_that_are_made(played, kind):
     for result in played.workers:
-        _are_alike(result[kind], result["made"])
+        _are_alike(result[kind], result["numbers"])
 
 
 @pytest.mark.plays("brought", on=[TWO])

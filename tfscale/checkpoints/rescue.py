@@ -33,12 +33,30 @@ def kept(job: Job, prepared: Prepared, directory: RunDirectory, error: Exception
     """
     if isinstance(error, tf.errors.OpError) or not prepared.distributed.step:
         return _explained(error)
-    if not directory.is_chief:
-        with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            # Whoever publishes a failure ends the chief, which must have written first.
-            job.board.say("rescue begins", "", timeout_seconds=_CHIEF_FAILS_TOO_SECONDS)
-            job.board.say("rescue ends", "")
-        return _explained(error)
+    told = _written(job, prepared, directory) if directory.is_chief else _told_by_chief(job)
+    explained = _explained(error)
+    if not told:
+        return explained
+    reason, _ = describe_failure(explained)
+    kind = type(explained) if isinstance(explained, ConfigError) else RuntimeError
+    return kind(f"{reason} {told}")
+
+
+def _told_by_chief(job: Job) -> str:
+    """Waits for the chief to write: whoever publishes a failure ends it.
+
+    Returns:
+        What it says of the weights, so that whoever is first to publish says the same; "" where
+        the chief doesn't fail.
+    """
+    with contextlib.suppress(tf.errors.OpError, RuntimeError):
+        job.board.say("rescue begins", "", timeout_seconds=_CHIEF_FAILS_TOO_SECONDS)
+        return job.board.say("rescue ends", "")
+    return ""
+
+
+def _written(job: Job, prepared: Prepared, directory: RunDirectory) -> str:
+    """Writes the weights of this worker, the chief, and says where they are."""
     with contextlib.suppress(tf.errors.OpError, RuntimeError):
         job.board.say("rescue begins", "yes")
     target = directory.path / ARRAYS
@@ -51,11 +69,8 @@ def kept(job: Job, prepared: Prepared, directory: RunDirectory, error: Exception
     except OSError as failure:
         told = f"The weights couldn't be kept ({failure.strerror})."
     with contextlib.suppress(tf.errors.OpError, RuntimeError):
-        job.board.say("rescue ends", "yes")
-    explained = _explained(error)
-    reason, _ = describe_failure(explained)
-    kind = type(explained) if isinstance(explained, ConfigError) else RuntimeError
-    return kind(f"{reason} {told}")
+        job.board.say("rescue ends", told)
+    return told
 
 
 def _explained(error: Exception) -> Exception:

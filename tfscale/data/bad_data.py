@@ -52,8 +52,8 @@ def explained(error: Exception, splits: Splits, step: int) -> Exception:
         splits: this worker's.
         step: how many steps of training are known to be done.
     """
-    text = str(error)
-    if not (isinstance(error, tf.errors.OpError) and _OF_AN_INPUT.search(text)):
+    text, is_of_tensorflow = str(error), isinstance(error, tf.errors.OpError)
+    if not (is_of_tensorflow and _OF_AN_INPUT.search(text)):
         return error
     inputs = [splits.training, *splits.evaluated.values()]
     if not _OF_TRAINING.search(text):

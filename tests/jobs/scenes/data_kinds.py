@@ -168,11 +168,10 @@ def brought(stage):
 
     return {
         "stream": train(stream),
-        "files": train(files),
-        "numbers": train(numbers, looked_up),
+        "files": train(files, epochs=2),
+        "numbers": train(numbers, looked_up, epochs=2),
         "kept": train(numbers, looked_up, cache="memory", epochs=2),
         "kept on disk": train(numbers, looked_up, cache=str(stage.out / "cache"), epochs=2),
-        "made": train(numbers, looked_up, epochs=2),
         "folders": train(folders, lambda record, training: (record[0] / 255.0, record[1])),
         "mixed": train(numbers, looked_up, mix=mix),
         "bad": train(numbers, sometimes_bad, max_bad_examples=3),
