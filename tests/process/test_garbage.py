@@ -9,6 +9,7 @@ from tfscale.process.garbage import paused_until_started
 
 @pytest.fixture(autouse=True)
 def _collector_as_it_was():
+    gc.unfreeze()  # what another test of this process, or who runs it, may have frozen
     yield
     gc.unfreeze()
     gc.enable()
