@@ -40,7 +40,7 @@ def main(terminal: tfscale.Terminal) -> None:
 
     from tfscale.data.dataset_file import read_dataset_file
     from tfscale.data.inspect.inspection import inspect_split
-    from tfscale.data.preparation import prepare
+    from tfscale.data.one_worker_first import prepare
     from tfscale.report.tables import table
 
     tf.config.set_visible_devices([], "GPU")  # a training may be using them

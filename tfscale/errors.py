@@ -74,11 +74,10 @@ def one_line(error: BaseException) -> str:
         return _shortened(re.sub(r"\bb(['\"])(.*?)\1(?= |$)", r"\2", found[1]))
     if found := re.search(r"\bConfigError: (.*?)(?: Traceback \(most recent| \[\[|$)", text):
         return _shortened(found[1])
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    is_wrapped = bool(lines) and lines[0].startswith("in user code")
-    # What was raised stands behind the lines of code that led to it, one by one.
-    last = str(error).rstrip().rpartition("\n\n")[2] if is_wrapped else str(error)
-    cause = " ".join(last.split())
+    cause = text
+    if text.startswith("in user code"):
+        # What was raised stands behind the lines of code that led to it, one by one.
+        cause = " ".join(str(error).rstrip().rpartition("\n\n")[2].split())
     name = type(error).__name__
     text = cause if cause.startswith(name) else f"{name}: {cause}" if cause else name
     return _shortened(text)

@@ -153,6 +153,22 @@ def test_a_label_that_is_no_class_is_a_bad_example():
     assert "expected a whole number from 0 to 3" in why
 
 
+@tf.autograph.experimental.do_not_convert
+def test_a_label_in_memory_that_is_no_class_is_found_without_a_preprocess():
+    labels = [number % 4 for number in range(SIZE)]
+    labels[17] = 17
+
+    def load(split):
+        return tf.data.Dataset.from_tensor_slices((tf.zeros([SIZE, 1]), labels))
+
+    made = _input(training_input, _file(0, load, None), seed=1)
+    made.start()
+    with pytest.raises(tf.errors.OpError, match="gives the label"):
+        for _ in range(4):
+            next(made.iterator)
+    assert "mine: load('train'): record 17: " in made.why(0)
+
+
 def test_a_first_label_that_is_no_class_is_refused_before_training():
     def preprocess(record, training):
         return tf.zeros([1]), tf.strings.to_number(record, tf.int64)

@@ -103,9 +103,14 @@ def test_an_evaluation_of_an_index_marks_what_only_fills_up(size, workers, devic
 def test_an_index_gives_whole_batches_only_where_records_can_be_stacked():
     sharding = Sharding(4, 1, 0, 1)
     fixed = classified("mine", tf.data.Dataset.from_tensor_slices(np.arange(8)), None)
-    batches = fixed.whole_batches(sharding, 0)
+    batches = fixed.whole_batches(sharding, 0, 0, None)
     assert sorted(np.concatenate([batch.numpy() for batch in batches.take(2)])) == list(range(8))
     of_many_shapes = tf.data.Dataset.range(3).map(lambda number: tf.range(number))
-    assert classified("mine", of_many_shapes, None).whole_batches(sharding, 0) is None
-    assert classified("mine", of_many_shapes.cache(), None).whole_batches(sharding, 0) is None
-    assert classified("mine", of_many_shapes.repeat(), None).whole_batches(sharding, 0) is None
+    assert classified("mine", of_many_shapes, None).whole_batches(sharding, 0, 0, None) is None
+    assert (
+        classified("mine", of_many_shapes.cache(), None).whole_batches(sharding, 0, 0, None) is None
+    )
+    assert (
+        classified("mine", of_many_shapes.repeat(), None).whole_batches(sharding, 0, 0, None)
+        is None
+    )

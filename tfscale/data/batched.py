@@ -2,11 +2,12 @@
 
 import tensorflow as tf
 
+from tfscale.data.batching import without_autotune
+from tfscale.data.taken_apart import MAPS, kind_of
 from tfscale.structures import Foreign
 
 _UNCHANGED = ("Prefetch", "Cache", "Options", "Repeat", "Shuffle", "Take", "Skip", "Shard")
 _BATCHES = ("Batch", "ParallelBatch", "PaddedBatch", "MapAndBatch")
-_MAPS = ("Map", "ParallelMap")
 
 
 def batch_of(records: tf.data.Dataset, *, has_preprocess: bool) -> int:
@@ -34,10 +35,10 @@ def _batched_below(records: Foreign) -> tuple[int, bool]:
     """The size of a batch that the dataset is made of, and whether nothing changes it after."""
     is_last = True
     while True:
-        kind = type(records).__name__.lstrip("_").removesuffix("Dataset")
+        kind = kind_of(records)
         if kind in _BATCHES:
             return max(1, int(records._batch_size)), is_last
-        if kind in _MAPS:
+        if kind in MAPS:
             is_last = False
         elif kind not in _UNCHANGED:
             return 0, False
@@ -46,10 +47,8 @@ def _batched_below(records: Foreign) -> tuple[int, bool]:
 
 def _first(records: tf.data.Dataset) -> list[tf.Tensor]:
     """The parts of the first element; none if it can't be read, which is told where it is used."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
     try:
-        for element in records.take(1).with_options(options):
+        for element in without_autotune(records.take(1)):
             return list(tf.nest.flatten(element))
     except Exception:  # the first use of the records says what is wrong
         return []

@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tfscale.data.batching import as_record, parallelism
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.indexed import Indexed
 from tfscale.data.source import Source
 from tfscale.errors import ConfigError, one_line
+from tfscale.structures import Structure
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,14 @@ def buckets_of(dataset: DatasetFile, source: Indexed) -> Buckets:
             "def element_length(record): return tf.size(record['words'])"
         )
 
-    def length(*parts: Any) -> tf.Tensor:  # noqa: ANN401 - as tf.data hands a record over
-        record = parts[0] if len(parts) == 1 else parts
-        return tf.cast(tf.reshape(length_of(record), []), tf.int64)
+    records = source.records
+    spec = records.element_spec
+
+    def length(*parts: Structure) -> tf.Tensor:
+        return tf.cast(tf.reshape(length_of(as_record(spec, parts)), []), tf.int64)
 
     try:
-        found = source.records.map(length, num_parallel_calls=2, deterministic=True).batch(4096)
+        found = records.map(length, parallelism(), deterministic=True).batch(4096)
         lengths = np.concatenate([one.numpy() for one in found])
     except Exception as error:
         raise ConfigError(f"{dataset.name}: element_length raised {one_line(error)}") from error

@@ -41,11 +41,6 @@ class ExampleCache:
         self._spec, self._held = spec, held
         self._is_held = np.zeros(len(held), np.bool_)
 
-    @property
-    def num_held(self) -> int:
-        """How many examples are held."""
-        return int(self._is_held.sum())
-
     def around(self, places: Places, make: Make) -> tuple[Places, Make]:
         """Places and what makes examples of them: what is held is neither read nor made again.
 

@@ -18,6 +18,7 @@ from tfscale.data.randomness import (
     require_no_draws,
     require_same_twice,
 )
+from tfscale.data.sharding import Check
 from tfscale.data.source import Source, require_readable
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Spec, Structure
@@ -35,11 +36,13 @@ class Examples:
         spec: shapes and dtypes of one, with its weight if it has one.
         finish: weighs an example, and holds it to `spec`; its index is for the message.
         first: a few real ones from the beginning of the split, stacked.
+        check: the part of `finish` that refuses examples by their contents, or None.
     """
 
     spec: Spec
     finish: Callable[[Any, tf.Tensor], Any]
     first: Structure
+    check: Check | None
 
 
 def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Preprocess:
@@ -103,10 +106,9 @@ def first_examples(
     with tf.device("CPU:0"):
         finished = list(_finished(made, finish_first, skips=dataset.max_bad_examples > 0))
         first = tf.nest.map_structure(lambda *leaves: tf.stack(leaves), *finished)
-    spec = _weighed_spec(finished[0], fitting.spec)
-    if groups is None and dataset.is_padded:  # there is one size for all
-        spec = _spec_of(finished[0])
-    return Examples(spec, finish, first)
+    # Of the first one, unless each bucket has a size of its own.
+    spec = _spec_of(finished[0]) if groups is None else _weighed_spec(finished[0], fitting.spec)
+    return Examples(spec, finish, first, checked)
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,8 @@ def _made(
     def first_of(number: tf.Tensor, record: Structure) -> Structure:
         return make_example(record, number, tf.constant(0, tf.int64))
 
-    require_no_draws(source.name, source.records)
     records = source.records
+    require_no_draws(source.name, records)
     if skips:
         records = records.ignore_errors()
     records = records.take(_MOST_FIRST if training else 1).enumerate()

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfscale.data.batching import as_record, parallelism
 from tfscale.data.collection import Collection
-from tfscale.data.sharding import Places, Sharding, pass_order
+from tfscale.data.sharding import Check, Places, Sharding, pass_order
 from tfscale.structures import Structure
 
 _RECORDS_AT_ONCE = 256
@@ -65,8 +65,13 @@ class Indexed:
     @property
     def records(self) -> tf.data.Dataset:
         """Every record once, in order."""
-        numbers = tf.data.Dataset.range(self.num_examples)
-        return self._read(numbers).map(lambda *parts: self.collection.finished(self._raw(parts)))
+        return self.between(0, -1)
+
+    def between(self, first: int, last: int) -> tf.data.Dataset:
+        """The records from one number up to, but without, another, or up to the end for -1."""
+        numbers = tf.data.Dataset.range(first, self.num_examples if last < 0 else last)
+        raw = self._at_once(numbers).map(self.collection.read).unbatch()
+        return raw.map(lambda *parts: self.collection.finished(self._raw(parts)))
 
     def training_places(self, sharding: Sharding, seed: int, first_step: int = 0) -> Places:
         """This worker's slices of the one global order, from a step of the run on."""
@@ -74,7 +79,7 @@ class Indexed:
         return self._places(slices.unbatch(), lambda index, epoch: index)
 
     def whole_batches(
-        self, sharding: Sharding, seed: int, first_step: int = 0
+        self, sharding: Sharding, seed: int, first_step: int, check: Check | None
     ) -> tf.data.Dataset | None:
         """Many small batches with each call of `read`, which costs the same however many it takes.
 
@@ -85,9 +90,14 @@ class Indexed:
         slices = self._slices(sharding, seed, first_step).map(lambda own, epoch: own)
         batch = sharding.replica_batch
         steps = min(_RECORDS_AT_ONCE, _BYTES_AT_ONCE // self._record_bytes) // batch
+
+        def read(own: tf.Tensor) -> Structure:
+            batches = self._read_batches(own)
+            return batches if check is None else check(batches, own)
+
         if steps > 1:
-            return slices.batch(steps).map(self._read_batches).unbatch()
-        alone = slices.batch(1).map(self._read_batches, parallelism(), deterministic=True)
+            return slices.batch(steps).map(read).unbatch()
+        alone = slices.batch(1).map(read, parallelism(), deterministic=True)
         return alone.map(
             lambda *parts: self._raw(tf.nest.map_structure(lambda leaf: leaf[0], parts))
         )
@@ -179,9 +189,6 @@ class Indexed:
             return self.collection.read(number_of(index, epoch)), index, epoch
 
         return Places(self._at_once(elements).map(read, parallelism()).unbatch(), fetch)
-
-    def _read(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
-        return self._at_once(numbers).map(self.collection.read).unbatch()
 
     def _at_once(self, elements: tf.data.Dataset) -> tf.data.Dataset:
         if self.is_singly:

@@ -3,14 +3,11 @@
 A loss would stop at another on a CPU, in words of its own; on a GPU it gives NaN.
 """
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from tfscale.data.dataset_file import DatasetFile
+from tfscale.data.sharding import Check
 from tfscale.structures import Spec, Structure
-
-Check = Callable[[Structure, tf.Tensor], Structure]
 
 
 def label_check(dataset: DatasetFile, spec: Spec) -> Check | None:

@@ -17,20 +17,18 @@ from filelock import FileLock, Timeout
 
 from tfscale.data.formats.record_spec import to_json
 from tfscale.data.formats.serialized import serialized
+from tfscale.data.records import unreadable
 from tfscale.data.shards import Range, Share, part_of, said_of, write_shards
-from tfscale.data.split_records import Asked, SplitRecords, failure, open_split
+from tfscale.data.split_records import Asked, SplitRecords, open_split
 from tfscale.errors import ConfigError
 from tfscale.files import atomic, manifest
 from tfscale.files.manifest import Manifest, Shard, sha256_of
+from tfscale.process.terminal import silence
 from tfscale.structures import Json
 
 FORMATS = {"tfrecord": "tfrecord", "array_record": "array_record"}  # and the ends of their files
 _SAMPLE = 256  # records by which the number of shards is chosen
 _PLAN = ".tfscale-plan"
-
-
-def _silence(text: str) -> None:
-    del text
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def prepare(
     layout: Layout,
     folder: Path,
     tell: Callable[[int, int], None],
-    say: Callable[[str], None] = _silence,
+    say: Callable[[str], None] = silence,
 ) -> Manifest:
     """Writes the records of a split, in their order, as shards of one folder.
 
@@ -96,7 +94,7 @@ def prepare(
     except ConfigError:
         raise
     except Exception as error:
-        raise failure(split.name, error) from error
+        raise unreadable(split.name, error) from error
     spec = to_json(split.between(0, 1).element_spec)
     source = _source(asked, layout.format, split.count or 0, num_shards, spec)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfscale.data.batching import without_autotune
 from tfscale.data.collection import Collection
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Spec, Structure
@@ -42,9 +43,7 @@ def hold(name: str, records: tf.data.Dataset, *, budget_bytes: float) -> Collect
     try:
         leaves = _read_all(records, count, budget_bytes)
     except Exception as error:
-        raise ConfigError(
-            f"{name} failed while its records were read: {one_line(error)}"
-        ) from error
+        raise unreadable(name, error) from error
     if leaves is None:
         return None
     held = slices(records.element_spec, leaves, num_records=count)
@@ -67,6 +66,11 @@ def slices(spec: Spec, leaves: Sequence[tf.Tensor], *, num_records: int) -> Coll
         return tf.nest.pack_sequence_as(spec, taken)
 
     return Collection(num_records, _as_held(spec), read, checksum_of(leaves), is_held=True)
+
+
+def unreadable(name: str, error: Exception) -> ConfigError:
+    """Why the records of a split can't be read, in a line."""
+    return ConfigError(f"{name} failed while its records were read: {one_line(error)}")
 
 
 def size_bytes(leaf: tf.Tensor) -> int:
@@ -112,17 +116,15 @@ def _read_all(
             for leaf, spec in zip(leaves, specs, strict=True)
         )
 
-    options = tf.data.Options()
-    options.autotune.enabled = False
     rows = records.map(stackable)
     # The first records tell how large all of them will be, a few of them already: a thousand
     # pictures are half a gigabyte.
-    for few in rows.batch(_FIRST).take(1).with_options(options):
+    for few in without_autotune(rows.batch(_FIRST).take(1)):
         if sum(size_bytes(leaf) for leaf in few) / min(count, _FIRST) * count > budget_bytes:
             return None
     parts: list[tuple[tf.Tensor, ...]] = []
     seen_bytes = 0
-    for batch in rows.batch(_READ_AHEAD).with_options(options):
+    for batch in without_autotune(rows.batch(_READ_AHEAD)):
         parts.append(batch)
         seen_bytes += sum(size_bytes(leaf) for leaf in parts[-1])
         if seen_bytes / min(count, len(parts) * _READ_AHEAD) * count > budget_bytes:

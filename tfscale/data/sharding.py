@@ -14,6 +14,9 @@ import tensorflow as tf
 from tfscale.errors import ConfigError
 from tfscale.structures import Structure
 
+# What refuses an example of an index, or a stack of examples of as many, and else gives it back.
+Check = Callable[[Structure, tf.Tensor], Structure]
+
 
 @dataclass(frozen=True)
 class Places:

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tfscale.data.formats.serialized import serialized
 from tfscale.data.formats.shard_writers import WRITERS
-from tfscale.data.split_records import Asked, failure, open_split
+from tfscale.data.records import unreadable
+from tfscale.data.split_records import Asked, open_split
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
 from tfscale.files.manifest import Shard
@@ -146,7 +147,7 @@ def _read(name: str, texts: Iterator[bytes]) -> Iterator[bytes]:
     except (ConfigError, OSError, MemoryError):
         raise
     except Exception as error:
-        raise failure(name, error) from error
+        raise unreadable(name, error) from error
 
 
 def _told(texts: Iterator[bytes], tell: Tell) -> Iterator[bytes]:

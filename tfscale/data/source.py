@@ -8,7 +8,7 @@ Records that can be reached by an index have one global order and an exact posit
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import tensorflow as tf
@@ -17,21 +17,18 @@ from tfscale.data.batching import without_autotune
 from tfscale.data.collection import Collection
 from tfscale.data.dataset_file import DatasetFile, load_split
 from tfscale.data.indexed import Indexed
-from tfscale.data.preparation import fill_caches
+from tfscale.data.one_worker_first import fill_caches
 from tfscale.data.randomness import require_no_draws
-from tfscale.data.records import checksum_of, hold, size_bytes
-from tfscale.data.sharding import Places, Sharding
+from tfscale.data.records import checksum_of, hold, size_bytes, unreadable
+from tfscale.data.sharding import Check, Places, Sharding
 from tfscale.data.streams import Files, Stream
 from tfscale.data.taken_apart import collection_of, last_maps
-from tfscale.errors import ConfigError, one_line
+from tfscale.errors import ConfigError
+from tfscale.process.terminal import silence
 from tfscale.structures import Structure
 
 MEMORY_BUDGET_BYTES = 2**30  # of each split on each worker; what needs more is a stream
 _FIRST = 8  # records that stand for those of a stream
-
-
-def _silence(text: str) -> None:
-    del text
 
 
 class Source(Protocol):
@@ -68,9 +65,12 @@ class Source(Protocol):
         """
 
     def whole_batches(
-        self, sharding: Sharding, seed: int, first_step: int = 0
+        self, sharding: Sharding, seed: int, first_step: int, check: Check | None
     ) -> tf.data.Dataset | None:
-        """The same as replica batches, if records can be taken many at a time; else None."""
+        """The same as replica batches, if records can be taken many at a time; else None.
+
+        What may be wrong with them is checked many at a time as well.
+        """
 
     def training_steps(self, sharding: Sharding) -> int | None:
         """Global batches of a pass; None where only reading tells."""
@@ -95,7 +95,7 @@ class Source(Protocol):
 
 
 def source_of(
-    dataset: DatasetFile, split: str, say: Callable[[str], None] = _silence
+    dataset: DatasetFile, split: str, say: Callable[[str], None] = silence
 ) -> Source | None:
     """Loads a split of the user's file and says what it is.
 
@@ -158,7 +158,7 @@ def classified(
     if kept is not None:
         return Indexed(name, kept, is_mixed)
     raw, functions = last_maps(records)
-    first = _first_of(name, raw)
+    first = first_of(name, raw)
     return Stream(
         name,
         raw,
@@ -185,15 +185,11 @@ def require_readable(source: Source, count: int) -> None:
         for _ in without_autotune(source.records.take(count)):
             pass
     except Exception as error:
-        raise _unreadable(source.name, error) from error
-
-
-def _unreadable(name: str, error: Exception) -> ConfigError:
-    return ConfigError(f"{name} failed while its records were read: {one_line(error)}")
+        raise unreadable(source.name, error) from error
 
 
 @dataclass(frozen=True)
-class _First:
+class First:
     """What the first records of a stream tell.
 
     Args:
@@ -206,47 +202,49 @@ class _First:
 
 
 def _files(names: Indexed, read: Callable[[Structure], tf.data.Dataset]) -> Files:
-    files = Files(names, read, is_mixed=names.is_mixed)
-    require_no_draws(names.name, files.records)
-    first = _first_of(names.name, files.records)
-    return Files(
-        names,
-        read,
-        sizes=_sizes(names),
+    listed = names.records
+    files = Files(names, listed.element_spec, read, is_mixed=names.is_mixed)
+    records = files.records
+    require_no_draws(names.name, records)
+    first = first_of(names.name, records)
+    return replace(
+        files,
+        sizes=_sizes(listed),
         record_bytes=first.record_bytes,
         first_checksum=first.checksum,
-        is_mixed=names.is_mixed,
     )
 
 
 @tf.autograph.experimental.do_not_convert
-def _sizes(names: Indexed) -> tuple[int, ...]:
+def _sizes(names: tf.data.Dataset) -> tuple[int, ...]:
     """Bytes of each file, if its record is its path."""
-    spec = names.records.element_spec
+    spec = names.element_spec
     if not isinstance(spec, tf.TensorSpec) or spec.dtype != tf.string or spec.shape.rank:
         return ()
     try:
-        return tuple(os.path.getsize(name.decode()) for name in names.records.as_numpy_iterator())
+        return tuple(os.path.getsize(name.decode()) for name in names.as_numpy_iterator())
     except (OSError, UnicodeDecodeError):
         return ()
 
 
 @tf.autograph.experimental.do_not_convert  # the user's functions come converted
-def _first_of(name: str, records: tf.data.Dataset) -> _First:
+def first_of(name: str, records: tf.data.Dataset) -> First:
     """Reads the first records twice: they must be the same ones, or nobody could go on with them.
+
+    Args:
+        name: for messages.
+        records: of a stream, or of files one after the other.
 
     Raises:
         ConfigError: reading failed, or the order is another one each time.
     """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    first = records.take(_FIRST).with_options(options)
+    first = without_autotune(records.take(_FIRST))
     if not all(isinstance(spec, tf.TensorSpec) for spec in tf.nest.flatten(first.element_spec)):
-        return _First(1, None)
+        return First(1, None)
     try:
         once, again = ([tf.nest.flatten(record) for record in first] for _ in range(2))
     except Exception as error:
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
     checksums = [checksum_of(leaf for record in read for leaf in record) for read in (once, again)]
     if checksums[0] != checksums[1]:
         raise ConfigError(
@@ -257,4 +255,4 @@ def _first_of(name: str, records: tf.data.Dataset) -> _First:
             "time, such as random.Random(0)."
         )
     total = sum(size_bytes(leaf) for record in once for leaf in record)
-    return _First(total // max(1, len(once)), checksums[0])
+    return First(total // max(1, len(once)), checksums[0])

@@ -3,27 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import tensorflow as tf
 
-from tfscale.data.batching import without_autotune
+from tfscale.data.batching import as_record, without_autotune
 from tfscale.data.collection import Collection
 from tfscale.data.dataset_file import load_split, read_dataset_file
 from tfscale.data.formats.record_spec import to_json
-from tfscale.data.formats.serialized import serialized
-from tfscale.data.preparation import fill_caches, prepare
+from tfscale.data.indexed import Indexed
+from tfscale.data.one_worker_first import fill_caches, prepare
 from tfscale.data.randomness import require_no_draws
+from tfscale.data.source import first_of
 from tfscale.data.taken_apart import collection_of
-from tfscale.errors import ConfigError, one_line
+from tfscale.errors import ConfigError
+from tfscale.process.terminal import silence
 from tfscale.structures import Structure
-
-_AT_ONCE = 64
-_FIRST = 8  # records that show whether the order is a fixed one
-
-
-def _silence(text: str) -> None:
-    del text
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,8 @@ class SplitRecords:
     Args:
         name: file and split, for messages.
         count: how many records; None where only reading all of them tells.
-        between: gives the records from one number up to, but without, another.
+        between: gives the records from one number up to, but without, another, or up to the end
+            for -1.
         is_indexed: whether nothing has to be passed over for that.
     """
 
@@ -68,7 +63,7 @@ class Asked:
     data_dir: str = ""
 
 
-def open_split(asked: Asked, say: Callable[[str], None] = _silence) -> SplitRecords:
+def open_split(asked: Asked, say: Callable[[str], None] = silence) -> SplitRecords:
     """Loads a split, after what has to lie on disk for that.
 
     Args:
@@ -93,7 +88,8 @@ def open_split(asked: Asked, say: Callable[[str], None] = _silence) -> SplitReco
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
     if not found.is_indexed:
-        _require_fixed(found)
+        # Each process reads all for itself: their parts must be those of one order.
+        first_of(name, found.between(0, -1))
     return found
 
 
@@ -108,53 +104,23 @@ def _split_records(
         require_no_draws(name, given)
         # Nothing has to be passed over in what can be reached by an index.
         given = collection_of(given) or given
-    if isinstance(given, Collection) and read is None:
-        between = partial(_of_collection, given)
-        return SplitRecords(name, given.num_records, between, is_indexed=True)
     if isinstance(given, Collection):
-        given = _of_collection(given, 0, given.num_records)
-    records = given if read is None else given.flat_map(_whole(given, read))
+        indexed = Indexed(name, given)
+        if read is None:
+            return SplitRecords(name, given.num_records, indexed.between, is_indexed=True)
+        given = indexed.records
+    records = given
+    if read is not None:
+        spec = given.element_spec
+        records = given.flat_map(lambda *parts: read(as_record(spec, parts)))
     count = int(records.cardinality())
     if count == tf.data.INFINITE_CARDINALITY:
         raise ConfigError(
             f"{name} never ends; expected records that can all be written. Add .take(...), or "
             "leave .repeat() away: epochs are made when they are trained on."
         )
-    return SplitRecords(name, count if count >= 0 else None, partial(_of_dataset, records))
+    return SplitRecords(name, count if count >= 0 else None, partial(_between, records))
 
 
-def _require_fixed(split: SplitRecords) -> None:
-    """Each process reads all for itself: their parts must be those of one order."""
-    try:
-        once, again = (list(serialized(split.between(0, _FIRST))) for _ in range(2))
-    except Exception as error:
-        raise failure(split.name, error) from error
-    if once != again:
-        raise ConfigError(
-            f"{split.name} gives its records in another order, or others, each time it is read; "
-            "expected the same ones, because several processes write parts of them. Shuffle with a "
-            "seed and reshuffle_each_iteration=False, or not at all: training is mixed by itself."
-        )
-
-
-def _of_dataset(records: tf.data.Dataset, first: int, last: int) -> tf.data.Dataset:
+def _between(records: tf.data.Dataset, first: int, last: int) -> tf.data.Dataset:
     return records.skip(first).take(last - first if last >= 0 else -1)
-
-
-def _of_collection(given: Collection, first: int, last: int) -> tf.data.Dataset:
-    records = tf.data.Dataset.range(first, last if last >= 0 else given.num_records)
-    records = records.batch(_AT_ONCE).map(given.read).unbatch()
-    for function in given.functions:
-        records = records.map(_whole(records, function))
-    return records
-
-
-def _whole(records: tf.data.Dataset, function: Callable[[Structure], Any]) -> Callable[..., Any]:
-    """A function for tf.data, which takes tuples apart, of one that wants a record whole."""
-    spec = records.element_spec
-    return lambda *parts: function(tf.nest.pack_sequence_as(spec, tf.nest.flatten(parts)))
-
-
-def failure(name: str, error: Exception) -> ConfigError:
-    """Why a split can't be read to its end."""
-    return ConfigError(f"{name} failed while its records were read: {one_line(error)}")

@@ -6,7 +6,7 @@ from tfscale.data.buckets import bucketed
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import Input
-from tfscale.data.preparation import prepare
+from tfscale.data.one_worker_first import prepare
 from tfscale.data.sharding import Sharding
 from tfscale.data.source import source_of
 from tfscale.data.training_batches import training_input

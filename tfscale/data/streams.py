@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from tfscale.data.batching import as_record, parallelism
 from tfscale.data.indexed import Indexed
-from tfscale.data.sharding import Places, Sharding, shuffled
-from tfscale.structures import Structure
+from tfscale.data.sharding import Check, Places, Sharding, shuffled
+from tfscale.structures import Spec, Structure
 
 _SHUFFLE_BUFFER = 10_000  # records
 _BUFFER_BYTES = 2**27
@@ -68,7 +68,9 @@ class Stream:
         own = endless.shard(sharding.num_workers, sharding.worker)
         return self._numbered(own, sharding, first_step * sharding.worker_batch)
 
-    def whole_batches(self, sharding: Sharding, seed: int, first_step: int = 0) -> None:
+    def whole_batches(
+        self, sharding: Sharding, seed: int, first_step: int, check: Check | None
+    ) -> None:
         """Records come one by one."""
 
     def training_steps(self, sharding: Sharding) -> int | None:
@@ -117,6 +119,7 @@ class Files:
 
     Args:
         names: what `load` gave: one record for each file.
+        spec: of such a record.
         read: the user's; gives the records of a file.
         sizes: bytes of each file, none where they aren't known.
         record_bytes: of a record in memory, of the first ones.
@@ -125,6 +128,7 @@ class Files:
     """
 
     names: Indexed
+    spec: Spec
     read: Callable[[Structure], tf.data.Dataset]
     sizes: tuple[int, ...] = ()
     record_bytes: int = 1
@@ -160,7 +164,9 @@ class Files:
         first = first_step * sharding.worker_batch
         return numbered(own.skip(first), sharding, first)
 
-    def whole_batches(self, sharding: Sharding, seed: int, first_step: int = 0) -> None:
+    def whole_batches(
+        self, sharding: Sharding, seed: int, first_step: int, check: Check | None
+    ) -> None:
         """Records come one by one."""
 
     def training_steps(self, sharding: Sharding) -> int | None:
@@ -235,7 +241,7 @@ class Files:
         )
 
     def _records_of(self, *parts: Structure) -> tf.data.Dataset:
-        return self.read(as_record(self.names.records.element_spec, parts))
+        return self.read(as_record(self.spec, parts))
 
 
 def numbered(own: tf.data.Dataset, sharding: Sharding, first: int) -> Places:

@@ -23,7 +23,7 @@ from tfscale.structures import Foreign, Spec, Structure
 _ENDLESS = 2**62
 _MOST_FILES = 1_000_000
 _PASSED_ON = ("Prefetch", "Options", "Model", "AssertCardinality")
-_MAPS = ("Map", "ParallelMap")
+MAPS = ("Map", "ParallelMap")
 
 
 def collection_of(dataset: tf.data.Dataset, *, once: bool = False) -> Collection | None:
@@ -47,8 +47,8 @@ def last_maps(
 ) -> tuple[tf.data.Dataset, tuple[Callable[[Any], Any], ...]]:
     """What a dataset is before its last maps, and these: they are needed for own records alone."""
     functions: list[Callable[[Any], Any]] = []
-    while _kind(dataset) in (*_MAPS, "Prefetch", "Options") and _is_dense(dataset._inputs()[0]):
-        if _kind(dataset) in _MAPS:
+    while kind_of(dataset) in (*MAPS, "Prefetch", "Options") and _is_dense(dataset._inputs()[0]):
+        if kind_of(dataset) in MAPS:
             functions.insert(0, _mapped_by(dataset))
         (dataset,) = dataset._inputs()
     return dataset, tuple(functions)
@@ -58,12 +58,12 @@ def cache_files(dataset: tf.data.Dataset) -> Iterator[tuple[str, tf.data.Dataset
     """Every `.cache(path)` that a dataset has, the innermost first, and what is read through it."""
     for beneath in dataset._inputs():
         yield from cache_files(beneath)
-    if _kind(dataset) == "Cache" and (path := dataset._filename.numpy().decode()):
+    if kind_of(dataset) == "Cache" and (path := dataset._filename.numpy().decode()):
         yield path, dataset
 
 
 def _collection_of(dataset: Foreign, *, may_reorder: bool, once: bool = False) -> Collection | None:
-    kind = _kind(dataset)
+    kind = kind_of(dataset)
     if not _is_dense(dataset):
         return None
     if kind in ("TensorSlice", "Tensor", "Range"):
@@ -72,7 +72,7 @@ def _collection_of(dataset: Foreign, *, may_reorder: bool, once: bool = False) -
         return _OF_SEVERAL[kind](dataset)
     if kind == "Shuffle" and not may_reorder:
         return None
-    keeps_order = kind in (*_MAPS, *_PASSED_ON, "Shuffle")
+    keeps_order = kind in (*MAPS, *_PASSED_ON, "Shuffle")
     if not keeps_order and kind not in ("Take", "Skip", "Shard", "Repeat"):
         return None
     (beneath,) = dataset._inputs()
@@ -84,7 +84,7 @@ def _collection_of(dataset: Foreign, *, may_reorder: bool, once: bool = False) -
     )
     if inner is None:
         return None
-    if kind in _MAPS:
+    if kind in MAPS:
         return inner.map(_mapped_by(dataset))
     if kind == "AssertCardinality" and inner.num_records != int(dataset.cardinality()):
         return None  # reading it says what is wrong
@@ -182,12 +182,12 @@ def _of_names(dataset: Foreign) -> Collection | None:
 def _unbatched(dataset: Foreign) -> Collection | None:
     """What was batched before, if nothing was done to the batches."""
     (beneath,) = dataset._inputs()
-    if _kind(beneath) == "_Restructured" or _kind(beneath) == "Restructured":
+    if kind_of(beneath) == "Restructured":
         # As TensorFlow makes batches of any kind alike: by a map of its own.
         ((beneath,),) = (one._inputs() for one in beneath._inputs())
-    while _kind(beneath) in _PASSED_ON:
+    while kind_of(beneath) in _PASSED_ON:
         (beneath,) = beneath._inputs()
-    if _kind(beneath) not in ("Batch", "ParallelBatch"):
+    if kind_of(beneath) not in ("Batch", "ParallelBatch"):
         return None
     (single,) = beneath._inputs()
     inner = _collection_of(single, may_reorder=True)
@@ -251,7 +251,8 @@ def _mapped_by(dataset: Foreign) -> Callable[[Any], Any]:
     return apply
 
 
-def _kind(dataset: Foreign) -> str:
+def kind_of(dataset: Foreign) -> str:
+    """What TensorFlow calls the last thing that makes a dataset: "Map", "Batch", "TensorSlice"."""
     name = type(dataset).__name__.lstrip("_")
     return str(name.partition("Dataset")[0])
 

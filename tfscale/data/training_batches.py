@@ -87,7 +87,8 @@ class _Made:
         """Replica batches from a step of the run on."""
         sharding, whole = self.sharding, None
         if self.dataset.gives_examples and not self.bad.are_skipped:
-            whole = self.source.whole_batches(sharding, self.seed, first_step)
+            check = self.examples.check
+            whole = self.source.whole_batches(sharding, self.seed, first_step, check)
         if whole is None:
             source = self.source if self.cache is None else self.source.singly()
             places, make = self._places(source, first_step), self._example

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfscale.data.feed import Input
 from tfscale.errors import ConfigError
-from tfscale.fit.rows import rows_of_all
+from tfscale.fit.rows import of_all_replicas
 from tfscale.structures import Structure
 
 
@@ -92,16 +92,13 @@ class LabelledPrediction:
     def _rows_of_all(self, element: Structure) -> tuple[tf.Tensor, Structure]:
         """The rows of all replicas of all workers, on every worker."""
 
-        def on_replica(element: Structure) -> Structure:
+        def predicted(element: Structure) -> Structure:
             index, batch = element
             _, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
             outputs = self._model.predict_step(batch)
             if not self._is_wanted(outputs):
                 raise UnwantedOutputs
-            return tf.nest.map_structure(rows_of_all, (index, (outputs, labels)))
+            return index, (outputs, labels)
 
-        everywhere = self._strategy.run(on_replica, args=(element,))
-        result: tuple[tf.Tensor, Structure] = tf.nest.map_structure(
-            lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
-        )
-        return result
+        found: tuple[tf.Tensor, Structure] = of_all_replicas(self._strategy, predicted, element)
+        return found

@@ -8,7 +8,7 @@ from tfscale.data.feed import Input
 from tfscale.data.given import ENDED
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.loops import Call
-from tfscale.fit.rows import rows_of_all
+from tfscale.fit.rows import of_all_replicas
 from tfscale.structures import Foreign, Structure
 
 
@@ -75,24 +75,19 @@ class Prediction:
     def _step_together(self, element: Structure) -> tuple[tf.Tensor, Structure]:
         """The rows of all replicas of all workers, on every worker."""
 
-        def on_replica(element: Structure) -> Structure:
-            index, batch = element
-            return keras.tree.map_structure(rows_of_all, (index, self._model.predict_step(batch)))
-
-        everywhere = self._strategy.run(on_replica, args=(element,))
-        result: tuple[tf.Tensor, Structure] = keras.tree.map_structure(
-            lambda leaf: self._strategy.experimental_local_results(leaf)[0], everywhere
+        found: tuple[tf.Tensor, Structure] = of_all_replicas(
+            self._strategy, self._predicted, element
         )
-        return result
+        return found
+
+    def _predicted(self, element: Structure) -> Structure:
+        index, batch = element
+        return index, self._model.predict_step(batch)
 
     def _step_alone(self, element: Structure) -> tuple[tf.Tensor, Structure]:
         """The rows of this worker's replicas."""
 
-        def on_replica(element: Structure) -> Structure:
-            index, batch = element
-            return index, self._model.predict_step(batch)
-
-        here = self._strategy.run(on_replica, args=(element,))
+        here = self._strategy.run(self._predicted, args=(element,))
         result: tuple[tf.Tensor, Structure] = keras.tree.map_structure(
             lambda leaf: tf.concat(self._strategy.experimental_local_results(leaf), axis=0), here
         )

@@ -1,9 +1,13 @@
 """Rows of all replicas in one tensor, whatever they are made of."""
 
+from collections.abc import Callable
+
+import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.fit.replica_state import gathered
+from tfscale.structures import Structure
 
 _SMALL = (tf.bool, tf.int8, tf.uint8, tf.int16, tf.uint16)
 _NOTHING = 256  # the code where a text is over
@@ -33,6 +37,29 @@ def rows_of_all(rows: tf.Tensor) -> tf.Tensor:
         parts = (tf.math.real(rows), tf.math.imag(rows))
         return tf.complex(*(gathered(part) for part in parts))
     return tf.cast(gathered(tf.cast(rows, _sent_dtype(rows.dtype))), rows.dtype)
+
+
+def of_all_replicas(
+    strategy: tf.distribute.Strategy, make: Callable[[Structure], Structure], element: Structure
+) -> Structure:
+    """What each replica makes of its part of an element, the rows of all of them, on every worker.
+
+    Args:
+        strategy: whose replicas do.
+        make: called in replica context; gives tensors with rows.
+        element: of an `Input`'s iterator.
+
+    Raises:
+        ConfigError: as of `rows_of_all`.
+    """
+
+    def on_replica(part: Structure) -> Structure:
+        return keras.tree.map_structure(rows_of_all, make(part))
+
+    everywhere = strategy.run(on_replica, args=(element,))
+    return keras.tree.map_structure(
+        lambda leaf: strategy.experimental_local_results(leaf)[0], everywhere
+    )
 
 
 def _sent_dtype(dtype: tf.DType) -> tf.DType:

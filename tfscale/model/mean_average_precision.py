@@ -23,7 +23,6 @@ from tfscale.structures import Foreign
 
 Arrays = Mapping[str, np.ndarray]
 
-MOST_DETECTIONS = 100  # of an image and class that COCO looks at
 # Where COCO's summary has each figure.
 _FIGURES = {"mean_average_precision": 0, "average_precision_50": 1, "average_precision_75": 2}
 _OF_SIZES = {

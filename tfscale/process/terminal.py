@@ -25,7 +25,7 @@ def _is_terminal() -> bool:
         return False
 
 
-def _silence(text: str) -> None:
+def silence(text: str) -> None:
     """Says nothing: what a run from Python does unless it is told otherwise."""
 
 
@@ -38,7 +38,7 @@ class Terminal:
             front of the output as lines.
     """
 
-    def __init__(self, show: Callable[[str], None] = _silence, *, progress: bool = False) -> None:
+    def __init__(self, show: Callable[[str], None] = silence, *, progress: bool = False) -> None:
         """Starts without a log file; `captured` gives one."""
         self._show = show
         self._progress = progress
@@ -68,7 +68,7 @@ class Terminal:
 
     def silenced(self) -> "Terminal":
         """The terminal of a worker that is not the chief: it only complains."""
-        self._show, self._progress = _silence, False
+        self._show, self._progress = silence, False
         return self
 
     def complain(self, text: str) -> None:

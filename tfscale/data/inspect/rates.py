@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from tfscale.data.batching import unread
+
 _CHUNKS = 10
 
 
@@ -27,17 +29,10 @@ def examples_per_second(
     for name, (stage, per_element) in stages.items():
         chunk = max(1, -(-num_examples // per_element) // _CHUNKS)
         before = time.perf_counter()
-        chunks = iter(_unread(stage).batch(chunk))
+        chunks = iter(unread(stage).batch(chunk))
         next(chunks)
         first = time.perf_counter()
         has_more = sum(1 for _ in chunks) > 0
         seconds = time.perf_counter() - (first if has_more else before)
         rates[name] = (num_examples - chunk * per_element * has_more) / seconds
     return rates
-
-
-def _unread(stage: tf.data.Dataset) -> tf.data.Dataset:
-    """A zero for each element: taking an element to Python would cost more than making it."""
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    return stage.map(lambda *_: tf.constant(0)).with_options(options)

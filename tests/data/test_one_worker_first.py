@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.jobs.workers import ROOT, start_all
 from tfscale.data.dataset_file import read_dataset_file
-from tfscale.data.preparation import prepare
+from tfscale.data.one_worker_first import prepare
 from tfscale.data.source import source_of
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.downloads import one_download_at_a_time
@@ -44,7 +44,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
 from tfscale.data.dataset_file import read_dataset_file
-from tfscale.data.preparation import prepare
+from tfscale.data.one_worker_first import prepare
 from tfscale.data.source import source_of
 file = read_dataset_file({path!r}, (), {folder!r})
 prepare(file, print)
