@@ -20,6 +20,7 @@ from tfscale.errors import ConfigError
 from tfscale.fit.alone import measured_seconds
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.build import Steps, build_steps
+from tfscale.fit.carrier import Carrier
 from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation, HowToEvaluate
 from tfscale.fit.findings import find
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
@@ -34,11 +35,13 @@ from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.on_chief import Chief
 from tfscale.fit.own_logs import OwnLogs
 from tfscale.fit.own_scaling import watch
+from tfscale.fit.points import Points
 from tfscale.fit.prediction import Prediction
 from tfscale.fit.reducers import make_reducers
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
 from tfscale.fit.rhythm import described, wishes_of
 from tfscale.fit.train_step import HowToStep, TrainStep
+from tfscale.fit.training_state import TrainingState
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import Wire
@@ -62,6 +65,10 @@ class DistributedModel:
     Attributes:
         model: the model.
         step: steps since the start of training.
+        points: between two on-device loops, for who wants to know of them.
+        last_logs: of the last on-device loop of training.
+        state: what training steps change.
+        carrier: of bytes, between workers.
         boundary: what the last on-device loop of training measured, once there was one.
         communication: how long gradients travel.
         figure_names: what the numbers in `boundary.figures` are.
@@ -80,6 +87,8 @@ class DistributedModel:
         self.model = model
         self.boundary: Boundary | None = None
         self.step = 0
+        self.points = Points()
+        self.last_logs: dict[str, Json] = {}
         self.boundary_seconds = 0.0
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
@@ -119,6 +128,11 @@ class DistributedModel:
         )
         self._train_step = TrainStep(model, self._spec, self._make_updates(steps), how)
         separate_random_states(model, strategy, job.cluster.index)
+        self.carrier = Carrier(strategy, self._worker, num_workers)
+        residuals = [reducer.residuals for reducer in self._reducers]
+        self.state = TrainingState(
+            strategy, self.carrier, model, steps.optimizers, self._totals, residuals
+        )
         self._train_loop = tf.function(self._train_steps, autograph=False)
         self.chief = Chief(job, model)
         install(model, self._step_functions(job, steps.own_test), strategy)
@@ -153,6 +167,8 @@ class DistributedModel:
             test=lambda call: (alone if call.input.is_alone else together).test_call(call),
             predict=Prediction(self.model, self._strategy).call,
             steps_of_next_call=self._steps_of_next_call,
+            last_logs=lambda: self.last_logs,
+            points=self.points,
             fixed_steps=self._fixed_steps,
             as_input=GivenData(job, self.chief),
         )
@@ -184,7 +200,8 @@ class DistributedModel:
 
     def _steps_of_next_call(self, name: str) -> int:
         """How many steps the next call takes, the same on every worker."""
-        by_method = {"fit": self._steps_per_call, "evaluate": STEPS_PER_CALL}
+        fit = self.points.most_steps(self.step, self._steps_per_call)
+        by_method = {"fit": fit, "evaluate": STEPS_PER_CALL}
         return by_method.get(name, 1)
 
     def _train_call(self, call: Call) -> dict[str, Json]:
@@ -203,7 +220,8 @@ class DistributedModel:
                     self._steps_per_call, self.boundary.step_seconds, limit=_MOST_STEPS_PER_CALL
                 )
         self._is_warm = True
-        return self._own_logs.shown(self._totals.packing.unpack(packed), own)
+        self.last_logs = self._own_logs.shown(self._totals.packing.unpack(packed), own)
+        return dict(self.last_logs)
 
     def _train_steps(
         self, iterator: Foreign, steps: tf.Tensor, figures: tf.Tensor
