@@ -88,6 +88,10 @@ with _group("How fast"):
     flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
     flags.DEFINE_bool("measure_efficiency", False, "Time one replica alone first, to compare.")
 
+with _group("What is kept"):
+    _number("checkpoint_every_steps", "Steps between checkpoints; 0: as often as costs little.")
+    _number("keep_checkpoints", "How many of the last checkpoints stay; 0: none are written.")
+
 with _group("What is shown"):
     flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers.")
     flags.DEFINE_bool("verbose", False, "Leave TensorFlow's own messages in the terminal.")

@@ -4,6 +4,7 @@ import re
 
 CONFIG_CODE = 2  # the same command can't work: something has to be changed first
 FAILURE_CODE = 1  # anything else, which may not happen again
+PREEMPTED_CODE = 143  # stopped from outside; the same command goes on from where it was
 START_TIMEOUT_CODE = 75  # EX_TEMPFAIL: a worker didn't come; it may a minute later
 _LONGEST = 400
 _DISK_FULL = "No space left on device"  # what strerror and TensorFlow say

@@ -2,7 +2,8 @@
 
 Keras has no way to ask a callback for its state. What it keeps are its attributes: those that have
 changed since it was made are kept as far as JSON and arrays can hold them, and are put back when
-Keras has told the callback that training begins. What can't be held is named.
+Keras has told the callback that training begins. What can't be held is named. A callback that knows
+better has `get_state`, which gives a dict of what can be held, and `set_state`, which takes it.
 """
 
 from collections import deque
@@ -56,7 +57,9 @@ class CallbackStates:
             changed = {
                 name: value
                 for name, value in now.attributes.items()
-                if now.arrays_of(value) or made.attributes.get(name, _Missing) != value
+                if hasattr(callback, "get_state")
+                or now.arrays_of(value)
+                or made.attributes.get(name, _Missing) != value
             }
             said.append({"class": type(callback).__qualname__, "attributes": changed})
             arrays |= now.arrays
@@ -87,8 +90,11 @@ class CallbackStates:
             if state.get("class") != type(callback).__qualname__:
                 anew.append(type(callback).__qualname__)
                 continue
-            for name, value in state["attributes"].items():
-                setattr(callback, name, _value(value, arrays))
+            values = {name: _value(one, arrays) for name, one in state["attributes"].items()}
+            if hasattr(callback, "set_state"):
+                callback.set_state(values)
+            else:
+                vars(callback).update(values)
         return anew
 
 
@@ -139,7 +145,8 @@ class _Reading:
 
 def _read(callback: keras.callbacks.Callback, prefix: str) -> _Reading:
     reading = _Reading(prefix)
-    for name, value in vars(callback).items():
+    get_state = getattr(callback, "get_state", None)
+    for name, value in (vars(callback) if get_state is None else get_state()).items():
         if name in _REMADE:
             continue
         before = set(reading.arrays)

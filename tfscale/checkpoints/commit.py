@@ -106,7 +106,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     Returns:
         It, or None; and for each that was refused a line with the reason.
     """
-    refused = []
+    refused: list[str] = []
     for path in reversed(list(all_of(folder))):
         try:
             return verified(path), refused
@@ -173,7 +173,7 @@ def remove(path: Path) -> None:
 
 def _write_file(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Json]:
     try:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
     except SafetensorError as error:
         raise OSError(str(error)) from error  # which is what writing a file has come to
     synced(path)

@@ -67,9 +67,7 @@ class MetricTotals:
             total = tf.reduce_max(total, 0) if kind == "max" else tf.reduce_min(total, 0)
         return tf.cast(total, variable.dtype)
 
-    def dealt_out(
-        self, variable: keras.Variable
-    ) -> Callable[[np.ndarray, int], list[np.ndarray]]:
+    def dealt_out(self, variable: keras.Variable) -> Callable[[np.ndarray, int], list[np.ndarray]]:
         """How to give a variable's values of some replicas to another number of them.
 
         The whole, as `results` would have it, stays the same: the first replica gets a sum.
@@ -80,8 +78,12 @@ class MetricTotals:
             if kind == "sum":
                 first = rows.sum(axis=0, dtype=rows.dtype)
                 return [first, *[np.zeros_like(first)] * (replicas - 1)]
-            whole = {"max": np.max, "min": np.min, "mean": np.mean}.get(kind)
-            return [rows[0] if whole is None else whole(rows, axis=0)] * replicas
+            whole = {
+                "max": lambda: rows.max(axis=0),
+                "min": lambda: rows.min(axis=0),
+                "mean": lambda: rows.mean(axis=0),
+            }
+            return [whole.get(kind, lambda: rows[0])()] * replicas
 
         return rows_of
 

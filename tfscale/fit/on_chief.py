@@ -233,18 +233,18 @@ class OnChief(keras.callbacks.Callback):
         self.wishes = [Wish(**wish) for wish in group["wishes"]]
         self._hooks = set(group["hooks"])
         self._chief = chief
-        self._members = members
+        self.members = members
 
     def set_model(self, model: keras.Model) -> None:
         """Gives the members their model."""
         super().set_model(model)
-        for member in self._members:
+        for member in self.members:
             member.set_model(model)
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Gives the members what Keras says about the loop."""
         super().set_params(params)
-        for member in self._members:
+        for member in self.members:
             member.set_params(params)
 
     def run(self, hook: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -253,11 +253,21 @@ class OnChief(keras.callbacks.Callback):
             return
 
         def run_members() -> None:
-            for member in self._members:
+            for member in self.members:
                 getattr(member, hook)(*args, **kwargs)
 
         logs = kwargs.get("logs", args[-1] if args and isinstance(args[-1], dict) else None)
         self._chief.ran(self.names, run_members, logs)
+
+
+def members_of(
+    arranged: Sequence[keras.callbacks.Callback],
+) -> list[keras.callbacks.Callback]:
+    """The user's callbacks of this worker: first those that every worker has, in one order."""
+    flat: list[keras.callbacks.Callback] = []
+    for callback in arranged:
+        flat.extend(callback.members if isinstance(callback, OnChief) else [callback])
+    return sorted(flat, key=lambda callback: not runs_everywhere(callback))
 
 
 def _forwarding(hook: str) -> Callable[..., None]:

@@ -140,7 +140,7 @@ class TrainingState:
 
     @property
     def _local_replicas(self) -> int:
-        return self._strategy.num_replicas_in_sync // self._carrier.num_workers
+        return int(self._strategy.num_replicas_in_sync) // self._carrier.num_workers
 
     def _of_replica(self, number: int) -> list[np.ndarray]:
         return [

@@ -32,6 +32,10 @@ class Finished:
         bucket_bytes: gradients that travel together, 0 where nothing travels.
         alone_seconds: of a step of one replica alone, None if that wasn't measured.
         stages: of the chief's input, if its steps waited for it; None if they hardly did.
+        goodput: seconds of steps over seconds since the training first began, 0 to 1, over all
+            starts.
+        starts: how often the training has begun or gone on.
+        checkpoints: what they have cost in this start.
         bad_examples: of each split that has some: how many records were skipped, and which.
     """
 
@@ -47,6 +51,9 @@ class Finished:
     boundary_bytes: float
     bucket_bytes: int
     alone_seconds: float | None
+    goodput: float
+    starts: int
+    checkpoints: Mapping[str, float]
     stages: Stages | None = None
     bad_examples: Mapping[str, Json] = field(default_factory=dict)
 
@@ -92,6 +99,9 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
             "densified_gradients": traffic.densified,
         },
         "scaling_efficiency": _efficiency(finished),
+        "goodput": finished.goodput,
+        "starts": finished.starts,
+        "checkpoints": dict(finished.checkpoints),
         "seconds": dict(finished.seconds),
         "metrics": dict(finished.metrics),
         "bad_examples": dict(finished.bad_examples),

@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import tensorflow as tf
 from tensorflow.python.eager import context
@@ -135,6 +136,18 @@ class Board:
             if self._cluster.num_workers == 1:
                 raise
             raise SharedFailure(*self._publish(*describe_failure(error))) from error
+
+    def end_all(self, reason: str, code: int) -> NoReturn:
+        """Ends this process and every other worker's, from any thread.
+
+        Args:
+            reason: that all of them say.
+            code: exit code.
+        """
+        if self.is_shared:
+            reason, code = self._publish(reason, code)
+        self._complain(reason)
+        leave(code)
 
     def _publish(self, reason: str, code: int) -> tuple[str, int]:
         if not self._is_first_to_fail():
