@@ -16,7 +16,6 @@ import tensorflow as tf
 
 from tfscale.data.feed import next_of
 from tfscale.data.splits import Splits
-from tfscale.errors import ConfigError
 from tfscale.fit.alone import measured_seconds
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.build import Steps, build_steps
@@ -26,7 +25,6 @@ from tfscale.fit.findings import find
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.install import install
-from tfscale.fit.keras.layers import synchronized_layer
 from tfscale.fit.keras.loops import Call, StepFunctions
 from tfscale.fit.keras.optimizer import ReducedUpdate
 from tfscale.fit.keras.rehearsal import Rehearsed
@@ -40,7 +38,7 @@ from tfscale.fit.prediction import Prediction
 from tfscale.fit.reducers import make_reducers
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
 from tfscale.fit.rhythm import described, wishes_of
-from tfscale.fit.train_step import HowToStep, TrainStep
+from tfscale.fit.train_step import HowToStep, TrainStep, require_graph, uses_xla
 from tfscale.fit.training_state import TrainingState
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
@@ -71,7 +69,6 @@ class DistributedModel:
         carrier: of bytes, between workers.
         boundary: what the last on-device loop of training measured, once there was one.
         communication: how long gradients travel.
-        figure_names: what the numbers in `boundary.figures` are.
         boundary_seconds: spent between loops so far, on this worker, tracing left out.
         chief: runs the callbacks that no other worker runs.
         asks: how often a step asks all replicas what its losses divide by.
@@ -87,9 +84,8 @@ class DistributedModel:
         self.model = model
         self.boundary: Boundary | None = None
         self.step = 0
-        self.points = Points()
-        self.last_logs: dict[str, Json] = {}
         self.boundary_seconds = 0.0
+        self.points, self.last_logs = Points(), dict[str, Json]()
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
         self._fixed_steps = fixed_steps_per_call(
@@ -98,8 +94,7 @@ class DistributedModel:
         self._steps_per_call = self._fixed_steps or 1
         self._is_warm = False
         self._figures = HostFigures(job.devices.num_gpus)
-        self.figure_names = self._figures.names
-        _require_graph(model)
+        require_graph(model)
         watch()
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
@@ -123,20 +118,23 @@ class DistributedModel:
         how = HowToStep(
             replicas,
             job.config.accumulate_steps,
-            jit=_uses_xla(model, asked=job.config.jit, replicas=replicas),
+            jit=uses_xla(model, asked=job.config.jit, replicas=replicas),
             numbers_are_sums=findings.losses_are_sums,
         )
         self._train_step = TrainStep(model, self._spec, self._make_updates(steps), how)
         separate_random_states(model, strategy, job.cluster.index)
         self.carrier = Carrier(strategy, self._worker, num_workers)
-        residuals = [reducer.residuals for reducer in self._reducers]
-        self.state = TrainingState(
-            strategy, self.carrier, model, steps.optimizers, self._totals, residuals
-        )
+        self.state = self._make_state(steps)
         self._train_loop = tf.function(self._train_steps, autograph=False)
         self.chief = Chief(job, model)
         install(model, self._step_functions(job, steps.own_test), strategy)
         install_batch_methods(model)
+
+    def _make_state(self, steps: Steps) -> TrainingState:
+        residuals = [reducer.residuals for reducer in self._reducers]
+        return TrainingState(
+            self._strategy, self.carrier, self.model, steps.optimizers, self._totals, residuals
+        )
 
     def _make_updates(self, steps: Steps) -> list[ReducedUpdate]:
         return [
@@ -187,6 +185,11 @@ class DistributedModel:
         """What the plan has to say about what costs time, or depends on the number of replicas."""
         wishes = described(wishes_of(callbacks), self._fixed_steps)
         return self._findings.rows | ({"callbacks": wishes} if wishes else {})
+
+    @property
+    def figure_names(self) -> list[str]:
+        """What the numbers in `boundary.figures` are."""
+        return list(self._figures.names)
 
     @property
     def traffic(self) -> Traffic:
@@ -264,30 +267,3 @@ class DistributedModel:
     def _local_mean(self, value: Structure) -> tf.Tensor:
         parts = self._strategy.experimental_local_results(value)
         return tf.add_n(list(parts)) / len(parts)
-
-
-def _require_graph(model: keras.Model) -> None:
-    if model.run_eagerly:
-        raise ConfigError(
-            "The model is compiled with run_eagerly=True, which can't run on several replicas; "
-            "expected False. Leave it out of compile()."
-        )
-
-
-def _uses_xla(model: keras.Model, *, asked: bool, replicas: int) -> bool:
-    """Whether XLA compiles forward and backward, which no all-reduce can be within.
-
-    Keras's own "auto" means no XLA under a strategy, so True is the user's word.
-
-    Raises:
-        ConfigError: a layer reduces by itself.
-    """
-    if not (asked or model.jit_compile):
-        return False
-    layer = synchronized_layer(model)
-    if layer is not None and replicas > 1:
-        raise ConfigError(
-            f"Layer {layer.name} is synchronized between replicas, which XLA can't compile; "
-            "expected synchronized=False with --jit or jit_compile=True. Leave one away."
-        )
-    return True

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfscale.errors import ConfigError
 from tfscale.fit.changed_variables import ChangedVariables
+from tfscale.fit.logs_in_words import changed_logs, from_json
 from tfscale.fit.rhythm import Wish, has_hook, wishes_of
 from tfscale.model.user_callbacks import runs_everywhere
 from tfscale.startup.job import Job
@@ -138,7 +138,7 @@ class Chief:
             run()
         said: dict[str, Json] = {
             "flags": {name: on for name, on in self._flags().items() if on != flags[name]},
-            "logs": _changed_logs(before, logs or {}),
+            "logs": changed_logs(before, logs or {}),
             "variables": self._changed.as_json(changes.variables, names),
             "evaluated": changes.has_evaluated,
         }
@@ -152,7 +152,7 @@ class Chief:
         for name, value in said.get("flags", {}).items():
             setattr(self._model, name, value)
         if logs is not None:
-            logs.update({name: _from_json(value) for name, value in said.get("logs", {}).items()})
+            logs.update({name: from_json(value) for name, value in said.get("logs", {}).items()})
         if said.get("evaluated"):
             self._model.reset_metrics()
         self._changed.share(said.get("variables", {}))
@@ -279,23 +279,3 @@ def _forwarding(hook: str) -> Callable[..., None]:
 
 for _hook in HOOKS:
     setattr(OnChief, _hook, _forwarding(_hook))
-
-
-def _changed_logs(before: dict[str, Any], logs: dict[str, Any]) -> dict[str, Json]:
-    """What was added to the logs, of what a callback on another worker could make use of."""
-    usable = (bool, int, float, str, np.generic, np.ndarray)
-    return {
-        name: _as_json(value)
-        for name, value in logs.items()
-        if isinstance(value, usable) and (name not in before or value is not before[name])
-    }
-
-
-def _as_json(value: Foreign) -> Json:
-    if isinstance(value, np.ndarray):
-        return {"array": value.tolist()}
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _from_json(value: Json) -> Json:
-    return np.asarray(value["array"]) if isinstance(value, dict) else value

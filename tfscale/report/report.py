@@ -65,9 +65,8 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
     one. Bus bandwidth is what a replica sends in a step, through the time from the first bucket to
     the last sum.
     """
-    times, traffic, workers = finished.times, finished.traffic, job.cluster.num_workers
+    times, workers = finished.times, job.cluster.num_workers
     waited, exposed = times.input_wait_share, times.exposed_share
-    travelled = times.travel_seconds
     return {
         "schema_version": SCHEMA_VERSION,
         "workers": workers,
@@ -88,16 +87,7 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
         },
         "accelerator_utilisation": 1.0 - waited,
         "input": _input(finished.stages),
-        "communication": {
-            "buckets": traffic.buckets,
-            "bucket_bytes": finished.bucket_bytes,
-            "gradient_bytes": traffic.gradient_bytes,
-            "sent_bytes_per_step": traffic.sent_bytes,
-            "bus_bandwidth": traffic.sent_bytes / travelled if travelled else None,
-            "sent_bytes_per_boundary": finished.boundary_bytes,
-            "sparse_gradients": traffic.sparse,
-            "densified_gradients": traffic.densified,
-        },
+        "communication": _communication(finished),
         "scaling_efficiency": _efficiency(finished),
         "goodput": finished.goodput,
         "starts": finished.starts,
@@ -108,6 +98,20 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
         "weights_sha256": finished.weights_sha256,
         "model": {"file": finished.model_file, "load": finished.load_command},
         "versions": versions(),
+    }
+
+
+def _communication(finished: Finished) -> Json:
+    traffic, travelled = finished.traffic, finished.times.travel_seconds
+    return {
+        "buckets": traffic.buckets,
+        "bucket_bytes": finished.bucket_bytes,
+        "gradient_bytes": traffic.gradient_bytes,
+        "sent_bytes_per_step": traffic.sent_bytes,
+        "bus_bandwidth": traffic.sent_bytes / travelled if travelled else None,
+        "sent_bytes_per_boundary": finished.boundary_bytes,
+        "sparse_gradients": traffic.sparse,
+        "densified_gradients": traffic.densified,
     }
 
 
