@@ -99,9 +99,9 @@ class DistributedModel:
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
         replicas = strategy.num_replicas_in_sync
-        self._findings = findings = find(model, data.training.first, steps, strategy)
+        self._findings = find(model, data.training.first, steps, strategy)
         self.asks = 0 if replicas == 1 else steps.asks
-        self._totals = MetricTotals(model, replicas, findings.metric_kinds)
+        self._totals = MetricTotals(model, replicas, self._findings.metric_kinds)
         self._own_logs = OwnLogs(self._totals, steps.own_training)
         self.communication = CommunicationTimes(strategy)
         self._worker, num_workers = job.cluster.index, job.cluster.num_workers
@@ -115,13 +115,7 @@ class DistributedModel:
             bucket_bytes=bucket_bytes,
             observe=self.communication.observe,
         )
-        how = HowToStep(
-            replicas,
-            job.config.accumulate_steps,
-            jit=uses_xla(model, asked=job.config.jit, replicas=replicas),
-            numbers_are_sums=findings.losses_are_sums,
-        )
-        self._train_step = TrainStep(model, self._spec, self._make_updates(steps), how)
+        self._train_step = self._make_train_step(job, steps)
         separate_random_states(model, strategy, job.cluster.index)
         self.carrier = Carrier(strategy, self._worker, num_workers)
         self.state = self._make_state(steps)
@@ -135,6 +129,16 @@ class DistributedModel:
         return TrainingState(
             self._strategy, self.carrier, self.model, steps.optimizers, self._totals, residuals
         )
+
+    def _make_train_step(self, job: Job, steps: Steps) -> TrainStep:
+        replicas = self._strategy.num_replicas_in_sync
+        how = HowToStep(
+            replicas,
+            job.config.accumulate_steps,
+            jit=uses_xla(self.model, asked=job.config.jit, replicas=replicas),
+            numbers_are_sums=self._findings.losses_are_sums,
+        )
+        return TrainStep(self.model, self._spec, self._make_updates(steps), how)
 
     def _make_updates(self, steps: Steps) -> list[ReducedUpdate]:
         return [
