@@ -92,7 +92,7 @@ class RunDirectory:
             return ""
         return (
             f"--run_dir={self.path} has {free / 2**20:.0f} MiB of space left; expected at least "
-            f"{wanted / 2**20:.0f} MiB for the model and the curves. Make room, or use another "
+            f"{wanted / 2**20:.0f} MiB for the model, its checkpoints and the curves. Make room, or use another "
             "--run_dir."
         )
 

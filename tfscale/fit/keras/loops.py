@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -47,22 +47,22 @@ class StepFunctions:
             of the examples.
         steps_of_next_call: by the name of the loop ("fit", "evaluate", "predict"): what would be
             best if no callback had to be called.
-        last_logs: of the training step before; those of an epoch that has none left to take.
-        points: are told what lies between two calls.
         fixed_steps: that somebody has asked for, 0 for none.
         as_input: makes, while it is entered, an evaluation `Input` of what a user hands to
             `evaluate` or `predict`; None where only an `Input` is taken. Called with the name of
             the method and x, y, sample_weight, batch_size and steps.
+        last_logs: of the training step before; those of an epoch that has none left to take.
+        points: are told what lies between two calls.
     """
 
     train: Callable[[Call], dict[str, Any]]
     test: Callable[[Call], dict[str, Any]]
     predict: Callable[[list[Call]], Any]
     steps_of_next_call: Callable[[str], int]
-    last_logs: Callable[[], dict[str, Any]]
-    points: Points
     fixed_steps: int = 0
     as_input: Callable[..., contextlib.AbstractContextManager[Input]] | None = None
+    last_logs: Callable[[], dict[str, Any]] = dict
+    points: Points = field(default_factory=Points)
 
 
 def over_inputs(model: keras.Model, name: str, functions: StepFunctions) -> Callable[..., Any]:
