@@ -14,13 +14,21 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfscale.fit.keras.monitors import decide, has_decided
 from tfscale.structures import Foreign, Json
 
 # What Keras gives to a callback, and what its own callbacks make anew when training begins.
 _REMADE = frozenset(
     (
         *("_model", "params", "validation_data", "csv_file", "writer", "append", "append_header"),
-        *("_writers", "_train_dir", "_val_dir", "_prev_summary_state", "_supports_tf_logs"),
+        *(
+            "monitor_op",
+            "_writers",
+            "_train_dir",
+            "_val_dir",
+            "_prev_summary_state",
+            "_supports_tf_logs",
+        ),
     )
 )
 _MANY: dict[str, Callable[[list[Any]], Any]] = {
@@ -42,6 +50,11 @@ class CallbackStates:
         """Remembers what they were made with: a resumed run makes them with that too."""
         self._callbacks = list(callbacks)
         self._made = [_read(one, "") for one in callbacks]
+        self._begun = self._made
+
+    def begin(self) -> None:
+        """Looks at what they have changed as training began, which they will change again."""
+        self._begun = [_read(one, "") for one in self._callbacks]
 
     def read(self) -> tuple[list[Json], dict[str, np.ndarray]]:
         """What has changed in each callback.
@@ -52,16 +65,21 @@ class CallbackStates:
         """
         said: list[Json] = []
         arrays: dict[str, np.ndarray] = {}
-        for number, (callback, made) in enumerate(zip(self._callbacks, self._made, strict=True)):
+        looks = zip(self._callbacks, self._made, self._begun, strict=True)
+        for number, (callback, made, begun) in enumerate(looks):
             now = _read(callback, f"callback/{number}")
             changed = {
                 name: value
                 for name, value in now.attributes.items()
                 if hasattr(callback, "get_state")
                 or now.arrays_of(value)
-                or made.attributes.get(name, _Missing) != value
+                or made.differs(name, value)
+                or made.differs(name, begun.attributes.get(name, _Missing))
             }
-            said.append({"class": type(callback).__qualname__, "attributes": changed})
+            kind = type(callback).__qualname__
+            said.append(
+                {"class": kind, "attributes": changed, "has_decided": has_decided(callback)}
+            )
             arrays |= now.arrays
         return said, arrays
 
@@ -90,6 +108,8 @@ class CallbackStates:
             if state.get("class") != type(callback).__qualname__:
                 anew.append(type(callback).__qualname__)
                 continue
+            if state["has_decided"]:
+                decide(callback)
             values = {name: _value(one, arrays) for name, one in state["attributes"].items()}
             if hasattr(callback, "set_state"):
                 callback.set_state(values)
@@ -135,6 +155,10 @@ class _Reading:
             pairs = [[key, self.held(item, f"{name}/{key}")] for key, item in value.items()]
             return {"pairs": pairs}
         raise TypeError(f"{type(value).__name__} can't be held")
+
+    def differs(self, name: str, value: Json) -> bool:
+        """Whether an attribute has another value than this one."""
+        return bool(self.attributes.get(name, _Missing) != value)
 
     def arrays_of(self, value: Json) -> bool:
         """Whether there is an array in it, whose changes its words don't show."""

@@ -75,6 +75,7 @@ class Keeper:
         Raises:
             ConfigError: that was another model's.
         """
+        self._snapshots.begin()
         resumed, anew = self._snapshots.put_back(self._earlier)
         self._last_step, self._earlier = resumed.taken, None
         for name in anew:
@@ -99,6 +100,8 @@ class Keeper:
         elif reason:
             self._stopped_by = reason
         if point.loop == "fit":
+            if not self.is_training and not self._last_step:
+                self._snapshots.begin()
             self.is_training = True
             if self._keep and (self._is_wanted or self._is_time(point, step)):
                 self._take(point.done, step)

@@ -65,6 +65,10 @@ class Snapshots:
         """Training steps of an epoch."""
         return self._prepared.data.training.steps or 1
 
+    def begin(self) -> None:
+        """Training has begun: all callbacks have been told, and no step is taken."""
+        self._states.begin()
+
     def left_out(self) -> list[str]:
         """What callbacks keep that no checkpoint can hold."""
         return self._states.left_out()

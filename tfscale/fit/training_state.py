@@ -14,6 +14,7 @@ from tfscale.errors import ConfigError
 from tfscale.fit.carrier import Carrier
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.replica_state import RANDOM_STATE, random_state_of
+from tfscale.model.comparable import uncounted
 from tfscale.structures import Foreign
 
 _OWN = "replica"  # names of what is a replica's own begin with it: replica/NUMBER/KIND/...
@@ -120,7 +121,8 @@ class TrainingState:
     def _add_shared(self, kind: str, variables: Iterable[Foreign]) -> None:
         for number, variable in enumerate(variables):
             if self._is_new(variable):
-                self._shared[f"{kind}/{number:04d}/{variable.path}"] = variable
+                name = uncounted(variable.path, within=kind.startswith("optimizer"))
+                self._shared[f"{kind}/{number:04d}/{name}"] = variable
 
     def _add_own(
         self,
@@ -130,7 +132,7 @@ class TrainingState:
     ) -> None:
         for number, variable in enumerate(variables):
             if self._is_new(variable):
-                name = f"{kind}/{number:04d}/{variable.name}"
+                name = f"{kind}/{number:04d}/{uncounted(variable.name)}"
                 self._own[name], self._fit[name] = variable, fit(variable)
 
     def _is_new(self, variable: Foreign) -> bool:
