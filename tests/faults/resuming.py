@@ -62,7 +62,8 @@ def _rates(folder):
 
             import numpy as np
 
-            self.by_epoch[epoch] = (np.random.rand(2), random.random())
+            drawn = random.random()
+            self.by_epoch[epoch] = (np.random.rand(2), drawn)
             self.last = (epoch, np.float32(logs["loss"]))
             self.kept.append(self.last)
 

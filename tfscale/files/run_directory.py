@@ -92,8 +92,8 @@ class RunDirectory:
             return ""
         return (
             f"--run_dir={self.path} has {free / 2**20:.0f} MiB of space left; expected at least "
-            f"{wanted / 2**20:.0f} MiB for the model, its checkpoints and the curves. Make room, or use another "
-            "--run_dir."
+            f"{wanted / 2**20:.0f} MiB for the model, its checkpoints and the curves. Make room, "
+            "or use another --run_dir."
         )
 
     def write_json(self, name: str, content: Mapping[str, object]) -> None:

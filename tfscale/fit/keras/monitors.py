@@ -1,4 +1,4 @@
-"""What Keras's callbacks decide of a metric when they first see it: whether less of it is better."""
+"""What Keras's callbacks decide of a metric when they first see it: whether less is better."""
 
 import keras
 
