@@ -36,7 +36,9 @@ class Losses(keras.callbacks.Callback):
             raise RuntimeError(f"a bug at step {fail_at}")
         if len(self.losses) == signal_at and tfscale.is_chief() == (signal_rank == 0):
             with contextlib.suppress(FileExistsError):
-                Path(f"{losses_file}.stopped").touch(exist_ok=False)  # once, however often it begins
+                Path(f"{losses_file}.stopped").touch(
+                    exist_ok=False
+                )  # once, however often it begins
                 os.kill(os.getpid(), signal_number)
         time.sleep(step_seconds)
 

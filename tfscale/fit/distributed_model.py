@@ -40,6 +40,7 @@ from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
 from tfscale.fit.rhythm import described, wishes_of
 from tfscale.fit.train_step import HowToStep, TrainStep, require_graph, uses_xla
 from tfscale.fit.training_state import TrainingState
+from tfscale.fit.unrepeatable import random_operations
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import Wire
@@ -66,6 +67,7 @@ class DistributedModel:
         points: between two on-device loops, for who wants to know of them.
         last_logs: of the last on-device loop of training.
         state: what training steps change.
+        unrepeatable: operations of the traced step whose random numbers nobody can draw again.
         carrier: of bytes, between workers.
         boundary: what the last on-device loop of training measured, once there was one.
         communication: how long gradients travel.
@@ -86,6 +88,7 @@ class DistributedModel:
         self.step = 0
         self.boundary_seconds = 0.0
         self.points, self.last_logs = Points(), dict[str, Json]()
+        self.unrepeatable: list[str] = []
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
         self._fixed_steps = fixed_steps_per_call(
@@ -249,6 +252,7 @@ class DistributedModel:
                 after = tf.timestamp()
             picked = self._strategy.run(self._picked_step, args=(batch,))
             means = [self._local_mean(value) for value in picked]
+            self.unrepeatable = random_operations()
             return number + 1, waited + (after - before), means
 
         with tf.control_dependencies([started]):
