@@ -24,6 +24,7 @@ from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation, HowToEvaluate
 from tfscale.fit.findings import find
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.given import GivenData, install_batch_methods
+from tfscale.fit.keras.global_random import GlobalRandom
 from tfscale.fit.keras.install import install
 from tfscale.fit.keras.loops import Call, StepFunctions
 from tfscale.fit.keras.optimizer import ReducedUpdate
@@ -36,10 +37,15 @@ from tfscale.fit.own_scaling import watch
 from tfscale.fit.points import Points
 from tfscale.fit.prediction import Prediction
 from tfscale.fit.reducers import make_reducers
-from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
+from tfscale.fit.replica_state import (
+    ReplicaStatistics,
+    random_state_of,
+    random_states,
+    separate_random_states,
+)
 from tfscale.fit.rhythm import described, wishes_of
 from tfscale.fit.train_step import HowToStep, TrainStep, require_graph, uses_xla
-from tfscale.fit.training_state import TrainingState
+from tfscale.fit.training_state import TrainingState, shares
 from tfscale.fit.unrepeatable import random_operations
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
@@ -99,6 +105,8 @@ class DistributedModel:
         self._figures = HostFigures(job.devices.num_gpus)
         require_graph(model)
         watch()
+        self._global_random = GlobalRandom(strategy)
+        self._random = [*random_states(model), self._global_random.state]
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
         replicas = strategy.num_replicas_in_sync
@@ -119,7 +127,7 @@ class DistributedModel:
             observe=self.communication.observe,
         )
         self._train_step = self._make_train_step(job, steps)
-        separate_random_states(model, strategy, job.cluster.index)
+        separate_random_states(self._random, strategy, job.cluster.index)
         self.carrier = Carrier(strategy, self._worker, num_workers)
         self.state = self._make_state(steps)
         self._train_loop = tf.function(self._train_steps, autograph=False)
@@ -130,7 +138,15 @@ class DistributedModel:
     def _make_state(self, steps: Steps) -> TrainingState:
         residuals = [reducer.residuals for reducer in self._reducers]
         return TrainingState(
-            self._strategy, self.carrier, self.model, steps.optimizers, self._totals, residuals
+            self._strategy,
+            self.carrier,
+            self.model,
+            optimizers=steps.optimizers,
+            own={
+                "metrics": (self._totals.variables, self._totals.dealt_out),
+                "random": (self._random, lambda _: random_state_of),
+                **{f"residuals-{n}": (kept, lambda _: shares) for n, kept in enumerate(residuals)},
+            },
         )
 
     def _make_train_step(self, job: Job, steps: Steps) -> TrainStep:
@@ -270,6 +286,7 @@ class DistributedModel:
         return self._exchange(started, own_figures, statistics, own)
 
     def _picked_step(self, batch: Structure) -> list[tf.Tensor]:
+        self._global_random.use_here()
         return self._own_logs.picked(self._train_step(batch))
 
     def _local_mean(self, value: Structure) -> tf.Tensor:
