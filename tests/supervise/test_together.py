@@ -17,7 +17,8 @@ from tests.supervise.sources import (
     name_in,
 )
 from tfscale.supervise import gang
-from tfscale.supervise.together import run_together
+from tfscale.supervise.restarts import supervise
+from tfscale.supervise.together import Launch
 
 
 def _after_the_end_of(path):
@@ -34,21 +35,21 @@ while True:
 """
 
 
-def _run(*sources, grace_seconds=0.1, **options):
-    return run_together(
-        [command(source) for source in sources],
-        environ=dict(os.environ),
-        grace_seconds=grace_seconds,
-        **options,
+def _run(*sources, grace_seconds=0.1, run_dir=None):
+    commands = [command(source) for source in sources]
+    return supervise(
+        Launch(lambda goes_on: commands, os.environ, run_dir, failing_seconds=grace_seconds)
     )
 
 
 @contextlib.contextmanager
 def _launcher(*sources, grace_seconds=5.0):
     """A launcher that may be signalled, because it is not this process."""
-    program = "import sys; from tfscale.supervise.together import run_together\n"
-    program += f"sys.exit(run_together({[command(source) for source in sources]!r}, environ={{}}, "
-    program += f"grace_seconds={grace_seconds}))"
+    program = "from tfscale.supervise.restarts import supervise\n"
+    program += "from tfscale.supervise.together import Launch\n"
+    program += f"commands = {[command(source) for source in sources]!r}\n"
+    program += f"launch = Launch(lambda _: commands, {{}}, saving_seconds={grace_seconds})\n"
+    program += "sys.exit(supervise(launch))"
     words = [sys.executable, "-c", ALARM + program]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
@@ -99,7 +100,9 @@ def test_the_code_of_the_first_that_fails_is_the_launchers(capsys, tmp_path):
     pid = tmp_path / "pid"
     later, first = _after_the_end_of(pid) + "sys.exit(4)", name_in(pid) + "sys.exit(3)"
     assert _run(later, first, grace_seconds=5) == 3
-    assert "[launch] A worker ended with exit code 3; the rest has 5 s" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "[launch] worker 1 ended with exit code 3; the rest has 5 s" in shown
+    assert shown.splitlines()[-1].endswith("worker 1 ended with exit code 3")
 
 
 def test_a_worker_killed_by_a_signal_counts_as_in_a_shell():
@@ -137,7 +140,8 @@ def test_a_command_that_cannot_start_ends_those_that_did(monkeypatch):
 
     monkeypatch.setattr(gang.subprocess, "Popen", starting)
     with pytest.raises(FileNotFoundError):
-        run_together([command(FOREVER), ["/no/such/program"]], environ=dict(os.environ))
+        commands = [command(FOREVER), ["/no/such/program"]]
+        supervise(Launch(lambda goes_on: commands, os.environ))
     assert [process.returncode for process in started] == [-signal.SIGKILL] * 2  # with the guard
 
 
@@ -145,7 +149,7 @@ def test_a_command_that_cannot_start_ends_those_that_did(monkeypatch):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_is_passed_on_as_sigterm_and_decides_the_code(number, workers):
     # Not by `print`, which can't be interrupted by itself: the signal may come while it ends.
-    saves = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), sys.exit(0)))\n"
+    saves = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), sys.exit(143)))\n"
     saves += "os.write(1, b'ready\\n')\n" + FOREVER
     with _launcher(*[saves] * workers) as launcher:
         for _ in range(workers):
