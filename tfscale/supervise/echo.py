@@ -71,7 +71,7 @@ class Echo:
 
     def _file(self) -> None:
         """Appends the lines that wait, if RUN_DIR is there."""
-        if self._path is None:
+        if self._path is None or not self._waiting:
             self._waiting.clear()
             return
         # A full disk must not stop the training; what does not fit was echoed.
