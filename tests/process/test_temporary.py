@@ -82,7 +82,8 @@ def test_a_folder_that_is_being_made_or_nobodys_stays(tmp_path):
 
 def test_a_folder_of_another_machine_or_of_a_time_before_its_last_start_stays(tmp_path):
     folder = _killed(tmp_path)
-    (folder / ".held").write_text("another system")
+    held = (folder / ".held").read_text()
+    (folder / ".held").write_text("another " + held)
     temporary.remove_left_behind()
     assert folder.exists()
 
@@ -123,7 +124,7 @@ def test_a_name_that_came_again_while_it_was_looked_at_is_another_processs(tmp_p
     def replaced(number, how):
         flock(number, how)
         (folder / ".held").unlink()
-        (folder / ".held").write_text(temporary._system())
+        (folder / ".held").write_text(f"{temporary._system()}\n1")
 
     monkeypatch.setattr(temporary.fcntl, "flock", replaced)
     temporary.remove_left_behind()
@@ -138,3 +139,19 @@ def test_without_locks_there_is_a_folder_all_the_same(tmp_path, monkeypatch):
     folder = temporary.own_folder()
     temporary.remove_left_behind()
     assert folder.is_dir()
+
+
+def test_the_log_of_a_killed_process_is_kept_when_its_folder_goes(tmp_path, monkeypatch):
+    source = "(folder / 'tfscale-a.log').write_text('Fatal: no device')\n" + FOREVER
+    with _holder(tmp_path, source.replace("\n", "; print('on', flush=True)\n", 1)) as process:
+        name, _ = (process.stdout.readline().strip() for _ in range(2))
+        process.kill()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary.own_folder()))  # as a program does
+    assert temporary.kept_log(process.pid + 1) is None
+    log = temporary.kept_log(process.pid)
+    temporary.remove_left_behind()
+    assert not (tmp_path / name).exists()
+    assert log.parent == tmp_path
+    assert log.read_text() == "Fatal: no device"
+    assert log.name == f"{(tmp_path / name).name}.log"
+    assert temporary.kept_log(process.pid) is None

@@ -49,6 +49,15 @@ def test_a_folder_that_no_worker_made_is_made_only_to_tell_others(tmp_path):
     assert run_dir.stat().st_mode & 0o777 == 0o700
 
 
+def test_attempts_from_before_the_run_had_a_folder_are_filed_when_it_has_one(tmp_path):
+    run_dir = tmp_path / "first"
+    attempts = Attempts(run_dir, 0, has_peers=False)
+    attempts.keep(replace(KILLED, worker=0))
+    run_dir.mkdir()
+    attempts.keep(replace(KILLED, worker=0, number=2))
+    assert _files(run_dir) == ["worker-0.1.json", "worker-0.2.json"]
+
+
 def test_the_final_end_of_another_node_is_heard_of(tmp_path):
     here, there = (Attempts(tmp_path, worker, has_peers=True) for worker in (0, 1))
     assert here.end_of_a_peer() is None

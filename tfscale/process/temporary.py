@@ -20,6 +20,8 @@ PREFIX = "tfscale-"
 _HELD = ".held"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
+_own: list[Path] = []
+
 
 def own_folder() -> Path:
     """A new folder that is held until this process and its forks have ended.
@@ -27,14 +29,15 @@ def own_folder() -> Path:
     Raises:
         OSError: there is no folder for temporary files.
     """
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_shared()))
+    _own.append(folder)
     # Without locks on this file system the folder stays if the process is killed, as it may.
     with contextlib.suppress(OSError):
         unfinished = folder / f"{_HELD}~"
         # Never closed: the lock ends with the process, not a moment before.
         number = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(number, _system().encode())
+        os.write(number, f"{_system()}\n{os.getpid()}".encode())
         # Nobody sees it before it is locked.
         unfinished.rename(folder / _HELD)
     return folder
@@ -46,12 +49,30 @@ def remove_left_behind() -> None:
     What isn't certain to be that of such a process stays: other users' folders, those without a
     held file, those of another machine or of a time before the last start of this one.
     """
-    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+    with contextlib.suppress(OSError), os.scandir(_shared()) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX):
                 with contextlib.suppress(OSError), _left_behind(Path(entry.path)) as is_left:
                     if is_left:
                         shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def kept_log(process: int) -> Path | None:
+    """The log of a process that was killed before it had another place for it.
+
+    It is moved to where it stays when the folder of the process is removed.
+
+    Args:
+        process: the number of a child of this process that has just ended.
+    """
+    owner = f"{_system()}\n{process}"
+    with contextlib.suppress(OSError):
+        for folder in _shared().glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError):
+                if (folder / _HELD).read_text() == owner:
+                    for log in folder.glob(f"{PREFIX}*.log"):
+                        return log.rename(folder.with_name(f"{folder.name}.log"))
+    return None
 
 
 @contextlib.contextmanager
@@ -66,9 +87,15 @@ def _left_behind(folder: Path) -> Iterator[bool]:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it is in use
         # One that was removed, and whose name came again, since it was opened is another's.
         is_there = os.path.samestat(os.fstat(number), (folder / _HELD).lstat())
-        yield is_there and os.read(number, 1000) == _system().encode()
+        yield is_there and os.read(number, 1000).decode().partition("\n")[0] == _system()
     finally:
         os.close(number)
+
+
+def _shared() -> Path:
+    """Where all processes have their folders: not in that which this one has made its own."""
+    usual = Path(tempfile.gettempdir())
+    return usual.parent if usual in _own else usual
 
 
 def _system() -> str:

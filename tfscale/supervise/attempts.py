@@ -60,27 +60,30 @@ class Attempts:
         own = [number for index, number in self._seen if index == worker]
         self.next_number = max(own, default=0) + 1
         self._looked = 0.0
+        self._waiting: list[Attempt] = []
         self._final: Attempt | None = None
         self._remove_unfinished()
 
     def keep(self, attempt: Attempt) -> None:
-        """Files an attempt, if its run has a folder, or if there are others to be told.
+        """Files an attempt as soon as its run has a folder, or if there are others to be told.
 
-        A folder that no worker has made is none: it would be in the way of the next command, and
-        a single supervisor has nobody to tell.
+        Without them no folder is made: it would be in the way of the next command, and a single
+        supervisor has nobody to tell.
         """
         self.next_number = attempt.number + 1
         if self._folder is None:
             return
         self._seen.add((attempt.worker, attempt.number))
+        self._waiting.append(attempt)
         run_dir = self._folder.parent
         with contextlib.suppress(OSError):  # a full disk must not end what works without it
             if self._has_peers:
                 run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             if run_dir.is_dir():
                 self._folder.mkdir(mode=0o700, exist_ok=True)
-                name = f"worker-{attempt.worker}.{attempt.number}.json"
-                atomic.write_text(self._folder / name, json.dumps(asdict(attempt)) + "\n")
+                while self._waiting:
+                    self._write(self._folder, self._waiting[0])
+                    del self._waiting[0]
 
     def end_of_a_peer(self) -> Attempt | None:
         """The attempt with which another node's supervisor has ended without being done, if so.
@@ -94,6 +97,10 @@ class Attempts:
                 if key not in self._seen and key[0] != self._worker:
                     self._read(key, path)
         return self._final
+
+    def _write(self, folder: Path, attempt: Attempt) -> None:
+        name = f"worker-{attempt.worker}.{attempt.number}.json"
+        atomic.write_text(folder / name, json.dumps(asdict(attempt)) + "\n")
 
     def _read(self, key: tuple[int, int], path: Path) -> None:
         # Files of another version, or of nobody's: no reason to end.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfscale.errors import CONFIG_CODE, START_TIMEOUT_CODE, is_retryable, shell_code
+from tfscale.process.temporary import kept_log
 from tfscale.supervise.attempts import Attempt
 from tfscale.supervise.echo import Echo, echo
 from tfscale.supervise.gang import Gang, Member, Streams
@@ -215,6 +216,8 @@ class _Watch:
         cause = f"{self._name(place)} {_how(returned)}"
         # What a killed process said last is no reason.
         has_said = returned > 0 and bool(line)
+        if returned < 0 and (log := kept_log(self.members[place].pid)):
+            cause += f" (more in {log})"
         return Ended(
             codes,
             codes[place],
@@ -239,5 +242,5 @@ def _how(code: int) -> str:
             return f"was ended by {signal.Signals(-code).name}"
         except ValueError:  # a real-time signal has a number only
             return f"was ended by signal {-code}"
-    about = {CONFIG_CODE: " (refused)", START_TIMEOUT_CODE: " (the others did not come)"}
-    return f"ended with exit code {code}{about.get(code, '')}"
+    about = " (the others did not come)" if code == START_TIMEOUT_CODE else ""
+    return f"ended with exit code {code}{about}"
