@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -66,8 +67,10 @@ def test_the_folder_stays_while_a_fork_of_its_process_lives(tmp_path, lifeline):
         temporary.remove_left_behind()
         assert (tmp_path / name).exists()
     assert wait() == b"x", "its input has ended with the block"
-    temporary.remove_left_behind()
-    assert not (tmp_path / name).exists()
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while (tmp_path / name).exists():  # what it held is given back in no certain order
+        assert time.monotonic() < deadline
+        temporary.remove_left_behind()
 
 
 def test_a_folder_that_is_being_made_or_nobodys_stays(tmp_path):
