@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from tfscale.supervise import attempts as module
-from tfscale.supervise.attempts import Attempt, Attempts, keep_logs
+from tfscale.supervise.attempts import Attempt, Attempts, mark_logs
 
 KILLED = Attempt(
     worker=1,
@@ -103,19 +103,16 @@ def test_a_folder_that_cannot_be_written_to_ends_nothing(tmp_path):
     assert attempts.end_of_a_peer() is None
 
 
-def test_the_logs_of_an_attempt_get_its_number_and_replace_no_others(tmp_path):
+def test_the_logs_say_where_an_attempt_has_ended_and_none_is_made_for_that(tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()
-    for name in ("worker-0.log", "launch-0.log", "worker-1.log", "worker-2.log"):
-        (logs / name).write_text(name)
-    keep_logs(tmp_path, range(0, 2), 3)
-    (logs / "worker-0.log").write_text("another")
-    keep_logs(tmp_path, range(0, 2), 3)
-    names = {path.name: path.read_text() for path in logs.iterdir()}
-    assert names == {
-        "worker-0.3.log": "worker-0.log",
-        "worker-0.log": "another",
-        "launch-0.3.log": "launch-0.log",
-        "worker-1.3.log": "worker-1.log",
-        "worker-2.log": "worker-2.log",
+    for name in ("worker-0.log", "launch-1.log", "worker-2.log"):
+        (logs / name).write_text("said\n")
+    mark_logs(tmp_path, range(0, 2), "attempt 1 ended")
+    assert {path.name: path.read_text() for path in logs.iterdir()} == {
+        "worker-0.log": "said\n[launch] attempt 1 ended\n",
+        "launch-1.log": "said\n[launch] attempt 1 ended\n",
+        "worker-2.log": "said\n",
     }
+    mark_logs(None, range(0, 2), "attempt 1 ended")
+    mark_logs(tmp_path / "nowhere", range(0, 2), "attempt 1 ended")

@@ -185,16 +185,15 @@ def test_each_attempt_leaves_its_logs_and_a_file(counted, tmp_path):
     start, _ = counted
     run_dir = tmp_path / "run"
     source = start() + f"os.makedirs('{run_dir}/logs', exist_ok=True)\n"
-    source += f"open('{run_dir}/logs/worker-0.log', 'a').write(f'log {{attempt}}')\n"
+    source += f"open('{run_dir}/logs/worker-0.log', 'a').write(f'log {{attempt}}\\n')\n"
     source += "print('said', attempt); sys.exit(1 if attempt == 1 else 0)\n"
     assert _run(source, "", run_dir=run_dir) == 0
     logs = {path.name: path.read_text() for path in (run_dir / "logs").iterdir()}
-    assert logs == {
-        "launch-0.1.log": "said 1\n",
-        "launch-0.log": "said 2\n",
-        "worker-0.1.log": "log 1",
-        "worker-0.log": "log 2",
-    }
+    assert sorted(logs) == ["launch-0.log", "worker-0.log"]
+    for name, words in (("launch-0.log", "said"), ("worker-0.log", "log")):
+        first, mark, second = logs[name].splitlines()
+        assert (first, second) == (f"{words} 1", f"{words} 2")
+        assert mark.startswith("[launch] attempt 1 ended: worker 0 ended with exit code 1: said 1")
     found = [
         json.loads((run_dir / "attempts" / f"worker-0.{number}.json").read_text())
         for number in (1, 2)

@@ -127,17 +127,17 @@ class Attempts:
                     path.unlink(missing_ok=True)
 
 
-def keep_logs(run_dir: Path | None, workers: range, number: int) -> None:
-    """Gives the logs of an attempt its number; the next one's begin anew.
+def mark_logs(run_dir: Path | None, workers: range, line: str) -> None:
+    """Says in the workers' logs where an attempt has ended; those of the next one follow.
 
-    `logs/worker-0.log` becomes `logs/worker-0.1.log`.
+    They stay in one file, whose name the reason of an end has already told.
     """
     if run_dir is None:
         return
     for index in workers:
         for kind in ("worker", "launch"):
             path = run_dir / "logs" / f"{kind}-{index}.log"
-            kept = path.with_name(f"{kind}-{index}.{number}.log")
-            with contextlib.suppress(OSError):  # it need not be there
-                if not kept.exists():
-                    path.rename(kept)
+            with contextlib.suppress(OSError):
+                if path.is_file():
+                    with path.open("a", encoding="utf-8") as log:
+                        log.write(f"[launch] {line}\n")

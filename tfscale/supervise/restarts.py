@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 from tfscale.errors import CONFIG_CODE, PREEMPTED_CODE, is_retryable
-from tfscale.supervise.attempts import Attempt, Attempts, keep_logs
+from tfscale.supervise.attempts import Attempt, Attempts, mark_logs
 from tfscale.supervise.budget import Budget, Decision
 from tfscale.supervise.run_progress import RunProgress
 from tfscale.supervise.stops import Stop, noted_stops
@@ -51,16 +51,17 @@ class _Supervisor:
             decision = self._decide(attempt, ended)
             if decision.pause_seconds is None:
                 code = self._end(attempt, ended, decision)
-                self._attempts.keep(replace(attempt, exit_code=code, is_final=True))
+                cause = ended.cause if self._stop.signal is None else decision.why
+                self._attempts.keep(replace(attempt, exit_code=code, cause=cause, is_final=True))
                 return code
             self._attempts.keep(attempt)
             self._first_cause = self._first_cause or ended.cause
-            keep_logs(self._launch.run_dir, self._workers(ended), attempt.number)
-            self._say(
+            line = (
                 f"attempt {attempt.number} ended: {ended.cause}. The next one begins in "
-                f"{decision.pause_seconds:.1f} s{self._from(attempt)} ({decision.why})",
-                ended,
+                f"{decision.pause_seconds:.1f} s{self._from(attempt)} ({decision.why})"
             )
+            mark_logs(self._launch.run_dir, self._workers(ended), line)
+            self._say(line, ended)
             if not self._paused(decision.pause_seconds):
                 return self._end_between(attempt, ended)
 
