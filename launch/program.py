@@ -84,7 +84,7 @@ def _complain(error: BaseException, terminal: tfscale.Terminal, *, is_verbose: b
         return INTERRUPTED_CODE
     reason, code = tfscale.describe_failure(error)
     has_log = terminal.log_path is not None
-    if code != tfscale.CONFIG_CODE and (has_log or is_verbose):
+    if code not in (tfscale.CONFIG_CODE, tfscale.PREEMPTED_CODE) and (has_log or is_verbose):
         with contextlib.suppress(OSError):  # a full disk must not hide the reason
             traceback.print_exc()
         reason += f" (more in {terminal.kept_log()})" if has_log else ""

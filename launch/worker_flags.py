@@ -88,6 +88,10 @@ with _group("How fast"):
     flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
     flags.DEFINE_bool("measure_efficiency", False, "Time one replica alone first, to compare.")
 
+with _group("What is kept"):
+    _number("checkpoint_every_steps", "Steps between checkpoints; 0: as often as costs little.")
+    _number("keep_checkpoints", "How many of the last checkpoints stay; 0: none are written.")
+
 with _group("When it fails"):
     flags.DEFINE_integer(
         "restarts", 0, "Restarts in a row without a new checkpoint; 0: none.", lower_bound=0

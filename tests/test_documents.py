@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import os
 import re
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 import tfscale
 from launch import worker_flags
+from tfscale.checkpoints.keeper import Costs
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.data.buckets import bucketed
@@ -284,8 +286,8 @@ def _flat(value, name=""):
 
 
 def _seconds():
-    """The names that `training` gives the times of a run."""
-    tree = ast.parse((ROOT / "tfscale" / "training.py").read_text())
+    """The names that the end of a run gives its times."""
+    tree = ast.parse((ROOT / "tfscale" / "ending.py").read_text())
     (found,) = (
         word.value
         for node in ast.walk(tree)
@@ -312,6 +314,9 @@ def test_every_key_of_the_report_has_its_definition():
         boundary_bytes=0.0,
         bucket_bytes=0,
         alone_seconds=None,
+        goodput=0.5,
+        starts=1,
+        checkpoints=asdict(Costs()),
     )
     config = Config(run_dir="run")
     job = SimpleNamespace(cluster=Cluster(), devices=ONE_CPU, config=config)

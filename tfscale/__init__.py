@@ -17,7 +17,13 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.discovery import resolve
 from tfscale.cluster.role import is_chief, take_part
 from tfscale.config import Config
-from tfscale.errors import CONFIG_CODE, ConfigError, SharedFailure, describe_failure
+from tfscale.errors import (
+    CONFIG_CODE,
+    PREEMPTED_CODE,
+    ConfigError,
+    SharedFailure,
+    describe_failure,
+)
 from tfscale.process.exit import leave, use_own_temporary_folder
 from tfscale.process.garbage import paused_until_started
 from tfscale.process.terminal import Terminal
@@ -26,6 +32,7 @@ from tfscale.structures import Json
 
 __all__ = [
     "CONFIG_CODE",
+    "PREEMPTED_CODE",
     "Cluster",
     "Config",
     "ConfigError",

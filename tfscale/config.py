@@ -32,6 +32,8 @@ _AT_LEAST = {
     "steps_per_epoch": 0,
     "seed": 0,
     "max_bad_examples": 0,
+    "checkpoint_every_steps": 0,
+    "keep_checkpoints": 0,
 }
 _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
@@ -73,6 +75,10 @@ class Config:
         devices: logical CPU devices of each worker; 0 uses the real devices.
         start_timeout: seconds that the workers wait for each other at the start.
         overwrite: whether an earlier run in `run_dir` may be replaced.
+        checkpoint_every_steps: steps from one checkpoint to the next; 0 for as often as they cost
+            about a hundredth of the time.
+        keep_checkpoints: how many of the last checkpoints stay, beside the best one; 0 for none
+            at all.
         data_dir: the folder that the dataset file's data is in, of this machine; None for "data".
         cache: where examples are kept that are the same in each epoch: "none", "memory", or a
             folder of a local disk.
@@ -111,6 +117,8 @@ class Config:
     devices: int = 0
     start_timeout: float = 120.0
     overwrite: bool = False
+    checkpoint_every_steps: int = 0
+    keep_checkpoints: int = 2
     data_dir: str | None = None
     cache: str = "none"
     max_bad_examples: int = 0

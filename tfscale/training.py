@@ -4,26 +4,34 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from tfscale.checkpoints import export, loading, rescue
-from tfscale.checkpoints.export import Saved
-from tfscale.checkpoints.rehearsal import Way
+from tfscale.checkpoints import commit, rescue, resume
+from tfscale.checkpoints.claim import claimed
+from tfscale.checkpoints.keeper import Keeper
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
+from tfscale.checkpoints.resume import Earlier
+from tfscale.checkpoints.snapshot import Snapshots
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.data.bad_data import agreed, explained
-from tfscale.data.stage_times import Stages, measured
-from tfscale.errors import ConfigError
+from tfscale.ending import Running, evaluate, finish
+from tfscale.errors import SharedFailure
 from tfscale.files.run_directory import RunDirectory
+from tfscale.fit.compiled_model import OwnRate
+from tfscale.fit.on_chief import members_of
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fit.trainable_set import TrainableSet
+from tfscale.health.preemption import Preemption
 from tfscale.model.comparable import callback_facts
-from tfscale.model.user_callbacks import own_callbacks, require_settable_rate, write_to_scratch
+from tfscale.model.user_callbacks import (
+    append_to_files,
+    own_callbacks,
+    require_settable_rate,
+    write_to_scratch,
+)
 from tfscale.process.patience import done_within
 from tfscale.process.terminal import Terminal
 from tfscale.report import tables
@@ -31,27 +39,16 @@ from tfscale.report.epoch_lines import EpochLines
 from tfscale.report.evaluated import EvaluatedWeights, weights_may_change
 from tfscale.report.outline import plan_of, settings_of
 from tfscale.report.pace import Pace
-from tfscale.report.report import Finished, report_of
+from tfscale.report.report import report_of
 from tfscale.report.scalars import Scalars
 from tfscale.report.whole_scores import WholeScores
 from tfscale.startup.agreement import SAME_FILES, require_same
 from tfscale.startup.job import Job
+from tfscale.startup.meeting import Meeting
 from tfscale.structures import Json
 from tfscale.user_files import forget_modules
 
-_WAITS = 0.05  # share of the time in which steps wait for input, from which on it is asked why
-_WORTH_A_SECOND = 10.0  # of training, so long that finding out hardly shows
 _PATIENCE_SECONDS = 5.0  # a user's function may hold up the threads that make batches
-
-
-@dataclass(frozen=True)
-class _Running:
-    """What every part of a training works with."""
-
-    job: Job
-    prepared: Prepared
-    directory: RunDirectory
-    scores: WholeScores
 
 
 def run(
@@ -68,31 +65,36 @@ def run(
     with contextlib.ExitStack() as ending, job.board.share_failures():
         ending.callback(job.end)
         ending.callback(forget_modules)
-        prepared = prepare(job, dataset, model)
+        preemption = ending.enter_context(Preemption(job).listening())
+        earlier = resume.find(job)
+        prepared = prepare(job, dataset, model, bucket_bytes=earlier.bucket_bytes)
         ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
         scores = WholeScores(job, prepared)
         callbacks = _callbacks(job, prepared)
         lines = _lines(job)
         way = rehearse_saving(prepared.model)
         own = prepared.distributed.chief.arranged(callbacks)
-        plan = (
-            plan_of(job, prepared) | prepared.distributed.described(own) | way.rows() | scores.rows
-        )
+        plan = earlier.row(job) | plan_of(job, prepared) | prepared.distributed.described(own)
+        plan |= way.rows() | scores.rows
         job.terminal.show(tables.table("tfscale", plan))
-        directory = _claim(job, prepared.model)
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
+        directory = _claim(job, prepared, earlier, settings)
         directory.write_json("config.json", settings)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         ending.callback(curves.close)
-        running = _Running(job, prepared, directory, scores)
-        pace, evaluated = _fit(running, [curves, *lines], own, started)
-        metrics = _evaluate(running, [pace, *lines], evaluated)
-        saved, finished = _finish(running, way, pace, metrics, began, alone)
+        training = _Training(job, prepared, directory, scores, own)
+        keeper = training.keeper(earlier)
+        running = Running(job, prepared, directory, scores, keeper, began)
+        preemption.ask = keeper.stop
+        pace = training.fit(earlier, [curves, *lines], keeper, started)
+        metrics = evaluate(running, [pace, *lines], training.evaluated)
+        saved, finished = finish(running, way, pace, metrics, alone)
         report = report_of(job, finished)
         directory.write_json("report.json", report)
         if saved.problem is not None:
             raise saved.problem  # only now: the report is there whatever became of the model
+        keeper.end()
         job.board.leave()
         job.terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
         job.terminal.show(tables.next_commands(directory.path, finished.load_command))
@@ -124,18 +126,14 @@ def _callbacks(job: Job, prepared: Prepared) -> list[keras.callbacks.Callback]:
     return callbacks
 
 
-def _claim(job: Job, model: keras.Model) -> RunDirectory:
+def _claim(
+    job: Job, prepared: Prepared, earlier: Earlier, settings: dict[str, object]
+) -> RunDirectory:
     """Makes the run directory this run's, or refuses on every worker with the chief's reason."""
-    directory = RunDirectory(job.config.run_dir, job.cluster)
-    reason = ""
-    if job.cluster.is_chief:
-        needed = export.model_bytes(model)
-        reason = directory.claim(overwrite=job.config.overwrite, needed_bytes=needed)
-    reason = job.board.say("claim", reason or "granted")
-    if reason != "granted":
-        raise ConfigError(reason)
-    job.terminal.file_log(directory.log)
-    return directory
+    config = job.config
+    is_constant = config.schedule == "constant" and not config.warmup_fraction
+    may_train_longer = is_constant or isinstance(prepared.rate, OwnRate)
+    return claimed(job, prepared.model, earlier, settings, may_train_longer=may_train_longer)
 
 
 def _curves(
@@ -171,123 +169,80 @@ def _lines(job: Job) -> list[keras.callbacks.Callback]:
     return [EpochLines(job.terminal.show, job.config.batch_size)]
 
 
-def _fit(
-    running: _Running,
-    watching: list[keras.callbacks.Callback],
-    own: list[keras.callbacks.Callback],
-    started: Callable[[], None],
-) -> tuple[Pace, EvaluatedWeights]:
-    """Trains, with Keras's own `fit`; what was trained stays if a callback fails."""
-    job, prepared, directory = running.job, running.prepared, running.directory
-    pace, data, model = Pace(prepared.distributed), prepared.data, prepared.model
-    evaluated = EvaluatedWeights(job.strategy, may_change=weights_may_change(model, own))
-    scored = running.scores.of("validation")
-    ours = [scored, TrainableSet(), pace, *watching, evaluated, _after_each_batch(started)]
-    ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, f"bad data/{epoch}")))
-    with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
-        write_to_scratch(own, None if directory.is_chief else Path(scratch))
-        try:
-            model.fit(
-                data.training,
-                epochs=job.config.epochs,
-                validation_data=data.evaluated.get("validation"),
-                callbacks=[*ours, *own],
-                verbose=job.terminal.verbosity,
-            )
-        except Exception as error:
-            told = explained(error, data, prepared.distributed.step)
-            if told is error:
-                told = rescue.kept(job, prepared, directory, error)
-            # Bad data ends a step in its midst, of which nobody knows what the replicas hold.
-            raise told from error
-    return pace, evaluated
+class _Training:
+    """Keras's own `fit`, from the callbacks that it gets to what stays if one of them fails."""
 
+    def __init__(
+        self,
+        job: Job,
+        prepared: Prepared,
+        directory: RunDirectory,
+        scores: WholeScores,
+        own: list[keras.callbacks.Callback],
+    ) -> None:
+        self._job, self._prepared, self._directory, self._own = job, prepared, directory, own
+        self._history = keras.callbacks.History()
+        self._scored = scores.of("validation")
+        self._pace = Pace(prepared.distributed)
+        self.evaluated = EvaluatedWeights(
+            job.strategy, may_change=weights_may_change(prepared.model, own)
+        )
 
-def _evaluate(
-    running: _Running, watching: list[keras.callbacks.Callback], evaluated: EvaluatedWeights
-) -> dict[str, Json]:
-    """The final metrics: of the last epoch, and of every split that is kept for the end.
+    def keeper(self, earlier: Earlier) -> Keeper:
+        """Takes this training's checkpoints, or goes on from one."""
+        own = members_of(self._own)
+        keeping = [self._history, self._scored, self.evaluated, self._pace, *own]
+        return Keeper(
+            self._job,
+            Snapshots(self._job, self._prepared, keeping),
+            Meeting(self._job.board),
+            self._directory.path / commit.FOLDER,
+            validation_loss=self._validation_loss,
+            earlier=earlier.checkpoint,
+        )
 
-    Those of a split are about the weights that are saved. Where these aren't the ones that the
-    last epoch was validated with, validation is repeated.
-    """
-    job, prepared = running.job, running.prepared
-    history = prepared.model.history.history
-    metrics = {name: values[-1] for name, values in history.items()}
-    is_stale = job.board.say("validation", "stale" if evaluated.have_changed else "") == "stale"
-    if is_stale:
-        job.terminal.show("The weights changed after the last epoch: validation is repeated.")
-    for split, inputs in prepared.data.evaluated.items():
-        if split != "validation" or is_stale:
-            scored = running.scores.of(split)
+    def _validation_loss(self) -> float | None:
+        losses = self._history.history.get("val_loss")
+        return float(losses[-1]) if losses else None
+
+    def fit(
+        self,
+        earlier: Earlier,
+        watching: list[keras.callbacks.Callback],
+        keeper: Keeper,
+        started: Callable[[], None],
+    ) -> Pace:
+        """Trains; what was trained stays if a callback fails."""
+        job, prepared = self._job, self._prepared
+        distributed, data = prepared.distributed, prepared.data
+        ours = [self._scored, TrainableSet(), self._pace, *watching, self.evaluated]
+        ours.append(_after_each_batch(started))
+        ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, f"bad data/{epoch}")))
+        points = distributed.points
+        points.listeners.append(lambda point: keeper.reached(point, distributed.step))
+        points.every = job.config.checkpoint_every_steps
+        if earlier.is_there:
+            points.resume = keeper.resume
+        with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
+            write_to_scratch(self._own, None if self._directory.is_chief else Path(scratch))
+            if earlier.is_there:
+                append_to_files(members_of(self._own), earlier.epoch)
             try:
-                results = prepared.model.evaluate(
-                    inputs, verbose=0, return_dict=True, callbacks=[scored, *watching]
+                prepared.model.fit(
+                    data.training,
+                    epochs=job.config.epochs,
+                    initial_epoch=earlier.epoch,
+                    validation_data=data.evaluated.get("validation"),
+                    callbacks=[*ours, *self._own, self._history],
+                    verbose=job.terminal.verbosity,
                 )
+                keeper.finish()
+            except SharedFailure:
+                raise
             except Exception as error:
-                raise explained(error, prepared.data, prepared.distributed.step) from error
-            results |= scored.figures
-            prefix = "val" if split == "validation" else split
-            metrics |= {f"{prefix}_{name}": value for name, value in results.items()}
-    return metrics
-
-
-def _finish(
-    running: _Running,
-    way: Way,
-    pace: Pace,
-    metrics: Mapping[str, Json],
-    began: float,
-    alone_seconds: float | None,
-) -> tuple[Saved, Finished]:
-    """Saves the model, tries to load it, and gathers what the report tells."""
-    job, prepared, directory = running.job, running.prepared, running.directory
-    saving = time.perf_counter()
-    sha256 = export.weights_sha256(prepared.model)
-    saved = export.save(prepared.model, directory, way)
-    command = ""
-    if saved.file and directory.is_chief:
-        file = directory.path / saved.file
-        command = loading.how_to_load(file, sha256, prepared, job.config).command
-    now = time.perf_counter()
-    return saved, Finished(
-        times=pace.times,
-        steps=prepared.distributed.step,
-        epochs=len(prepared.model.history.epoch),
-        seconds={
-            "startup": pace.started - began,
-            "to_first_step": pace.started - began + (pace.seconds_to_first_step or 0.0),
-            "train": saving - pace.started - pace.evaluate_seconds,
-            "boundaries": prepared.distributed.boundary_seconds,
-            "evaluate": pace.evaluate_seconds,
-            "checkpoint": now - saving,
-            "total": now - began,
-        },
-        metrics={name: _plain(value) for name, value in metrics.items()},
-        weights_sha256=sha256,
-        model_file=saved.file,
-        load_command=job.board.say("loading", command, timeout_seconds=600.0),
-        traffic=prepared.distributed.traffic,
-        boundary_bytes=prepared.distributed.boundary_bytes,
-        bucket_bytes=prepared.buckets.size_bytes,
-        alone_seconds=alone_seconds,
-        stages=_stages(running, pace),
-        bad_examples=agreed(job.board, prepared.data, "bad data"),
-    )
-
-
-def _stages(running: _Running, pace: Pace) -> Stages | None:
-    """Why the chief's steps waited for their input, if they did for long."""
-    waited, job = pace.times.input_wait_share, running.job
-    seconds = pace.times.step_seconds_median * pace.times.num_steps
-    if not job.cluster.is_chief or waited < _WAITS or seconds < _WORTH_A_SECOND:
-        return None
-    step = pace.times.step_seconds_median * (1.0 - min(waited, 0.99))
-    running.prepared.data.end()  # nothing else may be read meanwhile
-    return measured(
-        running.prepared.data.training, running.prepared.data.sharding.worker_batch / step
-    )
-
-
-def _plain(value: Json) -> Json:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+                told = explained(error, data, distributed.step)
+                if told is error:
+                    told = rescue.kept(job, prepared, self._directory, error)
+                # Bad data ends a step in its midst, of which nobody knows what the replicas hold.
+                raise told from error
+        return self._pace

@@ -1,1 +1,0 @@
-"""Faults injected into real workers, and what becomes of the others."""

@@ -293,7 +293,7 @@ def test_a_disk_without_room_for_the_run_is_refused(tmp_path):
     with _disk(tmp_path / "disk", "1m") as disk:
         reason = _refusal(tmp_path, *_flags(tmp_path, run_dir=disk / "runs" / "first"))
         assert not list(disk.iterdir())
-    _contains(reason, "has 1 MiB of space left; expected at least 16 MiB", "Make room")
+    _contains(reason, "has 1 MiB of space left; expected at least 17 MiB", "Make room")
 
 
 def test_a_disk_that_fills_up_within_the_run_ends_every_worker(tmp_path):

@@ -39,6 +39,9 @@ REPORT = {
     "input": None,
     "bad_examples": None,
     "scaling_efficiency": None,
+    "goodput": None,
+    "starts": None,
+    "checkpoints": {"written", "blocked_seconds", "write_seconds"},
     "seconds": {
         *("startup", "to_first_step", "train", "boundaries", "evaluate", "checkpoint", "total"),
     },

@@ -40,6 +40,9 @@ FINISHED = Finished(
     traffic=TRAFFIC,
     boundary_bytes=512.0,
     bucket_bytes=2**22,
+    goodput=0.9,
+    starts=2,
+    checkpoints={"written": 3},
     alone_seconds=None,
 )
 
@@ -69,6 +72,9 @@ def test_the_report_has_the_keys_that_its_readers_rely_on():
         "input",
         "communication",
         "scaling_efficiency",
+        "goodput",
+        "starts",
+        "checkpoints",
         "seconds",
         "metrics",
         "bad_examples",

@@ -23,8 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        synced(temporary)
         temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
@@ -39,3 +38,16 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def synced(path: Path) -> None:
+    """Makes a file durable, or the names of a folder, so that it survives a loss of power.
+
+    Raises:
+        OSError: it couldn't be done.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

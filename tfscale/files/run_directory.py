@@ -37,17 +37,25 @@ class RunDirectory:
         self.is_chief = cluster.is_chief
         self.log = self.path / "logs" / f"worker-{cluster.index}.log"
 
-    def claim(self, *, overwrite: bool, needed_bytes: int) -> str:
+    @property
+    def has_finished_run(self) -> bool:
+        """Whether a run has come to its end here."""
+        return (self.path / "report.json").exists()
+
+    def claim(self, *, overwrite: bool, needed_bytes: int, goes_on: bool = False) -> str:
         """Makes the folder this run's own. Called on the chief alone, before anything is written.
 
         Args:
             overwrite: whether what an earlier run left may go.
             needed_bytes: of the largest file that the run is going to write.
+            goes_on: whether what is there is this run's own.
 
         Returns:
             Why it can't be had, in one line; empty if it can.
         """
         found = [name for name in _LEFT_BEHIND if (self.path / name).exists()]
+        if goes_on:
+            found = []
         if found and not overwrite:
             return (
                 f"--run_dir={self.path} holds another run ({', '.join(found)}); expected a new "
@@ -84,8 +92,8 @@ class RunDirectory:
             return ""
         return (
             f"--run_dir={self.path} has {free / 2**20:.0f} MiB of space left; expected at least "
-            f"{wanted / 2**20:.0f} MiB for the model and the curves. Make room, or use another "
-            "--run_dir."
+            f"{wanted / 2**20:.0f} MiB for the model, its checkpoints and the curves. Make room, "
+            "or use another --run_dir."
         )
 
     def write_json(self, name: str, content: Mapping[str, object]) -> None:

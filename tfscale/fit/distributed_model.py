@@ -16,16 +16,15 @@ import tensorflow as tf
 
 from tfscale.data.feed import next_of
 from tfscale.data.splits import Splits
-from tfscale.errors import ConfigError
 from tfscale.fit.alone import measured_seconds
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.build import Steps, build_steps
+from tfscale.fit.carrier import Carrier
 from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation, HowToEvaluate
 from tfscale.fit.findings import find
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.install import install
-from tfscale.fit.keras.layers import synchronized_layer
 from tfscale.fit.keras.loops import Call, StepFunctions
 from tfscale.fit.keras.optimizer import ReducedUpdate
 from tfscale.fit.keras.rehearsal import Rehearsed
@@ -34,11 +33,13 @@ from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.on_chief import Chief
 from tfscale.fit.own_logs import OwnLogs
 from tfscale.fit.own_scaling import watch
+from tfscale.fit.points import Points
 from tfscale.fit.prediction import Prediction
 from tfscale.fit.reducers import make_reducers
 from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
 from tfscale.fit.rhythm import described, wishes_of
-from tfscale.fit.train_step import HowToStep, TrainStep
+from tfscale.fit.train_step import HowToStep, TrainStep, require_graph, uses_xla
+from tfscale.fit.training_state import TrainingState
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import Wire
@@ -62,9 +63,12 @@ class DistributedModel:
     Attributes:
         model: the model.
         step: steps since the start of training.
+        points: between two on-device loops, for who wants to know of them.
+        last_logs: of the last on-device loop of training.
+        state: what training steps change.
+        carrier: of bytes, between workers.
         boundary: what the last on-device loop of training measured, once there was one.
         communication: how long gradients travel.
-        figure_names: what the numbers in `boundary.figures` are.
         boundary_seconds: spent between loops so far, on this worker, tracing left out.
         chief: runs the callbacks that no other worker runs.
         asks: how often a step asks all replicas what its losses divide by.
@@ -81,6 +85,7 @@ class DistributedModel:
         self.boundary: Boundary | None = None
         self.step = 0
         self.boundary_seconds = 0.0
+        self.points, self.last_logs = Points(), dict[str, Json]()
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
         self._fixed_steps = fixed_steps_per_call(
@@ -89,15 +94,14 @@ class DistributedModel:
         self._steps_per_call = self._fixed_steps or 1
         self._is_warm = False
         self._figures = HostFigures(job.devices.num_gpus)
-        self.figure_names = self._figures.names
-        _require_graph(model)
+        require_graph(model)
         watch()
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
         replicas = strategy.num_replicas_in_sync
-        self._findings = findings = find(model, data.training.first, steps, strategy)
+        self._findings = find(model, data.training.first, steps, strategy)
         self.asks = 0 if replicas == 1 else steps.asks
-        self._totals = MetricTotals(model, replicas, findings.metric_kinds)
+        self._totals = MetricTotals(model, replicas, self._findings.metric_kinds)
         self._own_logs = OwnLogs(self._totals, steps.own_training)
         self.communication = CommunicationTimes(strategy)
         self._worker, num_workers = job.cluster.index, job.cluster.num_workers
@@ -111,18 +115,30 @@ class DistributedModel:
             bucket_bytes=bucket_bytes,
             observe=self.communication.observe,
         )
-        how = HowToStep(
-            replicas,
-            job.config.accumulate_steps,
-            jit=_uses_xla(model, asked=job.config.jit, replicas=replicas),
-            numbers_are_sums=findings.losses_are_sums,
-        )
-        self._train_step = TrainStep(model, self._spec, self._make_updates(steps), how)
+        self._train_step = self._make_train_step(job, steps)
         separate_random_states(model, strategy, job.cluster.index)
+        self.carrier = Carrier(strategy, self._worker, num_workers)
+        self.state = self._make_state(steps)
         self._train_loop = tf.function(self._train_steps, autograph=False)
         self.chief = Chief(job, model)
         install(model, self._step_functions(job, steps.own_test), strategy)
         install_batch_methods(model)
+
+    def _make_state(self, steps: Steps) -> TrainingState:
+        residuals = [reducer.residuals for reducer in self._reducers]
+        return TrainingState(
+            self._strategy, self.carrier, self.model, steps.optimizers, self._totals, residuals
+        )
+
+    def _make_train_step(self, job: Job, steps: Steps) -> TrainStep:
+        replicas = self._strategy.num_replicas_in_sync
+        how = HowToStep(
+            replicas,
+            job.config.accumulate_steps,
+            jit=uses_xla(self.model, asked=job.config.jit, replicas=replicas),
+            numbers_are_sums=self._findings.losses_are_sums,
+        )
+        return TrainStep(self.model, self._spec, self._make_updates(steps), how)
 
     def _make_updates(self, steps: Steps) -> list[ReducedUpdate]:
         return [
@@ -153,6 +169,8 @@ class DistributedModel:
             test=lambda call: (alone if call.input.is_alone else together).test_call(call),
             predict=Prediction(self.model, self._strategy).call,
             steps_of_next_call=self._steps_of_next_call,
+            last_logs=lambda: self.last_logs,
+            points=self.points,
             fixed_steps=self._fixed_steps,
             as_input=GivenData(job, self.chief),
         )
@@ -173,6 +191,11 @@ class DistributedModel:
         return self._findings.rows | ({"callbacks": wishes} if wishes else {})
 
     @property
+    def figure_names(self) -> list[str]:
+        """What the numbers in `boundary.figures` are."""
+        return list(self._figures.names)
+
+    @property
     def traffic(self) -> Traffic:
         """What one replica sends in a step, once the step is traced."""
         return Traffic.sum_of([reducer.traffic for reducer in self._reducers])
@@ -184,7 +207,8 @@ class DistributedModel:
 
     def _steps_of_next_call(self, name: str) -> int:
         """How many steps the next call takes, the same on every worker."""
-        by_method = {"fit": self._steps_per_call, "evaluate": STEPS_PER_CALL}
+        fit = self.points.most_steps(self.step, self._steps_per_call)
+        by_method = {"fit": fit, "evaluate": STEPS_PER_CALL}
         return by_method.get(name, 1)
 
     def _train_call(self, call: Call) -> dict[str, Json]:
@@ -203,7 +227,8 @@ class DistributedModel:
                     self._steps_per_call, self.boundary.step_seconds, limit=_MOST_STEPS_PER_CALL
                 )
         self._is_warm = True
-        return self._own_logs.shown(self._totals.packing.unpack(packed), own)
+        self.last_logs = self._own_logs.shown(self._totals.packing.unpack(packed), own)
+        return dict(self.last_logs)
 
     def _train_steps(
         self, iterator: Foreign, steps: tf.Tensor, figures: tf.Tensor
@@ -246,30 +271,3 @@ class DistributedModel:
     def _local_mean(self, value: Structure) -> tf.Tensor:
         parts = self._strategy.experimental_local_results(value)
         return tf.add_n(list(parts)) / len(parts)
-
-
-def _require_graph(model: keras.Model) -> None:
-    if model.run_eagerly:
-        raise ConfigError(
-            "The model is compiled with run_eagerly=True, which can't run on several replicas; "
-            "expected False. Leave it out of compile()."
-        )
-
-
-def _uses_xla(model: keras.Model, *, asked: bool, replicas: int) -> bool:
-    """Whether XLA compiles forward and backward, which no all-reduce can be within.
-
-    Keras's own "auto" means no XLA under a strategy, so True is the user's word.
-
-    Raises:
-        ConfigError: a layer reduces by itself.
-    """
-    if not (asked or model.jit_compile):
-        return False
-    layer = synchronized_layer(model)
-    if layer is not None and replicas > 1:
-        raise ConfigError(
-            f"Layer {layer.name} is synchronized between replicas, which XLA can't compile; "
-            "expected synchronized=False with --jit or jit_compile=True. Leave one away."
-        )
-    return True

@@ -5,9 +5,10 @@ variable by itself costs a collective for each. Here everything that workers mus
 at a boundary travels in one vector of float64, in which sums of float32 and counts are exact.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfscale.fit.keras.rehearsal import flat_logs
@@ -65,6 +66,26 @@ class MetricTotals:
         if kind is not None:
             total = tf.reduce_max(total, 0) if kind == "max" else tf.reduce_min(total, 0)
         return tf.cast(total, variable.dtype)
+
+    def dealt_out(self, variable: keras.Variable) -> Callable[[np.ndarray, int], list[np.ndarray]]:
+        """How to give a variable's values of some replicas to another number of them.
+
+        The whole, as `results` would have it, stays the same: the first replica gets a sum.
+        """
+        kind = self._kinds.get(id(variable)) or variable.aggregation
+
+        def rows_of(rows: np.ndarray, replicas: int) -> list[np.ndarray]:
+            if kind == "sum":
+                first = rows.sum(axis=0, dtype=rows.dtype)
+                return [first, *[np.zeros_like(first)] * (replicas - 1)]
+            whole = {
+                "max": lambda: rows.max(axis=0),
+                "min": lambda: rows.min(axis=0),
+                "mean": lambda: rows.mean(axis=0),
+            }
+            return [whole.get(kind, lambda: rows[0])()] * replicas
+
+        return rows_of
 
     def names(self, updated: Collection[int]) -> set[str]:
         """What the results of the metrics are called that these variables belong to."""

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfscale.errors import ConfigError
 from tfscale.fit.changed_variables import ChangedVariables
+from tfscale.fit.logs_in_words import changed_logs, from_json
 from tfscale.fit.rhythm import Wish, has_hook, wishes_of
 from tfscale.model.user_callbacks import runs_everywhere
 from tfscale.startup.job import Job
@@ -138,7 +138,7 @@ class Chief:
             run()
         said: dict[str, Json] = {
             "flags": {name: on for name, on in self._flags().items() if on != flags[name]},
-            "logs": _changed_logs(before, logs or {}),
+            "logs": changed_logs(before, logs or {}),
             "variables": self._changed.as_json(changes.variables, names),
             "evaluated": changes.has_evaluated,
         }
@@ -152,7 +152,7 @@ class Chief:
         for name, value in said.get("flags", {}).items():
             setattr(self._model, name, value)
         if logs is not None:
-            logs.update({name: _from_json(value) for name, value in said.get("logs", {}).items()})
+            logs.update({name: from_json(value) for name, value in said.get("logs", {}).items()})
         if said.get("evaluated"):
             self._model.reset_metrics()
         self._changed.share(said.get("variables", {}))
@@ -233,18 +233,18 @@ class OnChief(keras.callbacks.Callback):
         self.wishes = [Wish(**wish) for wish in group["wishes"]]
         self._hooks = set(group["hooks"])
         self._chief = chief
-        self._members = members
+        self.members = members
 
     def set_model(self, model: keras.Model) -> None:
         """Gives the members their model."""
         super().set_model(model)
-        for member in self._members:
+        for member in self.members:
             member.set_model(model)
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Gives the members what Keras says about the loop."""
         super().set_params(params)
-        for member in self._members:
+        for member in self.members:
             member.set_params(params)
 
     def run(self, hook: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -253,11 +253,21 @@ class OnChief(keras.callbacks.Callback):
             return
 
         def run_members() -> None:
-            for member in self._members:
+            for member in self.members:
                 getattr(member, hook)(*args, **kwargs)
 
         logs = kwargs.get("logs", args[-1] if args and isinstance(args[-1], dict) else None)
         self._chief.ran(self.names, run_members, logs)
+
+
+def members_of(
+    arranged: Sequence[keras.callbacks.Callback],
+) -> list[keras.callbacks.Callback]:
+    """The user's callbacks of this worker: first those that every worker has, in one order."""
+    flat: list[keras.callbacks.Callback] = []
+    for callback in arranged:
+        flat.extend(callback.members if isinstance(callback, OnChief) else [callback])
+    return sorted(flat, key=lambda callback: not runs_everywhere(callback))
 
 
 def _forwarding(hook: str) -> Callable[..., None]:
@@ -269,23 +279,3 @@ def _forwarding(hook: str) -> Callable[..., None]:
 
 for _hook in HOOKS:
     setattr(OnChief, _hook, _forwarding(_hook))
-
-
-def _changed_logs(before: dict[str, Any], logs: dict[str, Any]) -> dict[str, Json]:
-    """What was added to the logs, of what a callback on another worker could make use of."""
-    usable = (bool, int, float, str, np.generic, np.ndarray)
-    return {
-        name: _as_json(value)
-        for name, value in logs.items()
-        if isinstance(value, usable) and (name not in before or value is not before[name])
-    }
-
-
-def _as_json(value: Foreign) -> Json:
-    if isinstance(value, np.ndarray):
-        return {"array": value.tolist()}
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _from_json(value: Json) -> Json:
-    return np.asarray(value["array"]) if isinstance(value, dict) else value

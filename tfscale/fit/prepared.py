@@ -74,13 +74,14 @@ class Prepared:
         return self.distributed.model
 
 
-def prepare(job: Job, dataset: object, model: object) -> Prepared:
+def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) -> Prepared:
     """Reads the user's files, and makes of them what trains on all replicas.
 
     Args:
         job: a strategy that stands.
         dataset: path of a dataset file, or a module or object with the same attributes.
         model: path of a model file, such a module or object, or a `build` function.
+        bucket_bytes: gradients that travelled together in the run that this one goes on from.
 
     Raises:
         ConfigError: the workers differ, a file can't be used, or the model can't be distributed.
@@ -97,7 +98,7 @@ def prepare(job: Job, dataset: object, model: object) -> Prepared:
         rate, loss = _compile(job, built)
     wire = make_wire(job.config.wire_dtype, job.config.compress, job.strategy.num_replicas_in_sync)
     gradient_bytes = weights_bytes(built.model.trainable_variables)
-    buckets = bucket_size.choose(job, wire, gradient_bytes)
+    buckets = bucket_size.choose(job, wire, gradient_bytes, earlier_bytes=bucket_bytes)
     distributed = DistributedModel(
         job, built.model, built.data, wire=wire, bucket_bytes=buckets.size_bytes
     )

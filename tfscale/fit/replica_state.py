@@ -7,12 +7,14 @@ outputs aren't: they are averaged, kept different on purpose, and gathered.
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfscale.fit.assigned import assigned_within
 from tfscale.fit.packing import Packing
 from tfscale.gradients.all_reduce import sum_over_replicas
 
+RANDOM_STATE = "seed_generator_state"  # what Keras names the variable of a seed generator
 _GOLDEN_RATIO_32 = 0x9E3779B9  # spreads consecutive numbers over the range of a uint32
 
 
@@ -77,13 +79,28 @@ def separate_random_states(
     Replica 0 keeps the state it has, so that one replica trains as without a strategy.
     """
     for variable in model.non_trainable_variables:
-        if variable.name != "seed_generator_state":
+        if variable.name != RANDOM_STATE:
             continue
         components = strategy.experimental_local_results(variable.value)
         for local, component in enumerate(components):
             replica = worker * len(components) + local
-            seed = (int(component.numpy()[0]) + replica * _GOLDEN_RATIO_32) % 2**32
-            component.assign([seed, int(component.numpy()[1])])
+            component.assign(_state_of_replica(component.numpy(), replica))
+
+
+def random_state_of(rows: np.ndarray, replicas: int) -> list[np.ndarray]:
+    """Random states for another number of replicas, of those that there were: as at the start.
+
+    Args:
+        rows: uint32 (replicas before, 2).
+        replicas: that there are now.
+    """
+    return [_state_of_replica(rows[0], replica) for replica in range(replicas)]
+
+
+def _state_of_replica(first: np.ndarray, replica: int) -> np.ndarray:
+    """A replica's random state, uint32 (2,): seed and counter, of what replica 0 has."""
+    seed = (int(first[0]) + replica * _GOLDEN_RATIO_32) % 2**32
+    return np.asarray([seed, int(first[1])], np.uint32)
 
 
 def gathered(rows: tf.Tensor) -> tf.Tensor:

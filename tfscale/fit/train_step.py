@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
+from tfscale.fit.keras.layers import synchronized_layer
 from tfscale.fit.keras.optimizer import ReducedUpdate
 from tfscale.fit.keras.rehearsal import regularized
 from tfscale.fit.keras.scale import sharing
@@ -150,3 +151,35 @@ class TrainStep:
 
 def _with_shape(leaf: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
     return leaf if leaf.shape.is_fully_defined() else tf.ensure_shape(leaf, spec.shape)
+
+
+def require_graph(model: keras.Model) -> None:
+    """Refuses a model that was compiled to run eagerly.
+
+    Raises:
+        ConfigError: it was.
+    """
+    if model.run_eagerly:
+        raise ConfigError(
+            "The model is compiled with run_eagerly=True, which can't run on several replicas; "
+            "expected False. Leave it out of compile()."
+        )
+
+
+def uses_xla(model: keras.Model, *, asked: bool, replicas: int) -> bool:
+    """Whether XLA compiles forward and backward, which no all-reduce can be within.
+
+    Keras's own "auto" means no XLA under a strategy, so True is the user's word.
+
+    Raises:
+        ConfigError: a layer reduces by itself.
+    """
+    if not (asked or model.jit_compile):
+        return False
+    layer = synchronized_layer(model)
+    if layer is not None and replicas > 1:
+        raise ConfigError(
+            f"Layer {layer.name} is synchronized between replicas, which XLA can't compile; "
+            "expected synchronized=False with --jit or jit_compile=True. Leave one away."
+        )
+    return True

@@ -28,8 +28,7 @@ class TrainableSet(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Looks for what was changed at the end of the last epoch."""
         self._looked = False
-        if self._traced is not None:
-            self._look()
+        self._look()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers the weights of the first step; looks once an epoch."""
@@ -41,11 +40,11 @@ class TrainableSet(keras.callbacks.Callback):
         self._looked = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks for what was changed within the epoch."""
+        """Looks for what was changed within the epoch, unless an earlier run has trained it."""
         self._look()
 
     def _look(self) -> None:
-        if self._traced == [id(one) for one in self.model.trainable_variables]:
+        if self._traced in (None, [id(one) for one in self.model.trainable_variables]):
             return
         raise ConfigError(
             f"A callback has changed which weights are trained, from {self._size:,} to "

@@ -21,7 +21,8 @@ class Buckets:
 
     Args:
         size_bytes: of gradients, before a wire dtype makes them smaller; 0 if it isn't known.
-        source: "given", "they all fit", "measured", "remembered", or when it will be known.
+        source: "given", "as before", "they all fit", "measured", "remembered", or when it will be
+            known.
         conditions: under which it is right.
     """
 
@@ -30,7 +31,7 @@ class Buckets:
     conditions: Mapping[str, object] = field(default_factory=dict)
 
 
-def choose(job: Job, wire: Wire, gradient_bytes: int) -> Buckets:
+def choose(job: Job, wire: Wire, gradient_bytes: int, *, earlier_bytes: int = 0) -> Buckets:
     """What `--bucket_mb` says, else what an earlier run there used, else what measures best.
 
     Gradients that fit the smallest bucket need neither: they travel in one.
@@ -42,12 +43,15 @@ def choose(job: Job, wire: Wire, gradient_bytes: int) -> Buckets:
         job: whose links are measured.
         wire: how gradients are sent.
         gradient_bytes: of all gradients together.
+        earlier_bytes: of the buckets of the run that this one goes on from; 0 where there is none.
     """
     if job.config.bucket_bytes:
         return Buckets(job.config.bucket_bytes, "given")
     replicas = job.strategy.num_replicas_in_sync
     if replicas == 1:
         return Buckets(0, "measured when the run starts")
+    if earlier_bytes:
+        return Buckets(earlier_bytes, "as before", _conditions(job))
     if gradient_bytes <= _SMALLEST:
         return Buckets(_SMALLEST, "they all fit")  # whatever the links are: nothing to measure
     conditions = _conditions(job)

@@ -72,6 +72,11 @@ class GradientReducer:
         self.is_bypassed = False  # while it is, replicas train each for itself
         self._way = way
 
+    @property
+    def residuals(self) -> Sequence[tf.Variable]:
+        """What each replica keeps back for the next step; none without a lossy wire."""
+        return self._way.residuals
+
     def __call__(self, gradients: Sequence[Gradient]) -> list[Gradient]:
         """Sums each gradient over the replicas; None stays None. Called in replica context.
 

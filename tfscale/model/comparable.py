@@ -19,6 +19,7 @@ from tfscale.model.user_callbacks import runs_everywhere
 from tfscale.structures import Foreign, Json
 
 _COUNTED = re.compile(r"_\d+(?=/|$)")
+_COUNTED_WITHIN = re.compile(r"_\d+(?=[_/]|$)")
 _RANDOM_STATE = "seed_generator_state"  # each replica has its own, on purpose
 
 
@@ -40,7 +41,7 @@ def facts_of(model: keras.Model, strategy: tf.distribute.Strategy) -> dict[str, 
         "the layers of the model": described(model),
         # A list: without their numbers, names are no longer each variable's own.
         "the weights that the model starts with": [
-            f"{_name(one.path)} {_checksum(one, strategy)}"
+            f"{uncounted(one.path)} {_checksum(one, strategy)}"
             for one in model.variables
             if one.name != _RANDOM_STATE
         ],
@@ -93,7 +94,7 @@ def _entry(key: str, value: Foreign) -> Json:
 
 def _uncounted(value: Foreign) -> Json:
     if isinstance(value, str):
-        return _name(value)
+        return uncounted(value)
     if isinstance(value, Mapping):
         return {str(key): _uncounted(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -104,7 +105,7 @@ def _uncounted(value: Foreign) -> Json:
 def _variable(variable: keras.Variable) -> str:
     frozen = "" if variable.trainable else ", not trained"
     shape = "x".join(map(str, variable.shape)) or "one number"
-    return f"{_name(variable.path)} {variable.dtype} {shape}{frozen}"
+    return f"{uncounted(variable.path)} {variable.dtype} {shape}{frozen}"
 
 
 def _callback(callback: keras.callbacks.Callback) -> str:
@@ -120,8 +121,14 @@ def _callback(callback: keras.callbacks.Callback) -> str:
     return f"{kind.__name__}({', '.join(f'{name}={value}' for name, value in numbers.items())})"
 
 
-def _name(text: str) -> str:
-    return _COUNTED.sub("", text)
+def uncounted(text: str, *, within: bool = False) -> str:
+    """A name without the numbers that Keras counts what one process makes with: `dense_3`.
+
+    Args:
+        text: the name.
+        within: whether names are joined in it, as an optimizer does: `dense_3_kernel_momentum`.
+    """
+    return (_COUNTED_WITHIN if within else _COUNTED).sub("", text)
 
 
 def _array(array: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """The callbacks that a model file asks for: which run where, with one worker's files."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,3 +117,28 @@ def write_to_scratch(callbacks: Sequence[keras.callbacks.Callback], scratch: Pat
                 path = scratch / str(number) / Path(value).name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 setattr(callback, name, type(value)(path))
+
+
+def append_to_files(callbacks: Sequence[keras.callbacks.Callback], epoch: int) -> None:
+    """Lets the files of a run that goes on be gone on with, from the beginning of an epoch.
+
+    A CSVLogger would begin its file anew, or repeat the epochs that come again.
+
+    Args:
+        callbacks: the user's.
+        epoch: the first one that comes, from 0.
+    """
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.CSVLogger):
+            continue
+        callback.append = True
+        path = Path(callback.filename)
+        with contextlib.suppress(OSError):
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            first = [line.partition(callback.sep)[0] for line in lines]
+            kept = [
+                line
+                for line, number in zip(lines, first, strict=True)
+                if not number.isdigit() or int(number) < epoch
+            ]
+            path.write_text("".join(kept), encoding="utf-8")

@@ -32,6 +32,10 @@ class Finished:
         bucket_bytes: gradients that travel together, 0 where nothing travels.
         alone_seconds: of a step of one replica alone, None if that wasn't measured.
         stages: of the chief's input, if its steps waited for it; None if they hardly did.
+        goodput: seconds of steps over seconds since the training first began, 0 to 1, over all
+            starts.
+        starts: how often the training has begun or gone on.
+        checkpoints: what they have cost in this start.
         bad_examples: of each split that has some: how many records were skipped, and which.
     """
 
@@ -47,6 +51,9 @@ class Finished:
     boundary_bytes: float
     bucket_bytes: int
     alone_seconds: float | None
+    goodput: float
+    starts: int
+    checkpoints: Mapping[str, float]
     stages: Stages | None = None
     bad_examples: Mapping[str, Json] = field(default_factory=dict)
 
@@ -58,9 +65,8 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
     one. Bus bandwidth is what a replica sends in a step, through the time from the first bucket to
     the last sum.
     """
-    times, traffic, workers = finished.times, finished.traffic, job.cluster.num_workers
+    times, workers = finished.times, job.cluster.num_workers
     waited, exposed = times.input_wait_share, times.exposed_share
-    travelled = times.travel_seconds
     return {
         "schema_version": SCHEMA_VERSION,
         "workers": workers,
@@ -81,23 +87,31 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
         },
         "accelerator_utilisation": 1.0 - waited,
         "input": _input(finished.stages),
-        "communication": {
-            "buckets": traffic.buckets,
-            "bucket_bytes": finished.bucket_bytes,
-            "gradient_bytes": traffic.gradient_bytes,
-            "sent_bytes_per_step": traffic.sent_bytes,
-            "bus_bandwidth": traffic.sent_bytes / travelled if travelled else None,
-            "sent_bytes_per_boundary": finished.boundary_bytes,
-            "sparse_gradients": traffic.sparse,
-            "densified_gradients": traffic.densified,
-        },
+        "communication": _communication(finished),
         "scaling_efficiency": _efficiency(finished),
+        "goodput": finished.goodput,
+        "starts": finished.starts,
+        "checkpoints": dict(finished.checkpoints),
         "seconds": dict(finished.seconds),
         "metrics": dict(finished.metrics),
         "bad_examples": dict(finished.bad_examples),
         "weights_sha256": finished.weights_sha256,
         "model": {"file": finished.model_file, "load": finished.load_command},
         "versions": versions(),
+    }
+
+
+def _communication(finished: Finished) -> Json:
+    traffic, travelled = finished.traffic, finished.times.travel_seconds
+    return {
+        "buckets": traffic.buckets,
+        "bucket_bytes": finished.bucket_bytes,
+        "gradient_bytes": traffic.gradient_bytes,
+        "sent_bytes_per_step": traffic.sent_bytes,
+        "bus_bandwidth": traffic.sent_bytes / travelled if travelled else None,
+        "sent_bytes_per_boundary": finished.boundary_bytes,
+        "sparse_gradients": traffic.sparse,
+        "densified_gradients": traffic.densified,
     }
 
 

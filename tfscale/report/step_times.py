@@ -83,16 +83,21 @@ class StepTimes:
 
     def __init__(self) -> None:
         """Start without a step."""
-        self._blocks: list[Block] = []
+        self.blocks: list[Block] = []  # all that were counted, the first one too
 
     def add(self, block: Block) -> None:
         """Counts a block of steps."""
-        self._blocks.append(block)
+        self.blocks.append(block)
 
     @property
     def num_steps(self) -> int:
         """How many steps the numbers rest on, without the warm-up; 0 before the first block."""
-        return sum(block.steps for block in self._blocks[self._first :])
+        return sum(block.steps for block in self.blocks[self._first :])
+
+    @property
+    def useful_seconds(self) -> float:
+        """Seconds of all steps, each as long as it took, the first ones too."""
+        return sum(block.seconds for block in self.blocks)
 
     @property
     def step_seconds_median(self) -> float:
@@ -145,9 +150,9 @@ class StepTimes:
 
     @property
     def _first(self) -> int:
-        return 1 if len(self._blocks) > 1 else 0
+        return 1 if len(self.blocks) > 1 else 0
 
     def _measured(self) -> list[Block]:
-        if not self._blocks:
+        if not self.blocks:
             raise ValueError("No step was timed yet; call add() first, or ask num_steps.")
-        return self._blocks[self._first :]
+        return self.blocks[self._first :]

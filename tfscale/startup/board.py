@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import tensorflow as tf
 from tensorflow.python.eager import context
@@ -47,7 +48,7 @@ class Board:
         """Gives what every worker said about `topic`, in the order of the rank."""
         if self._cluster.num_workers == 1:
             return [text]
-        self._store.set_config_key_value(self._key(topic, self._cluster.index), text)
+        self.tell(topic, text)
         timeout = int(timeout_seconds * 1000)
         return [
             self._store.get_config_key_value(self._key(topic, rank), timeout)
@@ -69,6 +70,34 @@ class Board:
             return text
         timeout = int(timeout_seconds * 1000)
         return str(self._store.get_config_key_value(self._key(topic, 0), timeout))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are other workers."""
+        return self._cluster.num_workers > 1
+
+    def post(self, topic: str, text: str) -> None:
+        """Says something for all workers; only the first who does is heard."""
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            self._store.set_config_key_value(f"{self._prefix}/{topic}", text)
+
+    def awaited(self, topic: str) -> str:
+        """What was posted, however long that takes; "" when the board has ended."""
+        try:
+            return str(self._store.get_config_key_value(f"{self._prefix}/{topic}", 0))
+        except (tf.errors.OpError, RuntimeError):
+            return ""
+
+    def tell(self, topic: str, text: str) -> None:
+        """Says this worker's part of what `heard_of_all` gives."""
+        self._store.set_config_key_value(self._key(topic, self._cluster.index), text)
+
+    def heard_of_all(self, topic: str) -> list[str]:
+        """What every worker tells about a topic, in the order of the rank; waits for all."""
+        return [
+            str(self._store.get_config_key_value(self._key(topic, rank), 0))
+            for rank in range(self._cluster.num_workers)
+        ]
 
     def forget(self, topic: str) -> None:
         """Takes away what this worker has said and everybody has heard."""
@@ -107,6 +136,18 @@ class Board:
             if self._cluster.num_workers == 1:
                 raise
             raise SharedFailure(*self._publish(*describe_failure(error))) from error
+
+    def end_all(self, reason: str, code: int) -> NoReturn:
+        """Ends this process and every other worker's, from any thread.
+
+        Args:
+            reason: that all of them say.
+            code: exit code.
+        """
+        if self.is_shared:
+            reason, code = self._publish(reason, code)
+        self._complain(reason)
+        leave(code)
 
     def _publish(self, reason: str, code: int) -> tuple[str, int]:
         if not self._is_first_to_fail():

@@ -53,7 +53,8 @@ def install(model: keras.Model, functions: StepFunctions, strategy: tf.distribut
     model.make_predict_function = make_predict_function
     # The model is built, and the logs that reach these are already those of all replicas.
     model._maybe_symbolic_build = lambda *args, **kwargs: None
-    model._get_metrics_result_or_logs = lambda logs: logs
+    # An epoch that an earlier run has left after its last step has no logs but that step's.
+    model._get_metrics_result_or_logs = lambda logs: logs or functions.last_logs()
     # Outside of the replicas TensorFlow reads a variable back after assigning it: an all-reduce of
     # 5 ms for each variable of each metric, at the beginning of every epoch and evaluation.
     model.reset_metrics = functools.partial(strategy.run, model.reset_metrics)

@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.data.feed import Input
 from tfscale.errors import ConfigError
+from tfscale.fit.points import Point, Points
 from tfscale.fit.rhythm import Rhythm, wishes_of
 from tfscale.structures import Foreign, Structure
 
@@ -50,6 +51,8 @@ class StepFunctions:
         as_input: makes, while it is entered, an evaluation `Input` of what a user hands to
             `evaluate` or `predict`; None where only an `Input` is taken. Called with the name of
             the method and x, y, sample_weight, batch_size and steps.
+        last_logs: of the training step before; those of an epoch that has none left to take.
+        points: are told what lies between two calls.
     """
 
     train: Callable[[Call], dict[str, Any]]
@@ -58,6 +61,8 @@ class StepFunctions:
     steps_of_next_call: Callable[[str], int]
     fixed_steps: int = 0
     as_input: Callable[..., contextlib.AbstractContextManager[Input]] | None = None
+    last_logs: Callable[[], dict[str, Any]] = dict
+    points: Points = field(default_factory=Points)
 
 
 def over_inputs(model: keras.Model, name: str, functions: StepFunctions) -> Callable[..., Any]:
@@ -86,9 +91,8 @@ def over_inputs(model: keras.Model, name: str, functions: StepFunctions) -> Call
                 if class_weight:
                     raise ConfigError("class_weight belongs into the dataset file, not into fit.")
                 # Within fit Keras makes the iterator of the validation too.
-                loop = "evaluate" if name == "fit" and x.is_evaluation else name
-                wanted = functions.steps_of_next_call
-                return _Epochs(x, steps_per_epoch or x.steps, loop, wanted, rhythm)
+                loop = "validation" if name == "fit" and x.is_evaluation else name
+                return _Epochs(x, steps_per_epoch or x.steps, loop, functions, rhythm)
 
             if not is_nested:  # which goes on with the iterator that fit has made
                 stack.enter_context(_iterators_replaced(model, epochs))
@@ -132,13 +136,15 @@ class _Epochs:
         source: Input,
         steps: int | None,
         loop: str,
-        steps_of_next_call: Callable[[str], int],
+        functions: StepFunctions,
         rhythm: Rhythm,
     ) -> None:
         self.num_batches = steps
         self._source = source
         self._loop = loop
-        self._steps_of_next_call = steps_of_next_call
+        self._name = "evaluate" if loop == "validation" else loop
+        self._steps_of_next_call = functions.steps_of_next_call
+        self._points = functions.points
         self._rhythm = rhythm
         self._taken = 0  # in all epochs
 
@@ -146,21 +152,35 @@ class _Epochs:
         """Does nothing: the one iterator goes on where it is."""
 
     def __iter__(self) -> Iterator[tuple[int, int, Any]]:
-        done = 0
+        done = self._begin()
         self._source.start()
+        self._reached(done)
         try:
             while self.num_batches is None or done < self.num_batches:
-                wanted = self._steps_of_next_call(self._loop)
-                asked = steps = self._rhythm.steps(self._loop, self._taken, wanted)
+                wanted = self._steps_of_next_call(self._name)
+                asked = steps = self._rhythm.steps(self._name, self._taken, wanted)
                 if self.num_batches is not None:
                     steps = min(steps, self.num_batches - done)
                 last = self._rhythm.last_batch(done, steps, asked)
                 yield done, last, Call(self._source, steps, is_first=not done)
                 done += steps
                 self._taken += steps
+                self._reached(done)
         finally:
             if self._source.is_evaluation and done != self._source.steps:
                 self._source.rewind()
+
+    def _begin(self) -> int:
+        """How many batches of this pass an earlier run has taken."""
+        if self._loop != "fit" or self._taken:
+            return 0
+        resumed = self._points.begin()
+        self._taken = resumed.taken
+        return resumed.done
+
+    def _reached(self, done: int) -> None:
+        if not self._source.is_alone:  # a callback of the chief asks, and nobody else is here
+            self._points.reached(Point(self._loop, done, self.num_batches))
 
     @contextlib.contextmanager
     def catch_stop_iteration(self) -> Iterator[None]:

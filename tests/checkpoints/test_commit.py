@@ -1,0 +1,204 @@
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from tfscale.checkpoints import commit
+
+ARRAYS = {
+    "weights.safetensors": {"model/0000/kernel": np.arange(600, dtype=np.float32)},
+    "state.safetensors": {"optimizer-0/0000/iteration": np.asarray(7), "x": np.ones((2, 3))},
+}
+
+
+def _write(folder, step, value=0.0):
+    return commit.write(folder, step, ARRAYS, {"epoch": step // 10, "value": value})
+
+
+def test_what_is_written_is_read_with_shapes_and_dtypes(tmp_path):
+    path = _write(tmp_path, 12)
+    found, refused = commit.newest(tmp_path)
+    assert (found.path, found.step, refused) == (path, 12, [])
+    assert found.facts["epoch"] == 1
+    arrays = found.arrays()
+    for expected in ARRAYS.values():
+        for name, array in expected.items():
+            assert arrays[name].dtype == array.dtype
+            np.testing.assert_array_equal(arrays[name], array)
+            assert arrays[name].shape == array.shape
+    assert sorted(os.listdir(tmp_path)) == ["step-0000000012"]
+
+
+def test_the_newest_step_counts_and_a_step_is_written_once(tmp_path):
+    for step in (9, 100, 12):
+        _write(tmp_path, step)
+    before = (tmp_path / "step-0000000100" / "manifest.json").stat().st_mtime_ns
+    assert _write(tmp_path, 100, value=1.0) == tmp_path / "step-0000000100"
+    assert (tmp_path / "step-0000000100" / "manifest.json").stat().st_mtime_ns == before
+    assert commit.newest(tmp_path)[0].step == 100
+
+
+def test_a_folder_that_is_not_there_has_no_checkpoint(tmp_path):
+    assert commit.newest(tmp_path / "nothing") == (None, [])
+
+
+def _cut(path):
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def _flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _lengthen(path):
+    with path.open("ab") as file:
+        file.write(b"\0")
+
+
+def _link(path):
+    elsewhere = path.with_name("elsewhere")
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "state.safetensors", "manifest.json"])
+@pytest.mark.parametrize("spoil", [_cut, _flip, _lengthen, os.remove, _link])
+def test_what_has_changed_since_is_refused_and_the_one_before_is_used(tmp_path, file, spoil):
+    _write(tmp_path, 1)
+    spoil(_write(tmp_path, 2) / file)
+    found, (line,) = commit.newest(tmp_path)
+    assert found.step == 1
+    assert "step-0000000002 is refused: " in line
+    assert sorted(os.listdir(tmp_path)) == ["refused-step-0000000002", "step-0000000001"]
+    assert commit.newest(tmp_path)[1] == []
+
+
+def test_every_byte_of_a_manifest_counts(tmp_path):
+    path = _write(tmp_path, 2) / "manifest.json"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        spoiled = bytearray(whole)
+        spoiled[place] ^= 1
+        path.write_bytes(spoiled)
+        if _meaning(spoiled) == _meaning(whole):
+            continue
+        with pytest.raises((commit.RefusedError, UnicodeDecodeError)):
+            commit.verified(path.parent)
+
+
+def _meaning(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def test_a_manifest_of_somebody_elses_making_reads_no_file_beside_the_folder(tmp_path):
+    folder = _write(tmp_path, 2)
+    shutil.copy(folder / "weights.safetensors", tmp_path / "outside.safetensors")
+    said = json.loads((folder / "manifest.json").read_text())
+    files = said["content"]["files"]
+    files["../outside.safetensors"] = files.pop("weights.safetensors")
+    said["sha256"] = commit._sha256(said["content"])
+    (folder / "manifest.json").write_text(json.dumps(said))
+    with pytest.raises(commit.RefusedError, match="is no file of a checkpoint"):
+        commit.verified(folder)
+
+
+def test_a_file_that_is_no_safetensors_is_refused_whatever_its_manifest_says(tmp_path):
+    folder = _write(tmp_path, 2)
+    (folder / "weights.safetensors").write_bytes((2**62).to_bytes(8, "little") + b"{}")
+    said = json.loads((folder / "manifest.json").read_text())
+    said["content"]["files"]["weights.safetensors"] = {
+        "bytes": 10,
+        "sha256": commit.sha256_of(folder / "weights.safetensors"),
+    }
+    said["sha256"] = commit._sha256(said["content"])
+    (folder / "manifest.json").write_text(json.dumps(said))
+    with pytest.raises(commit.RefusedError, match="can't be read"):
+        commit.verified(folder)
+
+
+# A save that is killed. Each place is the call of a function that a save makes, counted; half of a
+# file is what is there when a process is killed while it writes.
+
+CALLS = ("synced", "save_file", "sha256_of")
+
+
+def _dies_at(monkeypatch, place):
+    """Makes this process die at a call; gives the counter."""
+    calls = []
+
+    def counted(name, original):
+        def call(*args):
+            calls.append(name)
+            if len(calls) == place:
+                if name == "save_file":
+                    original(*args)
+                    os.truncate(args[1], args[1].stat().st_size // 2)
+                os._exit(9)
+            return original(*args)
+
+        return call
+
+    for name in CALLS:
+        monkeypatch.setattr(commit, name, counted(name, getattr(commit, name)))
+    for name in ("mkdir", "rename", "write_text"):
+        original = getattr(type(commit.Path()), name)
+
+        def method(self, *args, _original=original, _name=name, **kwargs):
+            calls.append(_name)
+            if len(calls) == place:
+                os._exit(9)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(type(commit.Path()), name, method)
+    return calls
+
+
+def _killed_at(tmp_path, monkeypatch, place):
+    """Saves in a process that dies there; gives whether it did."""
+    pid = os.fork()
+    if not pid:
+        with monkeypatch.context() as patch:
+            _dies_at(patch, place)
+            _write(tmp_path, 2, value=2.0)
+            commit.remove(tmp_path / "step-0000000000")
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+
+
+def test_a_save_that_is_killed_anywhere_leaves_the_one_before(tmp_path, monkeypatch):
+    places = 0
+    while True:
+        folder = tmp_path / str(places)
+        _write(folder, 0), _write(folder, 1, value=1.0)
+        was_killed = _killed_at(folder, monkeypatch, places + 1)
+        found, refused = commit.newest(folder)
+        assert found.step in (1, 2)
+        assert found.facts["value"] == float(found.step)
+        assert refused == []
+        if not was_killed:
+            assert found.step == 2
+            break
+        places += 1
+        # Whoever comes next can write it.
+        _write(folder, 3, value=3.0)
+        assert commit.newest(folder)[0].step == 3
+    assert places >= 10
+
+
+def test_a_save_without_room_leaves_nothing_of_itself(tmp_path, monkeypatch):
+    _write(tmp_path, 1)
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(commit, "synced", full)
+    with pytest.raises(OSError, match="No space"):
+        _write(tmp_path, 2)
+    assert os.listdir(tmp_path) == ["step-0000000001"]

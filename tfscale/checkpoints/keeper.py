@@ -1,0 +1,202 @@
+"""Takes checkpoints while a run trains, and ends it with one when somebody stops it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfscale.checkpoints import commit
+from tfscale.checkpoints.background import Background
+from tfscale.checkpoints.commit import Checkpoint
+from tfscale.checkpoints.retention import remove_old
+from tfscale.checkpoints.schedule import Schedule
+from tfscale.checkpoints.snapshot import Snapshot, Snapshots
+from tfscale.errors import PREEMPTED_CODE, SharedFailure
+from tfscale.fit.points import Point, Resumed
+from tfscale.startup.job import Job
+from tfscale.startup.meeting import Meeting
+
+_DUE = "a checkpoint is due"
+
+
+@dataclass
+class Costs:
+    """What checkpoints have cost this worker so far.
+
+    Args:
+        written: how many.
+        blocked_seconds: in which training stood still for them.
+        write_seconds: in which they were written, beside training.
+    """
+
+    written: int = 0
+    blocked_seconds: float = 0.0
+    write_seconds: float = 0.0
+
+
+class Keeper:
+    """A listener of a training's points, on every worker; the chief's files stay.
+
+    Args:
+        job: whose workers train.
+        snapshots: of the training.
+        meeting: of all workers.
+        folder: of the checkpoints.
+        validation_loss: of the last epoch, None where there is none.
+        earlier: what the run goes on from, on the chief.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        snapshots: Snapshots,
+        meeting: Meeting,
+        folder: Path,
+        *,
+        validation_loss: Callable[[], float | None],
+        earlier: Checkpoint | None = None,
+    ) -> None:
+        """Has taken none yet."""
+        self.costs = Costs()
+        self.is_training = False
+        self._job, self._snapshots, self._meeting = job, snapshots, meeting
+        self._folder, self._validation_loss, self._earlier = folder, validation_loss, earlier
+        self._keep, self._every = job.config.keep_checkpoints, job.config.checkpoint_every_steps
+        self._total_steps = snapshots.steps_per_epoch * job.config.epochs
+        self._background, self._schedule = Background(), Schedule()
+        self._losses: dict[int, float] = {}
+        self._is_wanted = self._has_called = self._has_looked = False
+        self._stopped_by = ""
+        self._last_step = 0
+
+    def resume(self) -> Resumed:
+        """Puts the training where the earlier run has left it; called on every worker.
+
+        Raises:
+            ConfigError: that was another model's.
+        """
+        self._snapshots.begin()
+        resumed, anew = self._snapshots.put_back(self._earlier)
+        self._last_step, self._earlier = resumed.taken, None
+        for name in anew:
+            self._job.terminal.show(f"{name} wasn't there when the checkpoint was written.")
+        return resumed
+
+    def reached(self, point: Point, step: int) -> None:
+        """Takes what is due at a point.
+
+        Args:
+            point: where the run is.
+            step: training steps so far.
+
+        Raises:
+            SharedFailure: the run ends here, because somebody has stopped it.
+            OSError: a checkpoint couldn't be written.
+        """
+        self._background.require_success()
+        reason = self._meeting.reached()
+        if reason == _DUE:
+            self._is_wanted, self._has_called = True, False
+        elif reason:
+            self._stopped_by = reason
+        if point.loop == "fit":
+            if not self.is_training and not self._last_step:
+                self._snapshots.begin()
+            self.is_training = True
+            if self._keep and (self._is_wanted or self._is_time(point, step)):
+                self._take(point.done, step)
+            self._call_if_due()
+        if self._stopped_by and self._may_stop(point):
+            self._stop(point, step)
+
+    def stop(self, who: str) -> None:
+        """Asks all workers to end with a checkpoint, from any thread of any worker.
+
+        Args:
+            who: was stopped and how, as a sentence begins.
+        """
+        self._meeting.call(who)
+
+    def finish(self) -> None:
+        """Returns when all that was taken is durable: training is over.
+
+        Raises:
+            OSError: it couldn't be written.
+        """
+        self.is_training = False
+        self._background.wait()
+
+    def end(self) -> None:
+        """Nobody can stop the run any more, which is as good as done."""
+        self._meeting.end()
+
+    def _is_time(self, point: Point, step: int) -> bool:
+        """Whether all workers take one here without being asked."""
+        if step == self._last_step:
+            return False
+        if point.done == point.steps and step == self._total_steps:
+            return True  # what follows is validation and the end, and takes no step any more
+        return bool(self._every) and step // self._every > self._last_step // self._every
+
+    def _call_if_due(self) -> None:
+        """The chief asks all workers to take one at the next point that they can."""
+        if not self._job.cluster.is_chief or not self._keep or self._every or self._has_called:
+            return
+        if not self._background.is_busy and self._schedule.is_due(time.monotonic()):
+            self._has_called = True
+            self._meeting.call(_DUE)
+
+    def _take(self, done: int, step: int) -> None:
+        began = time.perf_counter()
+        self._is_wanted, self._last_step = False, step
+        snapshot = self._snapshots.take(done)
+        self._say_what_is_left_out()
+        blocked = time.perf_counter() - began
+        if self._job.cluster.is_chief:
+            if done == 0 and (loss := self._validation_loss()) is not None:
+                self._losses[step] = loss
+            self._background.start(lambda: self._write(snapshot, blocked))
+        self.costs.blocked_seconds += time.perf_counter() - began
+
+    def _write(self, snapshot: Snapshot, blocked_seconds: float) -> None:
+        began, processor = time.perf_counter(), time.thread_time()
+        commit.write(self._folder, snapshot.step, snapshot.files, snapshot.facts)
+        remove_old(self._folder, self._keep, self._losses)
+        self.costs.written += 1
+        self.costs.write_seconds += time.perf_counter() - began
+        self._schedule.took(
+            time.monotonic(),
+            blocked_seconds=blocked_seconds,
+            processor_seconds=time.thread_time() - processor,
+        )
+
+    def _say_what_is_left_out(self) -> None:
+        if self._has_looked:
+            return
+        self._has_looked = True
+        if left_out := self._snapshots.left_out():
+            self._job.terminal.show(
+                f"A checkpoint can't hold {', '.join(left_out)}: a run that goes on begins with "
+                "what the callback is made with. Keep numbers, texts, arrays, lists or dicts."
+            )
+
+    def _may_stop(self, point: Point) -> bool:
+        """Not in an evaluation of a callback's: an epoch's end can't be gone on with half-way."""
+        return point.loop in ("fit", "validation") or not self.is_training
+
+    def _stop(self, point: Point, step: int) -> None:
+        """Ends the run on every worker, when the chief's checkpoint is durable.
+
+        Raises:
+            SharedFailure: always.
+        """
+        told = "nothing is saved, as --keep_checkpoints=0 says"
+        if self._keep:
+            if self.is_training and step != self._last_step:
+                done = point.done if point.loop == "fit" else self._snapshots.steps_per_epoch
+                self._take(done, step)
+            self._background.wait()
+            told = f"step {step} is saved in {self._folder}, and the same command goes on from it"
+        # The chief, which ends last, must not be ended by others while it still writes.
+        told = self._job.board.say("stopped", told, timeout_seconds=0)
+        raise SharedFailure(f"{self._stopped_by}; {told}.", PREEMPTED_CODE)

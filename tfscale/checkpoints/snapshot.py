@@ -1,0 +1,155 @@
+"""A training between two steps: taken from the living one, and put back into it.
+
+All workers take part in both, because some of it is each replica's own; the chief has all of it.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from safetensors.numpy import load, save
+
+from tfscale.checkpoints import random_states
+from tfscale.checkpoints.callback_states import CallbackStates
+from tfscale.checkpoints.commit import Checkpoint
+from tfscale.fit.points import Resumed
+from tfscale.fit.prepared import Prepared
+from tfscale.fit.training_state import WEIGHTS
+from tfscale.startup.agreement import versions
+from tfscale.startup.job import Job
+from tfscale.structures import Json
+
+# Names of files: what plain Keras has a place for, and the rest.
+WEIGHTS_FILE, STATE_FILE = "weights.safetensors", "state.safetensors"
+_GROUP_BYTES = 2**26  # of arrays that travel together to workers without the chief's files
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint is written of.
+
+    Args:
+        step: training steps before it.
+        files: arrays of each file.
+        facts: what else there is, ready for JSON.
+    """
+
+    step: int
+    files: dict[str, dict[str, np.ndarray]]
+    facts: dict[str, Json]
+
+
+class Snapshots:
+    """Takes a training's state, and puts one back.
+
+    Args:
+        job: whose workers train.
+        prepared: what trains.
+        callbacks: that keep something; those that every worker has come first, in one order.
+    """
+
+    def __init__(
+        self, job: Job, prepared: Prepared, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> None:
+        """Looks at the callbacks as they were made."""
+        self._job = job
+        self._prepared = prepared
+        self._distributed = prepared.distributed
+        self._states = CallbackStates(callbacks)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training steps of an epoch."""
+        return self._prepared.data.training.steps or 1
+
+    def begin(self) -> None:
+        """Training has begun: all callbacks have been told, and no step is taken."""
+        self._states.begin()
+
+    def left_out(self) -> list[str]:
+        """What callbacks keep that no checkpoint can hold."""
+        return self._states.left_out()
+
+    def take(self, done: int) -> Snapshot:
+        """What the training is now; it may go on while that is written.
+
+        Args:
+            done: batches of the epoch that are over.
+        """
+        distributed = self._distributed
+        arrays = distributed.state.read()
+        weights = {name: arrays.pop(name) for name in list(arrays) if name.startswith(WEIGHTS)}
+        said, kept = self._states.read()
+        step = distributed.step
+        facts: dict[str, Json] = {
+            "epoch": (step - done) // self.steps_per_epoch,
+            "batches_of_epoch": done,
+            "logs": {name: np.asarray(one).tolist() for name, one in distributed.last_logs.items()},
+            "callbacks": said,
+            "bucket_bytes": self._prepared.buckets.size_bytes,
+            "workers": self._job.cluster.num_workers,
+            "replicas": self._job.strategy.num_replicas_in_sync,
+            "global_batch": self._job.config.batch_size,
+            "seed": self._job.config.seed,
+            "data_checksum": self._prepared.data.training.checksum,
+            "versions": versions(),
+            "written": time.time(),
+        }
+        rest = arrays | kept | random_states.read()
+        return Snapshot(step, {WEIGHTS_FILE: weights, STATE_FILE: rest}, facts)
+
+    def put_back(self, checkpoint: Checkpoint | None) -> tuple[Resumed, list[str]]:
+        """Makes the training what it was.
+
+        Args:
+            checkpoint: on the chief, which tells the others.
+
+        Returns:
+            Where it goes on, and the callbacks that begin anew.
+
+        Raises:
+            ConfigError: it is that of another model.
+        """
+        facts, arrays = self._told(checkpoint)
+        distributed = self._distributed
+        distributed.state.write(arrays)
+        anew = self._states.write(facts["callbacks"], arrays)
+        random_states.write(arrays)
+        distributed.step = facts["step"]
+        distributed.last_logs = {
+            name: np.asarray(one) if isinstance(one, list) else one
+            for name, one in facts["logs"].items()
+        }
+        self._prepared.data.training.seek(distributed.step)
+        return Resumed(done=facts["batches_of_epoch"], taken=distributed.step), anew
+
+    def _told(self, checkpoint: Checkpoint | None) -> tuple[dict[str, Json], dict[str, np.ndarray]]:
+        """What the chief has read, on every worker, whether or not it sees the chief's files."""
+        carrier = self._distributed.carrier
+        if carrier.num_workers == 1 and checkpoint is not None:
+            return dict(checkpoint.facts), checkpoint.arrays()
+        arrays = {} if checkpoint is None else checkpoint.arrays()
+        said = None if checkpoint is None else json.dumps(dict(checkpoint.facts)).encode()
+        told: dict[str, Json] = json.loads(carrier.from_chief(said))
+        groups = _groups(arrays)
+        found: dict[str, np.ndarray] = {}
+        for _ in range(int(self._job.board.say("resumed arrays", str(len(groups))))):
+            data = save(groups.pop(0)) if checkpoint is not None else None
+            found |= load(carrier.from_chief(data))
+        return told, found
+
+
+def _groups(arrays: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Arrays in some packs of about one size."""
+    groups: list[dict[str, np.ndarray]] = []
+    size = _GROUP_BYTES
+    for name, array in arrays.items():
+        if size + array.nbytes > _GROUP_BYTES:
+            groups.append({})
+            size = 0
+        groups[-1][name] = array
+        size += array.nbytes
+    return groups
