@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,12 +29,13 @@ def _workers(launcher):
 
 @pytest.fixture(scope="module")
 def killed_once(tmp_path_factory):
-    """A launcher whose worker 1 was killed in its first epochs: how it ended, and what it left."""
+    """A launcher whose worker 1 was killed after a checkpoint: how it ended, and what it left."""
     folder = tmp_path_factory.mktemp("killed")
     (folder / "temporary").mkdir()
     command = [sys.executable, "launch/local.py", "--workers=2", "--"]
     command += ["--dataset=datasets/digits.py", "--model=models/small_cnn.py", "--overwrite"]
-    command += [f"--run_dir={folder / 'run'}", "--batch_size=64", "--epochs=60"]
+    command += [f"--run_dir={folder / 'run'}", "--batch_size=64", "--epochs=100"]
+    command += ["--checkpoint_every_steps=19"]
     environ = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TMPDIR": str(folder / "temporary")}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -44,7 +46,7 @@ def killed_once(tmp_path_factory):
         try:
             for line in launcher.stdout:
                 lines.append(line.rstrip())
-                if "Epoch 1/60: " in line and not workers:
+                if "Epoch" in line and list(folder.glob("run/checkpoints/step-*")) and not workers:
                     workers = _workers(launcher)
                     workers[1].send_signal(signal.SIGKILL)
         finally:
@@ -56,7 +58,16 @@ def killed_once(tmp_path_factory):
 def test_a_run_whose_worker_was_killed_is_done_at_the_end(killed_once):
     assert killed_once.code == 0, killed_once.lines
     report = json.loads((killed_once.folder / "run" / "report.json").read_text())
-    assert report["workers"] == 2
+    assert (report["workers"], report["starts"], report["steps"]) == (2, 2, 1900)
+
+
+def test_the_second_attempt_goes_on_from_a_checkpoint_of_the_first(killed_once):
+    (line,) = [line for line in killed_once.lines if "goes on from" in line]
+    step = int(re.search(r"step (\d+)", line)[1])
+    assert step >= 19
+    assert step % 19 == 0
+    (said,) = [line for line in killed_once.lines if "The next one begins" in line]
+    assert re.search(r"from step (\d+)", said)[1] == str(step)
 
 
 def test_who_was_killed_is_said_and_kept(killed_once):

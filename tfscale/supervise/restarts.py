@@ -132,15 +132,12 @@ class _Supervisor:
             for worker, code in zip(self._workers(ended), ended.codes, strict=True)
             if code not in (0, PREEMPTED_CODE)
         ]
-        kept = f"checkpoint of step {self._progress.step}"
-        if self._progress.step is None:
-            kept = "no new checkpoint"
+        kept, text = self._progress.step, f"stopped by {name}"
+        text += "; nothing new was saved" if kept is None else f"; step {kept} is saved"
         if lost:
-            text = f"stopped by {name}, with {kept}; not ended by themselves: worker " + ", ".join(
-                lost
-            )
-        else:
-            text = f"stopped by {name}, with {kept}; the same command goes on from it"
+            text += f"; not ended by themselves: worker {', '.join(lost)}"
+        elif kept is not None:
+            text += ", and the same command goes on from it"
         self._say(text, ended)
         return self._stop.code
 
