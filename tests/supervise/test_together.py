@@ -16,8 +16,9 @@ from tests.supervise.sources import (
     command,
     name_in,
 )
-from tfscale.supervise import gang
+from tfscale.supervise import gang, together
 from tfscale.supervise.restarts import supervise
+from tfscale.supervise.stops import Stop
 from tfscale.supervise.together import Launch
 
 
@@ -145,32 +146,6 @@ def test_a_command_that_cannot_start_ends_those_that_did(monkeypatch):
     assert [process.returncode for process in started] == [-signal.SIGKILL] * 2  # with the guard
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_signal_is_passed_on_as_sigterm_and_decides_the_code(number, workers):
-    # Not by `print`, which can't be interrupted by itself: the signal may come while it ends.
-    saves = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), sys.exit(143)))\n"
-    saves += "os.write(1, b'ready\\n')\n" + FOREVER
-    with _launcher(*[saves] * workers) as launcher:
-        for _ in range(workers):
-            assert "ready" in launcher.stdout.readline()
-        launcher.send_signal(number)
-        rest, _ = launcher.communicate(timeout=DEADLINE_SECONDS)
-    assert rest.count("saved") == workers
-    assert launcher.returncode == 128 + number
-
-
-def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace():
-    deaf = DEAF + "print('ready', flush=True)\n" + FOREVER + "print('lived on')\n"
-    with _launcher(deaf, deaf, grace_seconds=0.1) as launcher:
-        for _ in range(2):
-            launcher.stdout.readline()
-        launcher.send_signal(signal.SIGTERM)
-        rest, _ = launcher.communicate(timeout=DEADLINE_SECONDS)
-    assert "lived on" not in rest
-    assert launcher.returncode == 128 + signal.SIGTERM
-
-
 def test_workers_do_not_outlive_a_launcher_that_is_killed(lifeline):
     hold, wait = lifeline
     with _launcher(*[hold + DEAF + "print('ready', flush=True)\n" + FOREVER] * 2) as launcher:
@@ -218,3 +193,33 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_workers(tmp_path, capsys
     (tmp_path / "logs").write_text("a file where the folder should be")
     assert _run("print('trained')", "", run_dir=tmp_path) == 0
     assert "[0] trained" in capsys.readouterr().out
+
+
+class _Held:
+    """A process that the system doesn't let go, though it was killed, until that was said."""
+
+    pid = 4321
+
+    def __init__(self, capsys):
+        self._capsys, self.said, self.signals = capsys, "", set()
+
+    def poll(self):
+        self.said += self._capsys.readouterr().out + self._capsys.readouterr().err
+        return -9 if "4321" in self.said else None
+
+    def send(self, number):
+        self.signals.add(number)
+
+    def is_stopped(self):
+        return False
+
+
+def test_a_process_that_is_killed_and_stays_is_named(capsys, monkeypatch):
+    monkeypatch.setattr(together, "_DEAD_SECONDS", 0.05)
+    held, failed = _Held(capsys), _Held(capsys)
+    failed.poll = lambda: 1
+    launch = Launch(lambda goes_on: [], {}, failing_seconds=0.0)
+    watch = together._Watch([held, failed], launch, Stop(), lambda: None)
+    watch.until_all_have_ended()
+    assert held.signals == {signal.SIGKILL}
+    assert "[launch] killed, but held by the system (a device, a disk): 4321" in held.said
