@@ -260,7 +260,7 @@ def test_a_cluster_made_by_hand_checks_its_index_as_well():
 
 @pytest.mark.parametrize("has_chief", [True, False])
 def test_what_a_worker_writes_reads_back_as_the_same_cluster(has_chief):
-    rng = random.Random(0)  # noqa: S311  # invented clusters, no secret
+    rng = random.Random(0)  # invented clusters, no secret
     for _ in range(50):
         size = rng.randint(2, 6)
         hosts = tuple(f"node{rng.randint(0, 3)}:{1000 + rank}" for rank in range(size))

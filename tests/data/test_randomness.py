@@ -114,7 +114,7 @@ DRAWS = {
     "a_dropout_layer": (lambda image: DROPOUT(image, training=True), "AssignVariableOp"),
     "keras_random": (lambda image: image + keras.random.normal([]), "Python's random|AssignVar"),
     "numpy": (lambda image: image * np.float32(np.random.rand()), "draws from numpy.random"),
-    "python": (lambda image: image * random.random(), "draws from Python's random"),  # noqa: S311
+    "python": (lambda image: image * random.random(), "draws from Python's random"),
     "numpy_in_python": (
         lambda image: tf.numpy_function(
             lambda a: a * np.float32(np.random.rand()), [image], tf.float32

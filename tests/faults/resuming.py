@@ -85,6 +85,7 @@ KINDS = {
         "entry": "uncompiled",
         "settings": {"compress": "int8", "steps_per_execution": 1},
     },
+    "random": lambda folder: {"entry": "random", "settings": {}},
     "topk": lambda folder: {"entry": "uncompiled", "settings": {"compress": "topk"}},
 }
 
@@ -97,14 +98,32 @@ def _uncompiled():
     return keras.Sequential([keras.Input((6,)), *layers])
 
 
+def _random():
+    """Draws with Keras's global generator, which no layer has made."""
+    import keras
+
+    class Noisy(keras.Sequential):
+        def train_step(self, data):
+            x, y = data
+            return super().train_step((x + keras.random.normal((1, 6), stddev=0.1), y))
+
+    keras.utils.set_random_seed(SEED)
+    model = Noisy([keras.Input((6,)), keras.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    return model
+
+
+BUILDS = {"uncompiled": _uncompiled, "random": _random}
+
+
 def _kind(name, folder):
     """Entry, settings and callbacks of a name."""
     from tests.jobs.gallery.__main__ import _entry
     from tests.jobs.gallery.entry import EPOCHS, Entry, vectors
 
     said = KINDS[name](folder) if name in KINDS else {"entry": name}
-    if said["entry"] == "uncompiled":
-        entry = Entry(_uncompiled, vectors, settings=said["settings"])
+    if said["entry"] in BUILDS:
+        entry = Entry(BUILDS[said["entry"]], vectors, settings=said["settings"])
     else:
         entry = _entry(said["entry"])
     return entry, said.get("callbacks", list), said.get("epochs", EPOCHS)

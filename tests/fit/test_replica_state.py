@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.fit.replica_state import separate_random_states
+from tfscale.fit.replica_state import random_states, separate_random_states
 
 
 class _Worker:
@@ -36,7 +36,7 @@ def _states(num_workers, devices, *seeds):
     found = [[] for _ in seeds]
     for worker in range(num_workers):
         strategy, model = _Worker(devices), _model(*seeds)
-        separate_random_states(model, strategy, worker)
+        separate_random_states(random_states(model), strategy, worker)
         for layer, state in enumerate(model.states):
             components = strategy.experimental_local_results(state.value)
             found[layer] += [tuple(component.numpy().tolist()) for component in components]
@@ -70,7 +70,7 @@ def test_other_variables_stay_as_they_are():
     model, strategy = _model(1), _Worker(2)
     others = [v for v in model.non_trainable_variables if v is not model.states[0]]
     before = [np.array(variable) for variable in others]
-    separate_random_states(model, strategy, worker=1)
+    separate_random_states(random_states(model), strategy, worker=1)
     assert len(others) == 2
     for variable, value in zip(others, before, strict=True):
         np.testing.assert_array_equal(variable, value)

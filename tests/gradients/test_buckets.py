@@ -49,7 +49,7 @@ def test_nothing_makes_no_bucket():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_element_is_in_one_bucket_and_no_bucket_is_too_large(seed):
-    generator = random.Random(seed)  # noqa: S311
+    generator = random.Random(seed)
     sizes = [generator.choice([0, 1, 5, 64, 1000]) for _ in range(generator.randint(1, 30))]
     limit = generator.choice([1, 3, 64, 500, 10_000])
     buckets = plan(sizes, limit)

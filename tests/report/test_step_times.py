@@ -14,7 +14,7 @@ def _times(*blocks):
 
 
 def test_counts_stand_for_the_list_written_out():
-    rng = random.Random(1)  # noqa: S311  # invented times, no secret
+    rng = random.Random(1)  # invented times, no secret
     for size in (1, 2, 7):
         values = [rng.random() for _ in range(size)]
         counts = [rng.randint(1, 9) for _ in values]

@@ -176,8 +176,8 @@ class Keeper:
         self._has_looked = True
         if left_out := self._snapshots.left_out():
             self._job.terminal.show(
-                f"A checkpoint can't hold {', '.join(left_out)}: a run that goes on begins with "
-                "what the callback is made with. Keep numbers, texts, arrays, lists or dicts."
+                f"A checkpoint can't hold {', '.join(left_out)}: a run that goes on begins anew "
+                "with it. In callbacks, keep numbers, texts, arrays, lists or dicts."
             )
 
     def _may_stop(self, point: Point) -> bool:

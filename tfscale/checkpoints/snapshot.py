@@ -70,8 +70,12 @@ class Snapshots:
         self._states.begin()
 
     def left_out(self) -> list[str]:
-        """What callbacks keep that no checkpoint can hold."""
-        return self._states.left_out()
+        """What no checkpoint can hold: a run that goes on begins anew with it."""
+        drawn = [
+            f"the place of {one} in the training step (use keras.random with a SeedGenerator)"
+            for one in self._distributed.unrepeatable
+        ]
+        return self._states.left_out() + drawn
 
     def take(self, done: int) -> Snapshot:
         """What the training is now; it may go on while that is written.

@@ -24,6 +24,7 @@ from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation, HowToEvaluate
 from tfscale.fit.findings import find
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.given import GivenData, install_batch_methods
+from tfscale.fit.keras.global_random import GlobalRandom
 from tfscale.fit.keras.install import install
 from tfscale.fit.keras.loops import Call, StepFunctions
 from tfscale.fit.keras.optimizer import ReducedUpdate
@@ -36,10 +37,16 @@ from tfscale.fit.own_scaling import watch
 from tfscale.fit.points import Points
 from tfscale.fit.prediction import Prediction
 from tfscale.fit.reducers import make_reducers
-from tfscale.fit.replica_state import ReplicaStatistics, separate_random_states
+from tfscale.fit.replica_state import (
+    ReplicaStatistics,
+    random_state_of,
+    random_states,
+    separate_random_states,
+)
 from tfscale.fit.rhythm import described, wishes_of
 from tfscale.fit.train_step import HowToStep, TrainStep, require_graph, uses_xla
-from tfscale.fit.training_state import TrainingState
+from tfscale.fit.training_state import TrainingState, shares
+from tfscale.fit.unrepeatable import random_operations
 from tfscale.gradients.reducer import Traffic
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import Wire
@@ -66,6 +73,7 @@ class DistributedModel:
         points: between two on-device loops, for who wants to know of them.
         last_logs: of the last on-device loop of training.
         state: what training steps change.
+        unrepeatable: operations of the traced step whose random numbers nobody can draw again.
         carrier: of bytes, between workers.
         boundary: what the last on-device loop of training measured, once there was one.
         communication: how long gradients travel.
@@ -86,6 +94,7 @@ class DistributedModel:
         self.step = 0
         self.boundary_seconds = 0.0
         self.points, self.last_logs = Points(), dict[str, Json]()
+        self.unrepeatable: list[str] = []
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
         self._fixed_steps = fixed_steps_per_call(
@@ -96,6 +105,8 @@ class DistributedModel:
         self._figures = HostFigures(job.devices.num_gpus)
         require_graph(model)
         watch()
+        self._global_random = GlobalRandom(strategy)
+        self._random = [*random_states(model), self._global_random.state]
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
         replicas = strategy.num_replicas_in_sync
@@ -116,7 +127,7 @@ class DistributedModel:
             observe=self.communication.observe,
         )
         self._train_step = self._make_train_step(job, steps)
-        separate_random_states(model, strategy, job.cluster.index)
+        separate_random_states(self._random, strategy, job.cluster.index)
         self.carrier = Carrier(strategy, self._worker, num_workers)
         self.state = self._make_state(steps)
         self._train_loop = tf.function(self._train_steps, autograph=False)
@@ -127,7 +138,15 @@ class DistributedModel:
     def _make_state(self, steps: Steps) -> TrainingState:
         residuals = [reducer.residuals for reducer in self._reducers]
         return TrainingState(
-            self._strategy, self.carrier, self.model, steps.optimizers, self._totals, residuals
+            self._strategy,
+            self.carrier,
+            self.model,
+            optimizers=steps.optimizers,
+            own={
+                "metrics": (self._totals.variables, self._totals.dealt_out),
+                "random": (self._random, lambda _: random_state_of),
+                **{f"residuals-{n}": (kept, lambda _: shares) for n, kept in enumerate(residuals)},
+            },
         )
 
     def _make_train_step(self, job: Job, steps: Steps) -> TrainStep:
@@ -249,6 +268,7 @@ class DistributedModel:
                 after = tf.timestamp()
             picked = self._strategy.run(self._picked_step, args=(batch,))
             means = [self._local_mean(value) for value in picked]
+            self.unrepeatable = random_operations()
             return number + 1, waited + (after - before), means
 
         with tf.control_dependencies([started]):
@@ -266,6 +286,7 @@ class DistributedModel:
         return self._exchange(started, own_figures, statistics, own)
 
     def _picked_step(self, batch: Structure) -> list[tf.Tensor]:
+        self._global_random.use_here()
         return self._own_logs.picked(self._train_step(batch))
 
     def _local_mean(self, value: Structure) -> tf.Tensor:

@@ -71,16 +71,24 @@ class ReplicaStatistics:
                 component.assign(tf.cast(mean, component.dtype))
 
 
+def random_states(model: keras.Model) -> list[keras.Variable]:
+    """The states of a model's generators of random numbers."""
+    return [one for one in model.non_trainable_variables if one.name == RANDOM_STATE]
+
+
 def separate_random_states(
-    model: keras.Model, strategy: tf.distribute.Strategy, worker: int
+    states: Sequence[keras.Variable], strategy: tf.distribute.Strategy, worker: int
 ) -> None:
     """Gives every replica a random state of its own: dropout must differ between them.
 
     Replica 0 keeps the state it has, so that one replica trains as without a strategy.
+
+    Args:
+        states: uint32 (2,), as they are at the start.
+        strategy: of the job.
+        worker: rank of this one.
     """
-    for variable in model.non_trainable_variables:
-        if variable.name != RANDOM_STATE:
-            continue
+    for variable in states:
         components = strategy.experimental_local_results(variable.value)
         for local, component in enumerate(components):
             replica = worker * len(components) + local

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.fit.carrier import Carrier
-from tfscale.fit.metric_totals import MetricTotals
-from tfscale.fit.replica_state import RANDOM_STATE, random_state_of
 from tfscale.model.comparable import uncounted
 from tfscale.structures import Foreign
+
+DealOut = Callable[[np.ndarray, int], list[np.ndarray]]
 
 _OWN = "replica"  # names of what is a replica's own begin with it: replica/NUMBER/KIND/...
 WEIGHTS = "model"  # and those of what plain Keras has too begin with it
@@ -29,8 +29,8 @@ class TrainingState:
         carrier: between its workers.
         model: compiled and built.
         optimizers: that a step updates with, built.
-        totals: the model's metrics.
-        residuals: of each optimizer's lossy wire; empty without one.
+        own: the variables of which each replica has its own, by what they are; and what gives, for
+            one of them, how its values are dealt out to another number of replicas.
     """
 
     def __init__(
@@ -38,22 +38,19 @@ class TrainingState:
         strategy: tf.distribute.Strategy,
         carrier: Carrier,
         model: keras.Model,
+        *,
         optimizers: Sequence[keras.optimizers.Optimizer],
-        totals: MetricTotals,
-        residuals: Sequence[Sequence[tf.Variable]],
+        own: Mapping[str, tuple[Sequence[Foreign], Callable[[Foreign], DealOut]]],
     ) -> None:
         """Names every variable once."""
         self._strategy = strategy
         self._carrier = carrier
         self._shared: dict[str, Foreign] = {}
         self._own: dict[str, Foreign] = {}
-        self._fit: dict[str, Callable[[np.ndarray, int], list[np.ndarray]]] = {}
+        self._deal_out: dict[str, DealOut] = {}
         self._known: set[int] = set()
-        self._add_own("metrics", totals.variables, totals.dealt_out)
-        random = [one for one in model.variables if one.name == RANDOM_STATE]
-        self._add_own("random", random, lambda _: random_state_of)
-        for number, kept in enumerate(residuals):
-            self._add_own(f"residuals-{number}", kept, lambda _: _shares)
+        for kind, (variables, how) in own.items():
+            self._add_own(kind, variables, how)
         self._add_shared(WEIGHTS, model.weights)
         self._add_shared("state", model.variables)
         for number, optimizer in enumerate(optimizers):
@@ -99,7 +96,7 @@ class TrainingState:
     def _write_own(self, name: str, variable: Foreign, rows: Sequence[np.ndarray]) -> None:
         replicas = self._strategy.num_replicas_in_sync
         if len(rows) != replicas:
-            rows = self._fit[name](np.stack(rows), replicas)
+            rows = self._deal_out[name](np.stack(rows), replicas)
         first = self._carrier.worker * self._local_replicas
         for number, component in enumerate(_components(self._strategy, variable)):
             component.assign(tf.constant(rows[first + number], component.dtype))
@@ -128,12 +125,12 @@ class TrainingState:
         self,
         kind: str,
         variables: Iterable[Foreign],
-        fit: Callable[[Foreign], Callable[[np.ndarray, int], list[np.ndarray]]],
+        how: Callable[[Foreign], DealOut],
     ) -> None:
         for number, variable in enumerate(variables):
             if self._is_new(variable):
                 name = f"{kind}/{number:04d}/{uncounted(variable.name)}"
-                self._own[name], self._fit[name] = variable, fit(variable)
+                self._own[name], self._deal_out[name] = variable, how(variable)
 
     def _is_new(self, variable: Foreign) -> bool:
         is_new = id(variable) not in self._known
@@ -150,8 +147,13 @@ class TrainingState:
         ]
 
 
-def _shares(rows: np.ndarray, replicas: int) -> list[np.ndarray]:
-    """What was lost of a sum, dealt out evenly: the next sums get all of it."""
+def shares(rows: np.ndarray, replicas: int) -> list[np.ndarray]:
+    """What was lost of a sum, dealt out evenly: the next sums get all of it.
+
+    Args:
+        rows: of each replica that there was, its first axis.
+        replicas: that there are now.
+    """
     share: np.ndarray = rows.sum(axis=0) / replicas
     return [share] * replicas
 
