@@ -17,6 +17,7 @@ from tfscale.supervise.gang import Gang
 READY = "os.write(1, b'ready\\n')\n"  # `print` can't be interrupted by itself
 SAVES = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), os._exit(143)))\n"
 PROGRAM = """
+from pathlib import Path
 from tfscale.supervise import budget, stops
 from tfscale.supervise.restarts import supervise
 from tfscale.supervise.together import Launch
@@ -24,14 +25,19 @@ stops._SAME_SECONDS = {same_seconds}
 budget.Budget._pause = lambda self, failures: {pause_seconds}
 commands = {commands!r}
 times = dict(failing_seconds=0.1, saving_seconds={saving_seconds})
-launch = Launch(lambda goes_on: commands, dict(os.environ), **times)
+launch = Launch(lambda goes_on: commands, dict(os.environ), {run_dir}, **times)
 sys.exit(supervise(launch, restarts={restarts}))
 """
 
 
 @contextlib.contextmanager
 def _launcher(
-    *sources, restarts=3, saving_seconds=DEADLINE_SECONDS, pause_seconds=0.01, same_seconds=0.0
+    *sources,
+    restarts=3,
+    saving_seconds=DEADLINE_SECONDS,
+    pause_seconds=0.01,
+    same_seconds=0.0,
+    run_dir=None,
 ):
     program = PROGRAM.format(
         commands=[command(source) for source in sources],
@@ -39,6 +45,7 @@ def _launcher(
         saving_seconds=saving_seconds,
         pause_seconds=pause_seconds,
         same_seconds=same_seconds,
+        run_dir=f"Path({str(run_dir)!r})" if run_dir else None,
     )
     words = [sys.executable, "-c", ALARM + program]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -74,9 +81,19 @@ def test_workers_save_once_and_the_launcher_ends_with_them(number, workers):
         lines, code = _end(launcher)
     assert sum(line.rpartition("] ")[2] == "saved" for line in lines) == workers
     assert f"[launch] {number.name} came" in "\n".join(lines)
-    assert lines[-1] == f"[launch] stopped by {number.name}; nothing new was saved"
+    assert lines[-1] == f"[launch] stopped by {number.name}; no new checkpoint"
     assert code == 128 + number
     assert time.monotonic() - began < DEADLINE_SECONDS, "not after the whole grace"
+
+
+def test_the_last_line_says_from_where_the_same_command_goes_on(tmp_path):
+    commits = f"os.makedirs('{tmp_path}/checkpoints/step-0000000012')\n"
+    with _launcher(SAVES + commits + READY + FOREVER, run_dir=tmp_path) as launcher:
+        _until(launcher, "ready")
+        launcher.send_signal(signal.SIGTERM)
+        lines, _ = _end(launcher)
+    expected = "the last checkpoint: step 12, from which the same command goes on"
+    assert lines[-1] == f"[launch] stopped by SIGTERM; {expected}"
 
 
 def test_a_worker_that_does_not_end_is_killed_after_the_time_for_saving_and_named():

@@ -133,11 +133,12 @@ class _Supervisor:
             if code not in (0, PREEMPTED_CODE)
         ]
         kept, text = self._progress.step, f"stopped by {name}"
-        text += "; nothing new was saved" if kept is None else f"; step {kept} is saved"
+        # Whether it was written now, the workers have said.
+        text += "; no new checkpoint" if kept is None else f"; the last checkpoint: step {kept}"
         if lost:
             text += f"; not ended by themselves: worker {', '.join(lost)}"
         elif kept is not None:
-            text += ", and the same command goes on from it"
+            text += ", from which the same command goes on"
         self._say(text, ended)
         return self._stop.code
 
