@@ -3,7 +3,8 @@ r"""Starts several workers on this machine, each a `launch/worker.py` with the s
     python launch/local.py --workers=2 -- --dataset=datasets/digits.py \
         --model=models/small_cnn.py --run_dir=runs/demo
 
-The exit code is that of the first worker that failed, or 0.
+When one fails, all are ended and started again, and go on from the last checkpoint. The exit code
+is that of the first worker that failed in the last attempt, or 0.
 """
 
 import os
@@ -16,27 +17,38 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.supervise.commands import run_dir_of, worker_commands
-from tfscale.supervise.together import run_together
+from tfscale.supervise.commands import going_on, refuse_restarts, run_dir_of, worker_commands
+from tfscale.supervise.restarts import supervise
+from tfscale.supervise.together import Launch
 
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer(
     "devices", 0, "Devices of each worker; 0 lets each worker decide.", lower_bound=0
 )
+# Nobody else can start all workers of this machine again; a bug costs two more short attempts.
+_RESTARTS = flags.DEFINE_integer(
+    "restarts", 3, "Restarts in a row without a new checkpoint.", lower_bound=0
+)
 
 
 def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     """Starts the workers with the flags that stand after `--` and waits for them."""
-    commands = worker_commands(
-        Path(__file__).resolve().with_name("worker.py"),
-        worker_flags,
-        num_workers=_WORKERS.value,
-        devices=_DEVICES.value,
-    )
+    refuse_restarts(worker_flags)
+
+    def commands(goes_on: bool) -> list[list[str]]:
+        # New ports each time: another program may have taken the last ones.
+        return worker_commands(
+            Path(__file__).resolve().with_name("worker.py"),
+            going_on(worker_flags, goes_on),
+            num_workers=_WORKERS.value,
+            devices=_DEVICES.value,
+        )
+
     # The workers get their cluster from the flags; one that this shell has would contradict them.
     environ = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    return run_together(commands, environ=environ, run_dir=run_dir_of(worker_flags))
+    launch = Launch(commands, environ, run_dir_of(worker_flags))
+    return supervise(launch, restarts=_RESTARTS.value)
 
 
 if __name__ == "__main__":
-    program.run(main, is_launcher=True)
+    program.run(main, is_launcher=lambda: True)

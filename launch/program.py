@@ -14,8 +14,7 @@ from typing import NoReturn
 from absl import app, flags
 
 import tfscale
-
-_INTERRUPTED_CODE = 130  # what a shell says of a program that Ctrl-C ended
+from tfscale.errors import INTERRUPTED_CODE
 
 
 def run(
@@ -23,7 +22,7 @@ def run(
     *,
     parse: Callable[[list[str]], list[str]] = flags.FLAGS,
     is_verbose: Callable[[], bool] = lambda: False,
-    is_launcher: bool = False,
+    is_launcher: Callable[[], bool] = lambda: False,
 ) -> None:
     """Runs a program and ends the process with its exit code; call it last.
 
@@ -36,8 +35,8 @@ def run(
         parse: reads the command line into absl's flags and gives the words that are none, after
             the program's name.
         is_verbose: asked when flags are read; whether the messages stay in the terminal.
-        is_launcher: the words are for processes that the program starts in its own terminal, so
-            neither is kept from them.
+        is_launcher: asked when flags are read; whether the words are for processes that the
+            program starts in its own terminal, so that neither is kept from them.
     """
 
     def ended(argv: Sequence[str]) -> NoReturn:
@@ -48,9 +47,10 @@ def run(
         with contextlib.ExitStack() as stack:
             try:
                 tfscale.use_own_temporary_folder()
-                if not (is_launcher or is_verbose()):
+                launches = is_launcher()
+                if not (launches or is_verbose()):
                     stack.enter_context(terminal.captured())
-                if not is_launcher:
+                if not launches:
                     _refuse_words(argv[1:])
                 code = main(terminal, *argv[1:]) or 0
             except (Exception, KeyboardInterrupt) as error:
@@ -81,7 +81,7 @@ def _complain(error: BaseException, terminal: tfscale.Terminal, *, is_verbose: b
     """Says in a line why the program ends, and in its log where; gives the exit code."""
     if isinstance(error, KeyboardInterrupt):
         terminal.complain("Ended by Ctrl-C.")
-        return _INTERRUPTED_CODE
+        return INTERRUPTED_CODE
     reason, code = tfscale.describe_failure(error)
     has_log = terminal.log_path is not None
     if code not in (tfscale.CONFIG_CODE, tfscale.PREEMPTED_CODE) and (has_log or is_verbose):

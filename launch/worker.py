@@ -4,6 +4,7 @@ r"""Trains; start it once on every machine, with the same flags and only --index
         --run_dir=runs/first --batch_size=64 --epochs=12
 
 Several machines: TF_CONFIG, or --hosts=a:2222,b:2222 --index=0 on the first, 1 on the second.
+With --restarts=3 what has failed is started again, and goes on from the last checkpoint.
 """
 
 import os
@@ -14,10 +15,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 
 import tfscale
 from launch import program, worker_flags
+from tfscale.supervise.commands import supervised_command
+from tfscale.supervise.restarts import supervise
+from tfscale.supervise.together import Launch
 
 
-def main(terminal: tfscale.Terminal) -> None:
-    """Translates the flags and trains."""
+def main(terminal: tfscale.Terminal, *words: str) -> int | None:
+    """Translates the flags and trains, or lets a supervisor start what does."""
+    if worker_flags.restarts():
+        return _supervised()
     tfscale.train(
         worker_flags.config(),
         worker_flags.cluster(os.environ),
@@ -26,6 +32,22 @@ def main(terminal: tfscale.Terminal) -> None:
         terminal=terminal,
         dry_run=worker_flags.dry_run(),
     )
+    return None
+
+
+def _supervised() -> int:
+    """Starts this program without --restarts, as often as it takes; gives its last exit code."""
+    config, cluster = worker_flags.config(), worker_flags.cluster(os.environ)
+    launch = Launch(
+        lambda goes_on: [
+            supervised_command(Path(__file__).resolve(), sys.argv[1:], goes_on=goes_on)
+        ],
+        os.environ,
+        Path(config.run_dir),
+        worker=cluster.index,
+        has_peers=cluster.num_workers > 1,
+    )
+    return supervise(launch, restarts=worker_flags.restarts())
 
 
 if __name__ == "__main__":
@@ -33,4 +55,5 @@ if __name__ == "__main__":
         main,
         parse=lambda words: worker_flags.parse(words, str(__doc__)),
         is_verbose=worker_flags.verbose,
+        is_launcher=lambda: worker_flags.restarts() > 0,
     )

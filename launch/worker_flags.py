@@ -92,6 +92,11 @@ with _group("What is kept"):
     _number("checkpoint_every_steps", "Steps between checkpoints; 0: as often as costs little.")
     _number("keep_checkpoints", "How many of the last checkpoints stay; 0: none are written.")
 
+with _group("When it fails"):
+    flags.DEFINE_integer(
+        "restarts", 0, "Restarts in a row without a new checkpoint; 0: none.", lower_bound=0
+    )
+
 with _group("What is shown"):
     flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers.")
     flags.DEFINE_bool("verbose", False, "Leave TensorFlow's own messages in the terminal.")
@@ -176,6 +181,11 @@ def model() -> str:
 def verbose() -> bool:
     """Whether TensorFlow's messages stay in the terminal."""
     return bool(FLAGS.verbose)
+
+
+def restarts() -> int:
+    """How often in a row a supervisor starts a worker that failed; 0: there is none."""
+    return 0 if FLAGS.dry_run else int(FLAGS.restarts)
 
 
 def dry_run() -> bool:

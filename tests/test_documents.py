@@ -44,7 +44,7 @@ YOUR_FILES = "docs/your-files.md"
 DOCUMENTS = ("README.md", "BUILD.md", "CONTRIBUTING.md", YOUR_FILES, "docs/results.md")
 ONE_CPU = Devices("CPU", 1, ("CPU",))
 # Programs of others whose flags the documents show.
-FOREIGN_FLAGS = {"logdir"}
+FOREIGN_FLAGS = {"logdir", "requeue"}
 # Files that a reader is told to write.
 TO_BE_WRITTEN = {"datasets/flowers.py", "models/vit.py", "launch/NAME.py"}
 

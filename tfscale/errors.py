@@ -4,8 +4,12 @@ import re
 
 CONFIG_CODE = 2  # the same command can't work: something has to be changed first
 FAILURE_CODE = 1  # anything else, which may not happen again
-PREEMPTED_CODE = 143  # stopped from outside; the same command goes on from where it was
 START_TIMEOUT_CODE = 75  # EX_TEMPFAIL: a worker didn't come; it may a minute later
+HANGUP_CODE = 129  # what a shell says of a program that the end of its terminal ended
+INTERRUPTED_CODE = 130  # likewise of Ctrl-C
+PREEMPTED_CODE = 143  # stopped from outside; the same command goes on from where it was
+# Somebody meant the end, or the same command can only end the same way.
+_FINAL_CODES = frozenset({0, CONFIG_CODE, HANGUP_CODE, INTERRUPTED_CODE, PREEMPTED_CODE})
 _LONGEST = 400
 _DISK_FULL = "No space left on device"  # what strerror and TensorFlow say
 
@@ -45,6 +49,16 @@ class WorkerError(RuntimeError):
         super().__init__(f"{what}. The end of its log:\n{log}" if log else what)
         last = log.rstrip().rpartition("\n")[2].strip()
         self.reason = f"{what}: {last}" if last else what
+
+
+def is_retryable(code: int) -> bool:
+    """Whether the same command may do better than to end with this exit code, a shell's."""
+    return code not in _FINAL_CODES
+
+
+def shell_code(code: int) -> int:
+    """What a shell would show, 128 + signal, for an exit code in which signals are negative."""
+    return 128 - code if code < 0 else code
 
 
 def describe_failure(error: BaseException) -> tuple[str, int]:

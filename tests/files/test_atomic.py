@@ -51,3 +51,17 @@ def test_a_body_that_writes_nothing_is_an_error_and_not_an_empty_file(tmp_path):
     with pytest.raises(FileNotFoundError), atomic.replacing(tmp_path / "file"):
         pass
     assert _names(tmp_path) == []
+
+
+def test_what_killed_processes_left_unfinished_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / ".tmp-1-step-0000000005").mkdir()
+    (tmp_path / ".tmp-1-step-0000000005" / "weights.safetensors").write_text("half")
+    (tmp_path / ".tmp-2-report.json").write_text("{")
+    elsewhere = tmp_path / "step-0000000004"
+    elsewhere.mkdir()
+    (elsewhere / "manifest.json").write_text("{}")
+    (tmp_path / ".tmp-3-link").symlink_to(elsewhere)
+    atomic.remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000004"]
+    assert (elsewhere / "manifest.json").exists()
+    atomic.remove_unfinished(tmp_path / "nowhere")

@@ -17,7 +17,16 @@ def test_the_program_starts_the_worker_beside_it_without_the_shells_tf_config(tm
     show = "print(sys.argv[1:], os.environ.get('TF_CONFIG'))\n"
     (tmp_path / "launch" / "worker.py").write_text(ALARM + show + "sys.exit(5)\n")
     done = subprocess.run(
-        [sys.executable, *how, "--workers=1", "--devices=2", "--", "--epochs=3", "--workers=9"],
+        [
+            sys.executable,
+            *how,
+            "--workers=1",
+            "--devices=2",
+            "--restarts=0",
+            "--",
+            "--epochs=3",
+            "--workers=9",
+        ],
         cwd=tmp_path,
         env=dict(os.environ) | {"TF_CONFIG": "{}"},
         capture_output=True,

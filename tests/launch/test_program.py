@@ -113,7 +113,7 @@ def test_a_failure_of_a_verbose_program_names_no_log(tmp_path):
 
 
 def test_a_failure_of_a_launcher_is_one_line(tmp_path):
-    ended = _run(tmp_path, "raise OSError('no room')", is_launcher="True")
+    ended = _run(tmp_path, "raise OSError('no room')", is_launcher="lambda: True")
     assert (ended.code, ended.err) == (1, "OSError: no room\n")
 
 
@@ -126,7 +126,9 @@ def test_a_temporary_folder_that_is_not_there_is_one_line(tmp_path):
 
 
 def test_a_launcher_gets_its_words_and_shares_its_terminal(tmp_path):
-    ended = _run(tmp_path, "os.write(2, str(words).encode())", "a", "--", "--b", is_launcher="True")
+    ended = _run(
+        tmp_path, "os.write(2, str(words).encode())", "a", "--", "--b", is_launcher="lambda: True"
+    )
     assert (ended.code, ended.err) == (0, "('a', '--b')")
 
 

@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 
 from tfscale.errors import ConfigError
-from tfscale.supervise.commands import run_dir_of, worker_commands
+from tfscale.supervise.commands import (
+    going_on,
+    refuse_restarts,
+    run_dir_of,
+    supervised_command,
+    worker_commands,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +50,35 @@ def test_every_worker_gets_all_addresses_and_its_own_index():
 def test_a_worker_alone_gets_neither_addresses_nor_devices_that_were_not_asked_for():
     commands = worker_commands(Path("worker.py"), ["--x=1"], num_workers=1)
     assert commands == [[sys.executable, "worker.py", "--x=1"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--restarts=3", "--x=1"], ["--restarts=3", "--x=1", "--restarts=0"]),
+        (["--restarts", "3"], ["--restarts", "3", "--restarts=0"]),
+        # What stands behind is no flag, and the worker refuses it.
+        (["--restarts=3", "--", "--x=1"], ["--restarts=3", "--restarts=0", "--", "--x=1"]),
+    ],
+)
+def test_a_supervised_worker_has_the_same_flags_and_no_supervisor(words, expected):
+    command = supervised_command(Path("worker.py"), words, goes_on=False)
+    assert command == [sys.executable, "worker.py", *expected]
+
+
+def test_an_attempt_that_goes_on_does_not_overwrite_what_it_goes_on_from():
+    words = ["--overwrite", "--x=1"]
+    assert going_on(words, goes_on=False) == words
+    assert going_on(words, goes_on=True) == ["--overwrite", "--x=1", "--nooverwrite"]
+    command = supervised_command(Path("worker.py"), words, goes_on=True)
+    assert command[2:] == ["--overwrite", "--x=1", "--nooverwrite", "--restarts=0"]
+
+
+@pytest.mark.parametrize("word", ["--restarts=3", "-restarts=3", "--restarts"])
+def test_restarts_of_each_worker_below_a_launcher_are_refused(word):
+    with pytest.raises(ConfigError, match="in front"):
+        refuse_restarts(["--epochs=3", word])
+
+
+def test_other_words_are_not_taken_for_restarts():
+    refuse_restarts(["--run_dir=restarts", "restarts=3", "--restarts_of=3"])

@@ -11,7 +11,10 @@ from tests.supervise.sources import ALARM, DEADLINE_SECONDS, DEAF, FOREVER, ROOT
 from tfscale.supervise import gang as module
 from tfscale.supervise.gang import Gang, Streams
 
-PACKAGE = ("answers", "commands", "echo", "gang", "lines", "together")
+PACKAGE = (
+    *("answers", "attempts", "budget", "commands", "echo", "gang", "lines", "restarts"),
+    *("run_progress", "stops", "together"),
+)
 
 
 def _deadline():

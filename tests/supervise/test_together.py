@@ -16,8 +16,10 @@ from tests.supervise.sources import (
     command,
     name_in,
 )
-from tfscale.supervise import gang
-from tfscale.supervise.together import run_together
+from tfscale.supervise import gang, together
+from tfscale.supervise.restarts import supervise
+from tfscale.supervise.stops import Stop
+from tfscale.supervise.together import Launch
 
 
 def _after_the_end_of(path):
@@ -34,21 +36,21 @@ while True:
 """
 
 
-def _run(*sources, grace_seconds=0.1, **options):
-    return run_together(
-        [command(source) for source in sources],
-        environ=dict(os.environ),
-        grace_seconds=grace_seconds,
-        **options,
+def _run(*sources, grace_seconds=0.1, run_dir=None):
+    commands = [command(source) for source in sources]
+    return supervise(
+        Launch(lambda goes_on: commands, os.environ, run_dir, failing_seconds=grace_seconds)
     )
 
 
 @contextlib.contextmanager
 def _launcher(*sources, grace_seconds=5.0):
     """A launcher that may be signalled, because it is not this process."""
-    program = "import sys; from tfscale.supervise.together import run_together\n"
-    program += f"sys.exit(run_together({[command(source) for source in sources]!r}, environ={{}}, "
-    program += f"grace_seconds={grace_seconds}))"
+    program = "from tfscale.supervise.restarts import supervise\n"
+    program += "from tfscale.supervise.together import Launch\n"
+    program += f"commands = {[command(source) for source in sources]!r}\n"
+    program += f"launch = Launch(lambda _: commands, {{}}, saving_seconds={grace_seconds})\n"
+    program += "sys.exit(supervise(launch))"
     words = [sys.executable, "-c", ALARM + program]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
@@ -99,7 +101,9 @@ def test_the_code_of_the_first_that_fails_is_the_launchers(capsys, tmp_path):
     pid = tmp_path / "pid"
     later, first = _after_the_end_of(pid) + "sys.exit(4)", name_in(pid) + "sys.exit(3)"
     assert _run(later, first, grace_seconds=5) == 3
-    assert "[launch] A worker ended with exit code 3; the rest has 5 s" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "[launch] worker 1 ended with exit code 3; the rest has 5 s" in shown
+    assert shown.splitlines()[-1].endswith("worker 1 ended with exit code 3")
 
 
 def test_a_worker_killed_by_a_signal_counts_as_in_a_shell():
@@ -137,34 +141,9 @@ def test_a_command_that_cannot_start_ends_those_that_did(monkeypatch):
 
     monkeypatch.setattr(gang.subprocess, "Popen", starting)
     with pytest.raises(FileNotFoundError):
-        run_together([command(FOREVER), ["/no/such/program"]], environ=dict(os.environ))
+        commands = [command(FOREVER), ["/no/such/program"]]
+        supervise(Launch(lambda goes_on: commands, os.environ))
     assert [process.returncode for process in started] == [-signal.SIGKILL] * 2  # with the guard
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_signal_is_passed_on_as_sigterm_and_decides_the_code(number, workers):
-    # Not by `print`, which can't be interrupted by itself: the signal may come while it ends.
-    saves = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), sys.exit(0)))\n"
-    saves += "os.write(1, b'ready\\n')\n" + FOREVER
-    with _launcher(*[saves] * workers) as launcher:
-        for _ in range(workers):
-            assert "ready" in launcher.stdout.readline()
-        launcher.send_signal(number)
-        rest, _ = launcher.communicate(timeout=DEADLINE_SECONDS)
-    assert rest.count("saved") == workers
-    assert launcher.returncode == 128 + number
-
-
-def test_a_worker_that_ignores_sigterm_is_killed_after_the_grace():
-    deaf = DEAF + "print('ready', flush=True)\n" + FOREVER + "print('lived on')\n"
-    with _launcher(deaf, deaf, grace_seconds=0.1) as launcher:
-        for _ in range(2):
-            launcher.stdout.readline()
-        launcher.send_signal(signal.SIGTERM)
-        rest, _ = launcher.communicate(timeout=DEADLINE_SECONDS)
-    assert "lived on" not in rest
-    assert launcher.returncode == 128 + signal.SIGTERM
 
 
 def test_workers_do_not_outlive_a_launcher_that_is_killed(lifeline):
@@ -214,3 +193,33 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_workers(tmp_path, capsys
     (tmp_path / "logs").write_text("a file where the folder should be")
     assert _run("print('trained')", "", run_dir=tmp_path) == 0
     assert "[0] trained" in capsys.readouterr().out
+
+
+class _Held:
+    """A process that the system doesn't let go, though it was killed, until that was said."""
+
+    pid = 4321
+
+    def __init__(self, capsys):
+        self._capsys, self.said, self.signals = capsys, "", set()
+
+    def poll(self):
+        self.said += self._capsys.readouterr().out + self._capsys.readouterr().err
+        return -9 if "4321" in self.said else None
+
+    def send(self, number):
+        self.signals.add(number)
+
+    def is_stopped(self):
+        return False
+
+
+def test_a_process_that_is_killed_and_stays_is_named(capsys, monkeypatch):
+    monkeypatch.setattr(together, "_DEAD_SECONDS", 0.05)
+    held, failed = _Held(capsys), _Held(capsys)
+    failed.poll = lambda: 1
+    launch = Launch(lambda goes_on: [], {}, failing_seconds=0.0)
+    watch = together._Watch([held, failed], launch, Stop(), lambda: None)
+    watch.until_all_have_ended()
+    assert held.signals == {signal.SIGKILL}
+    assert "[launch] killed, but held by the system (a device, a disk): 4321" in held.said

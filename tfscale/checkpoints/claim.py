@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import keras
 
-from tfscale.checkpoints import export
+from tfscale.checkpoints import commit, export
 from tfscale.checkpoints.resume import Earlier, differences
 from tfscale.errors import ConfigError
+from tfscale.files import atomic
 from tfscale.files.run_directory import RunDirectory
 from tfscale.startup.job import Job
 from tfscale.structures import Json
@@ -65,4 +66,8 @@ def _reason(
         # It has left no checkpoint: there is nothing to lose by beginning anew.
         overwrite = not goes_on
     needed = export.model_bytes(model) * (1 + job.config.keep_checkpoints)
-    return directory.claim(overwrite=overwrite, needed_bytes=needed, goes_on=goes_on)
+    reason = directory.claim(overwrite=overwrite, needed_bytes=needed, goes_on=goes_on)
+    if not reason:
+        # A kill inside a save leaves as much as a checkpoint has.
+        atomic.remove_unfinished(directory.path / commit.FOLDER)
+    return reason

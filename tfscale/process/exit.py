@@ -12,12 +12,18 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+from tfscale.process.temporary import own_folder, remove_left_behind
+
 _own: list[Path] = []
 
 
 def use_own_temporary_folder() -> None:
-    """Makes everything that asks Python for a temporary file get it in a folder of this process."""
-    _own.append(Path(tempfile.mkdtemp(prefix="tfscale-")))
+    """Makes everything that asks Python for a temporary file get it in a folder of this process.
+
+    Whatever processes that were killed have left behind is removed by whoever comes next.
+    """
+    remove_left_behind()
+    _own.append(own_folder())
     tempfile.tempdir = str(_own[-1])
 
 

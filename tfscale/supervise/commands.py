@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tfscale.cluster.ports import free_addresses
 from tfscale.config import local_path
+from tfscale.errors import ConfigError
 
 
 def worker_commands(
@@ -27,6 +28,47 @@ def worker_commands(
     if num_workers == 1:
         return [[*shared, *rest]]
     return [[*shared, f"--index={index}", *rest] for index in range(num_workers)]
+
+
+def supervised_command(program: Path, words: Sequence[str], *, goes_on: bool) -> list[str]:
+    """The command of a worker whose supervisor was started with these words.
+
+    Args:
+        program: path of `worker.py`.
+        words: the supervisor's own, after its name.
+        goes_on: as of `going_on`.
+    """
+    # What follows a `--` is no flag, and the last one of a name counts.
+    return [sys.executable, str(program), *_with_flag(going_on(words, goes_on), "--restarts=0")]
+
+
+def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
+    """The flags of an attempt: one that goes on from a checkpoint must not overwrite it.
+
+    Args:
+        words: flags of a worker.
+        goes_on: whether an earlier attempt of the same supervisor has left a checkpoint.
+    """
+    return _with_flag(words, "--nooverwrite") if goes_on else list(words)
+
+
+def refuse_restarts(worker_flags: Sequence[str]) -> None:
+    """Refuses the flag where each worker would have a supervisor of its own below the launcher.
+
+    Raises:
+        ConfigError: it is there.
+    """
+    for word in worker_flags:
+        if word.lstrip("-").partition("=")[0] == "restarts" and word.startswith("-"):
+            raise ConfigError(
+                f"{word} came behind the `--`; expected it in front, because all workers of a "
+                "machine are started again together. Use launch/local.py --restarts=3 -- ..."
+            )
+
+
+def _with_flag(words: Sequence[str], flag: str) -> list[str]:
+    place = words.index("--") if "--" in words else len(words)
+    return [*words[:place], flag, *words[place:]]
 
 
 def run_dir_of(worker_flags: Sequence[str]) -> Path | None:

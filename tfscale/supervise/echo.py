@@ -1,40 +1,50 @@
-"""Where the lines of one worker among several go: to the terminal and to its log."""
+"""Where the lines of one worker go: to the terminal and, of several workers, to its log."""
 
 import contextlib
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 from tfscale.supervise.lines import Lines
 
 
-def echo(text: str) -> None:
-    """Writes to the terminal; a reader that is gone (`| head`) must not stop the training."""
-    with contextlib.suppress(OSError, ValueError):
+def echo(text: str, stream: TextIO | None = None) -> None:
+    """Writes to the terminal; a reader that is gone (`| head`) must not stop the training.
+
+    Args:
+        text: with its end of line.
+        stream: the standard output if None.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         # One write a line, so that the lines of different threads stay whole.
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stream = stream or sys.stdout
+        stream.write(text)
+        stream.flush()
 
 
 class Echo:
-    """Shows each line of a worker with `[index] ` in front and appends it to the worker's log.
+    """Shows each line of a worker, and files it for one among several.
 
-    A launcher that made RUN_DIR, or wrote into one that the workers are about to check or to
-    overwrite, would be in their way. So lines wait in memory until a worker has made it; where it
-    was there before, they wait until the worker has ended.
+    The lines of several get `[index] ` in front and are appended to each worker's log. A launcher
+    that made RUN_DIR, or wrote into one that the workers are about to check or to overwrite, would
+    be in their way. So lines wait in memory until a worker has made it; where it was there before
+    without logs, they wait until the worker has ended.
 
     Args:
-        index: of the worker.
+        index: of the worker; None for one alone, whose standard error is read and goes to the
+            standard error as it is.
         run_dir: gets `logs/launch-INDEX.log`; None for no log.
     """
 
-    def __init__(self, index: int, run_dir: Path | None) -> None:
+    def __init__(self, index: int | None, run_dir: Path | None = None) -> None:
         """Looks whether RUN_DIR is there, so it is made before the first worker starts."""
-        self._prefix = f"[{index}] "
-        self._path = run_dir / "logs" / f"launch-{index}.log" if run_dir else None
-        self._wait_for_end = run_dir is not None and run_dir.exists()
+        self._index = index
+        logs = run_dir / "logs" if run_dir and index is not None else None
+        self._path = logs / f"launch-{index}.log" if logs else None
+        self._wait_for_end = logs is not None and logs.parent.exists() and not logs.is_dir()
         self._waiting: list[str] = []
         self._lines: Lines | None = None
+        self.last_line = ""
 
     def read(self, pipe: IO[bytes]) -> None:
         """Takes the lines from a pipe, until it ends."""
@@ -49,14 +59,19 @@ class Echo:
     def _line(self, text: str) -> None:
         if not text:
             return
-        echo(self._prefix + text.rstrip("\n") + "\n")
+        line = text.rstrip("\n")
+        self.last_line = line.strip() or self.last_line
+        if self._index is None:
+            echo(f"{line}\n", sys.stderr)
+            return
+        echo(f"[{self._index}] {line}\n")
         self._waiting.append(text)
         if not self._wait_for_end:
             self._file()
 
     def _file(self) -> None:
         """Appends the lines that wait, if RUN_DIR is there."""
-        if self._path is None:
+        if self._path is None or not self._waiting:
             self._waiting.clear()
             return
         # A full disk must not stop the training; what does not fit was echoed.

@@ -21,9 +21,12 @@ _POLL_SECONDS = 0.02
 
 # A process that outlives an owner killed by SIGKILL, and then ends the groups that still live. A
 # group's number comes once when it starts and once more when it has ended. Linux's "parent death
-# signal" would spare their children, and Python cannot set it safely beside threads.
+# signal" would spare their children, and Python cannot set it safely beside threads. Schedulers
+# that end a job signal all its processes: the guard must outlive its owner's last minute.
 _GUARD = """
 import os, signal, sys
+for name in ("SIGHUP", "SIGINT", "SIGTERM"):
+    signal.signal(getattr(signal, name), signal.SIG_IGN)
 groups = set()
 for line in sys.stdin:
     groups ^= {int(line)}
@@ -148,6 +151,11 @@ class Member:
         """Its output if that is a pipe, without a buffer; whoever reads it closes it."""
         return self._process.stdout
 
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """Its standard error if that is a pipe of its own; whoever reads it closes it."""
+        return self._process.stderr
+
     def poll(self) -> int | None:
         """Its exit code, negative for a signal, or None while it runs.
 
@@ -163,6 +171,15 @@ class Member:
             # The system did, as it does where SIGCHLD is ignored: the number may be another's.
             self._reap()
         return self._process.returncode
+
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped the process, which does nothing until it is continued."""
+        if self._is_reaped or not hasattr(os, "waitid"):
+            return False
+        how = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        with contextlib.suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self._process.pid, how) is not None
+        return False
 
     def wait(self, deadline: float) -> int | None:
         """What `poll` gives as soon as the process has ended; None at the deadline.

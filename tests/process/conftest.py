@@ -1,0 +1,1 @@
+from tests.supervise.lifeline import lifeline  # noqa: F401

@@ -1,0 +1,46 @@
+import shutil
+
+from tfscale.supervise.run_progress import RunProgress
+
+
+def _commit(run_dir, step):
+    """As a checkpoint is committed: under another name first."""
+    unfinished = run_dir / "checkpoints" / f".tmp-{step}"
+    unfinished.mkdir(parents=True)
+    return unfinished.rename(run_dir / "checkpoints" / f"step-{step:010d}")
+
+
+def test_a_run_without_a_folder_has_not_begun(tmp_path):
+    for run_dir in (None, tmp_path / "run"):
+        progress = RunProgress(run_dir)
+        assert (progress.step, progress.is_done, progress.is_visible) == (None, False, False)
+
+
+def test_the_highest_committed_step_counts(tmp_path):
+    progress = RunProgress(tmp_path)
+    _commit(tmp_path, 9)
+    assert (progress.step, progress.is_visible) == (9, True)
+    _commit(tmp_path, 1234)
+    (tmp_path / "checkpoints" / ".tmp-step-0000005000").mkdir()
+    (tmp_path / "checkpoints" / "best").mkdir()
+    assert progress.step == 1234
+
+
+def test_what_was_there_before_is_no_progress(tmp_path):
+    _commit(tmp_path, 500)
+    (tmp_path / "report.json").write_text("{}")
+    progress = RunProgress(tmp_path)
+    assert (progress.step, progress.is_done) == (None, False)
+    _commit(tmp_path, 600)
+    (tmp_path / "report.json").unlink()
+    (tmp_path / "report.json").write_text("{} ")
+    assert (progress.step, progress.is_done) == (600, True)
+
+
+def test_a_run_that_was_overwritten_counts_from_its_own_first_checkpoint(tmp_path):
+    _commit(tmp_path, 500)
+    progress = RunProgress(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
+    assert progress.step is None
+    _commit(tmp_path, 100)
+    assert progress.step == 100
