@@ -14,6 +14,7 @@ from typing import NoReturn
 from absl import app, flags
 
 import tfscale
+from tfscale.process.printable import printable
 
 _INTERRUPTED_CODE = 130  # what a shell says of a program that Ctrl-C ended
 
@@ -86,7 +87,7 @@ def _complain(error: BaseException, terminal: tfscale.Terminal, *, is_verbose: b
     has_log = terminal.log_path is not None
     if code != tfscale.CONFIG_CODE and (has_log or is_verbose):
         with contextlib.suppress(OSError):  # a full disk must not hide the reason
-            traceback.print_exc()
+            sys.stderr.write(printable(traceback.format_exc()))
         reason += f" (more in {terminal.kept_log()})" if has_log else ""
     terminal.complain(reason)
     return code

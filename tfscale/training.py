@@ -27,6 +27,7 @@ from tfscale.model.user_callbacks import own_callbacks, require_settable_rate, w
 from tfscale.process.patience import done_within
 from tfscale.process.terminal import Terminal
 from tfscale.report import tables
+from tfscale.report.curve_files import CurveFiles
 from tfscale.report.epoch_lines import EpochLines
 from tfscale.report.evaluated import EvaluatedWeights, weights_may_change
 from tfscale.report.outline import plan_of, settings_of
@@ -81,7 +82,7 @@ def run(
         job.terminal.show(tables.table("tfscale", plan))
         directory = _claim(job, prepared.model)
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
-        directory.write_json("config.json", settings)
+        directory.write_settings(settings)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         ending.callback(curves.close)
@@ -90,9 +91,10 @@ def run(
         metrics = _evaluate(running, [pace, *lines], evaluated)
         saved, finished = _finish(running, way, pace, metrics, began, alone)
         report = report_of(job, finished)
-        directory.write_json("report.json", report)
-        if saved.problem is not None:
-            raise saved.problem  # only now: the report is there whatever became of the model
+        directory.write_report(report)
+        problem = export.told(saved, directory, finished.load_command)
+        if problem is not None:
+            raise problem  # only now: the report is there whatever became of the model
         job.board.leave()
         job.terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
         job.terminal.show(tables.next_commands(directory.path, finished.load_command))
@@ -126,7 +128,7 @@ def _callbacks(job: Job, prepared: Prepared) -> list[keras.callbacks.Callback]:
 
 def _claim(job: Job, model: keras.Model) -> RunDirectory:
     """Makes the run directory this run's, or refuses on every worker with the chief's reason."""
-    directory = RunDirectory(job.config.run_dir, job.cluster)
+    directory = RunDirectory(job.config.run_dir, job.cluster, job.terminal.complain)
     reason = ""
     if job.cluster.is_chief:
         needed = export.model_bytes(model)
@@ -134,6 +136,8 @@ def _claim(job: Job, model: keras.Model) -> RunDirectory:
     reason = job.board.say("claim", reason or "granted")
     if reason != "granted":
         raise ConfigError(reason)
+    with contextlib.suppress(OSError):
+        directory.make_again()  # of this user alone, also where nodes don't share it
     job.terminal.file_log(directory.log)
     return directory
 
@@ -145,9 +149,10 @@ def _curves(
     plan: Mapping[str, object],
     alone_seconds: float | None,
 ) -> Scalars:
+    files = CurveFiles(directory.path / "tensorboard", directory.make_again, job.terminal.complain)
     return Scalars(
         prepared.distributed,
-        directory.path / "tensorboard" if directory.is_chief else None,
+        files if directory.is_chief else None,
         global_batch=job.config.batch_size,
         text=tables.markdown({**plan, **job.config.as_flags()}),
         alone_seconds=alone_seconds,
@@ -246,9 +251,8 @@ def _finish(
     sha256 = export.weights_sha256(prepared.model)
     saved = export.save(prepared.model, directory, way)
     command = ""
-    if saved.file and directory.is_chief:
-        file = directory.path / saved.file
-        command = loading.how_to_load(file, sha256, prepared, job.config).command
+    if saved.path and directory.is_chief:
+        command = loading.how_to_load(saved.path, sha256, prepared, job.config).command
     now = time.perf_counter()
     return saved, Finished(
         times=pace.times,
