@@ -69,7 +69,13 @@ def how_to_load(file: Path, sha256: str, prepared: Prepared, config: Config) -> 
         prepared: the job, with the model file.
         config: of the run.
     """
-    file = file.resolve()
+    try:
+        return _found(file.resolve(), sha256, prepared, config)
+    except Exception as error:  # a command is not worth the report, which comes after it
+        return Loading(_told(file, "", [one_line(error)]), is_tried=False)
+
+
+def _found(file: Path, sha256: str, prepared: Prepared, config: Config) -> Loading:
     content = _content(file)
     needed = needed_by(content, prepared.model_file.module) if content else None
     if needed is not None and needed.is_plain and _is_made_from(content, prepared.model):

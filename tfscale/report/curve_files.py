@@ -7,6 +7,7 @@ failure all writers are given up: the next boundary begins new files, in a folde
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -124,4 +125,4 @@ def _require_same(path: Path, identity: tuple[int, int]) -> None:
 def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}, {error.filename}" if error.filename else error.strerror
-    return one_line(error)
+    return re.sub(r"\{\{.*?\}\} ", "", one_line(error))  # which operation it was
