@@ -63,11 +63,22 @@ def run(
 
 def _parsed(parse: Callable[[list[str]], list[str]], words: list[str]) -> list[str]:
     try:
-        return parse(words)
-    except flags.Error as error:
-        reason, code = tfscale.describe_failure(tfscale.ConfigError(f"{error} (see --help)"))
+        return flags_read(parse, words)
+    except tfscale.ConfigError as error:
+        reason, code = tfscale.describe_failure(error)
         tfscale.Terminal().complain(reason)
         sys.exit(code)
+
+
+def flags_read(parse: Callable[[list[str]], list[str]], words: list[str]) -> list[str]:
+    """What `parse` gives; one kind of error, whatever is wrong with the words."""
+    try:
+        return parse(words)
+    except flags.Error as error:
+        raise tfscale.ConfigError(f"{error} (see --help)") from error
+    except RecursionError as error:
+        # absl (2.4) looks for flags of a similar name, letter by letter.
+        raise tfscale.ConfigError("A flag has too long a name (see --help)") from error
 
 
 def _refuse_words(words: Sequence[str]) -> None:
