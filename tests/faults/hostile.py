@@ -70,7 +70,8 @@ class Doors:
         self._try("TF_CONFIG", value, lambda: tfscale.resolve(None, None, {"TF_CONFIG": value}))
         for place in ("worker", "type", "role"):
             text = json.dumps(_tf_config(place, value))
-            self._try("TF_CONFIG", value, lambda: tfscale.resolve(None, None, {"TF_CONFIG": text}))
+            environ = {"TF_CONFIG": text}
+            self._try("TF_CONFIG", value, lambda given=environ: tfscale.resolve(None, None, given))
         for name in ("text", "number", "real", "anything", "sizes", "yes", value):
             self._try("an option", value, lambda name=name: self._option(name, value))
         self._try("the launcher", value, lambda: self._launched(value))
