@@ -108,6 +108,11 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_reason(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_name_that_no_file_can_have_is_refused_with_the_reason(tmp_path):
+    assert "can't be written to (File name too long" in _claim(tmp_path / ("a" * 5000))
+    assert _names(tmp_path) == []
+
+
 def test_a_run_dir_that_is_a_file_is_refused_and_the_file_stays(tmp_path):
     (tmp_path / "file").write_text("mine")
     assert "can't be written to (File exists" in _claim(tmp_path / "file")

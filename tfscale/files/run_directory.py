@@ -63,14 +63,15 @@ class RunDirectory:
         Returns:
             Why it can't be had, in one line; empty if it can.
         """
-        found = [name for name in _LEFT_BEHIND if (self.path / name).exists()]
-        if found and not overwrite:
-            return (
-                f"--run_dir={self.path} holds another run ({', '.join(found)}); expected a new "
-                "folder. Use another one, or --overwrite to replace that run."
-            )
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        made: list[Path] = []
         try:
+            found = [name for name in _LEFT_BEHIND if (self.path / name).exists()]
+            if found and not overwrite:
+                return (
+                    f"--run_dir={self.path} holds another run ({', '.join(found)}); expected a new "
+                    "folder. Use another one, or --overwrite to replace that run."
+                )
+            made += [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
             make_private(self.path)
             probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe"
             probe.write_text("")
