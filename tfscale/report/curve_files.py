@@ -125,4 +125,7 @@ def _require_same(path: Path, identity: tuple[int, int]) -> None:
 def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}, {error.filename}" if error.filename else error.strerror
-    return re.sub(r"\{\{.*?\}\} ", "", one_line(error))  # which operation it was
+    if isinstance(error, tf.errors.OpError):
+        # Without the operation, and what follows from the first thing that went wrong.
+        return re.sub(r"\{\{.*?\}\} ", "", error.message).partition("\n")[0]
+    return one_line(error)
