@@ -74,6 +74,11 @@ def _names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def _complaints(trained):
+    """Of the chief, about curves; a busy machine also lets it wait for the other worker."""
+    return [line for line in trained.workers[0].err.splitlines() if line.startswith("Curves in")]
+
+
 def _last_lines(trained):
     return [worker.err.rstrip().rpartition("\n")[2] for worker in trained.workers]
 
@@ -86,7 +91,7 @@ def test_after_a_deletion_the_folder_is_made_again_and_everything_is_there(train
     assert json.loads((found.run / "config.json").read_text())["epochs"] == 9
     assert keras.saving.load_model(found.run / "model.keras").compiled
     assert found.run.stat().st_mode & 0o777 == 0o700
-    (line,) = found.workers[0].err.splitlines()
+    (line,) = _complaints(found)
     assert f"Curves in {found.run}/tensorboard are incomplete: No such file" in line
     assert _names(found.temporary) == []
 
@@ -106,7 +111,7 @@ def test_a_disk_that_is_full_for_a_while_costs_curves_and_nothing_else(trained):
     found = trained["full for a while"]
     assert [worker.code for worker in found.workers] == [0, 0], found.workers[0].err
     assert {"model.keras", "report.json"} <= set(_names(found.run))
-    (line,) = found.workers[0].err.splitlines()
+    (line,) = _complaints(found)
     assert "tensorboard are incomplete" in line
 
 

@@ -102,6 +102,8 @@ class Terminal:
         try:
             yield
         finally:
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed
+                before.flush()
             sys.stderr = before
             os.dup2(self._stderr, 2)
             os.close(self._stderr)
@@ -112,7 +114,8 @@ class Terminal:
 
         Where somebody has removed it, what this process still holds of it is written anew.
         """
-        if self.log_path is not None and not self.log_path.exists():
+        is_open = self._stderr is not None
+        if is_open and self.log_path is not None and not self.log_path.exists():
             with contextlib.suppress(OSError):
                 self.log_path = _written_anew()
         if self.log_path is not None:
