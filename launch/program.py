@@ -15,6 +15,7 @@ from absl import app, flags
 
 import tfscale
 from tfscale.errors import INTERRUPTED_CODE
+from tfscale.process.printable import printable
 
 
 def run(
@@ -62,11 +63,22 @@ def run(
 
 def _parsed(parse: Callable[[list[str]], list[str]], words: list[str]) -> list[str]:
     try:
-        return parse(words)
-    except flags.Error as error:
-        reason, code = tfscale.describe_failure(tfscale.ConfigError(f"{error} (see --help)"))
+        return flags_read(parse, words)
+    except tfscale.ConfigError as error:
+        reason, code = tfscale.describe_failure(error)
         tfscale.Terminal().complain(reason)
         sys.exit(code)
+
+
+def flags_read(parse: Callable[[list[str]], list[str]], words: list[str]) -> list[str]:
+    """What `parse` gives; one kind of error, whatever is wrong with the words."""
+    try:
+        return parse(words)
+    except flags.Error as error:
+        raise tfscale.ConfigError(f"{error} (see --help)") from error
+    except RecursionError as error:
+        # absl (2.4) looks for flags of a similar name, letter by letter.
+        raise tfscale.ConfigError("A flag has too long a name (see --help)") from error
 
 
 def _refuse_words(words: Sequence[str]) -> None:
@@ -86,7 +98,7 @@ def _complain(error: BaseException, terminal: tfscale.Terminal, *, is_verbose: b
     has_log = terminal.log_path is not None
     if code not in (tfscale.CONFIG_CODE, tfscale.PREEMPTED_CODE) and (has_log or is_verbose):
         with contextlib.suppress(OSError):  # a full disk must not hide the reason
-            traceback.print_exc()
+            sys.stderr.write(printable(traceback.format_exc()))
         reason += f" (more in {terminal.kept_log()})" if has_log else ""
     terminal.complain(reason)
     return code

@@ -11,6 +11,7 @@ from absl import flags
 
 import tfscale
 from tfscale import config as settings
+from tfscale.process.printable import printable
 from tfscale.user_files import options_of
 
 FLAGS = flags.FLAGS
@@ -112,7 +113,7 @@ def parse(arguments: Sequence[str], description: str) -> list[str]:
         print(help_text(description))
         for flag in ("dataset", "model"):
             for path in _values(flag, arguments):
-                print(_options_text(flag, path))
+                print(printable(_options_text(flag, path)))
         sys.exit(0)
     return list(FLAGS(list(arguments)))
 

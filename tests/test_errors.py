@@ -89,3 +89,10 @@ def test_an_assertion_outside_of_a_graph_is_told_as_one_in_it():
         "b'mine gives the label'\n17\nb'at record'\n3\nb\"; it's wrong\""
     )
     assert one_line(error) == "mine gives the label 17 at record 3 ; it's wrong"
+
+
+def test_a_refusal_of_something_very_long_keeps_its_beginning_and_its_end():
+    reason, code = describe_failure(ConfigError(f"--model={'a' * 100_000} came; expected b."))
+    assert code == failures.CONFIG_CODE
+    assert reason.startswith("--model=aaa") and reason.endswith("came; expected b.")
+    assert len(reason) < 3100

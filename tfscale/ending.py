@@ -91,9 +91,8 @@ def finish(
     sha256 = export.weights_sha256(prepared.model)
     saved = export.save(prepared.model, directory, way)
     command = ""
-    if saved.file and directory.is_chief:
-        file = directory.path / saved.file
-        command = loading.how_to_load(file, sha256, prepared, job.config).command
+    if saved.path and directory.is_chief:
+        command = loading.how_to_load(saved.path, sha256, prepared, job.config).command
     now = time.perf_counter()
     return saved, Finished(
         times=pace.times,

@@ -11,6 +11,7 @@ PREEMPTED_CODE = 143  # stopped from outside; the same command goes on from wher
 # Somebody meant the end, or the same command can only end the same way.
 _FINAL_CODES = frozenset({0, CONFIG_CODE, HANGUP_CODE, INTERRUPTED_CODE, PREEMPTED_CODE})
 _LONGEST = 400
+_LONGEST_REFUSAL = 3000  # what came may be as long as somebody likes; paths and commands fit
 _DISK_FULL = "No space left on device"  # what strerror and TensorFlow say
 
 
@@ -68,7 +69,7 @@ def describe_failure(error: BaseException) -> tuple[str, int]:
     if isinstance(error, WorkerError):
         return _shortened(error.reason), FAILURE_CODE
     if isinstance(error, ConfigError):
-        return " ".join(str(error).split()), CONFIG_CODE
+        return _without_middle(" ".join(str(error).split())), CONFIG_CODE
     if _DISK_FULL in str(error):
         # In front, because what TensorFlow says is longer than a line.
         came = f"{_DISK_FULL}. Make room, or use another --run_dir ({one_line(error)}"
@@ -100,3 +101,8 @@ def one_line(error: BaseException) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _without_middle(text: str) -> str:
+    half = _LONGEST_REFUSAL // 2
+    return text if len(text) <= _LONGEST_REFUSAL else f"{text[:half]} ... {text[-half:]}"

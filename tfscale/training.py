@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from tfscale.checkpoints import commit, rescue, resume
+from tfscale.checkpoints import export, rescue, resume
 from tfscale.checkpoints.claim import claimed
 from tfscale.checkpoints.keeper import Keeper
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
@@ -35,6 +35,7 @@ from tfscale.model.user_callbacks import (
 from tfscale.process.patience import done_within
 from tfscale.process.terminal import Terminal
 from tfscale.report import tables
+from tfscale.report.curve_files import CurveFiles
 from tfscale.report.epoch_lines import EpochLines
 from tfscale.report.evaluated import EvaluatedWeights, weights_may_change
 from tfscale.report.outline import plan_of, settings_of
@@ -79,7 +80,7 @@ def run(
         job.terminal.show(tables.table("tfscale", plan))
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
         directory = _claim(job, prepared, earlier, settings)
-        directory.write_json("config.json", settings)
+        directory.write_settings(settings)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         ending.callback(curves.close)
@@ -91,9 +92,10 @@ def run(
         metrics = evaluate(running, [pace, *lines], training.evaluated)
         saved, finished = finish(running, way, pace, metrics, alone)
         report = report_of(job, finished)
-        directory.write_json("report.json", report)
-        if saved.problem is not None:
-            raise saved.problem  # only now: the report is there whatever became of the model
+        directory.write_report(report)
+        problem = export.told(saved, directory, finished.load_command)
+        if problem is not None:
+            raise problem  # only now: the report is there whatever became of the model
         keeper.end()
         job.board.leave()
         job.terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
@@ -143,9 +145,10 @@ def _curves(
     plan: Mapping[str, object],
     alone_seconds: float | None,
 ) -> Scalars:
+    files = CurveFiles(directory.path / "tensorboard", directory.make_again, job.terminal.complain)
     return Scalars(
         prepared.distributed,
-        directory.path / "tensorboard" if directory.is_chief else None,
+        files if directory.is_chief else None,
         global_batch=job.config.batch_size,
         text=tables.markdown({**plan, **job.config.as_flags()}),
         alone_seconds=alone_seconds,
@@ -196,7 +199,7 @@ class _Training:
             self._job,
             Snapshots(self._job, self._prepared, keeping),
             Meeting(self._job.board),
-            self._directory.path / commit.FOLDER,
+            self._directory,
             validation_loss=self._validation_loss,
             earlier=earlier.checkpoint,
         )

@@ -89,6 +89,7 @@ def options_of(path: str | Path) -> list[Option]:
 
 
 def _text_of(path: Path) -> str:
+    _require_python_file(path)  # a device would be read without end
     try:
         text = path.read_text(encoding="utf-8")
         ast.parse(text)
@@ -138,12 +139,7 @@ def require_function(module: object, name: str, path: str | Path) -> Callable[..
 
 
 def _run(path: Path) -> ModuleType:
-    if not path.is_file() or path.suffix != ".py":
-        came = f"{path} is no Python file" if path.exists() else f"There is no file {path}"
-        raise ConfigError(
-            f"{came} (in {Path.cwd()}); expected the path of a .py file, "
-            "for example datasets/digits.py."
-        )
+    _require_python_file(path)
     name = _free_name(path)
     # An absolute path: error messages and inspect must find it after a change of folder.
     spec = importlib.util.spec_from_file_location(name, path.resolve())
@@ -164,6 +160,19 @@ def _run(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _require_python_file(path: Path) -> None:
+    try:
+        is_file, is_there = path.is_file(), path.exists()
+    except OSError:  # a name that no file can have
+        is_file = is_there = False
+    if not is_file or path.suffix != ".py":
+        came = f"{path} is no Python file" if is_there else f"There is no file {path}"
+        raise ConfigError(
+            f"{came} (in {Path.cwd()}); expected the path of a .py file, "
+            "for example datasets/digits.py."
+        )
 
 
 def _free_name(path: Path) -> str:

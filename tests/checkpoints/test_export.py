@@ -1,15 +1,17 @@
+import contextlib
 import hashlib
 import json
+import resource
+import signal
 import zipfile
 
 import keras
 import numpy as np
 import pytest
 
-from tfscale.checkpoints.export import model_bytes, save, save_arrays, weights_sha256
+from tfscale.checkpoints.export import model_bytes, save, save_arrays, told, weights_sha256
 from tfscale.checkpoints.rehearsal import WEIGHTS, WHOLE, Way, rehearse
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
 from tfscale.model.optimizers import LARS
 
@@ -67,17 +69,84 @@ def test_every_worker_saves_and_only_the_chief_keeps_its_file(tmp_path, monkeypa
     assert _names(tmp_path) == []
 
 
-def test_a_model_that_cannot_be_saved_leaves_nothing_half_written(tmp_path, monkeypatch):
+@pytest.fixture
+def lasting(tmp_path_factory, monkeypatch):
+    """The folder of temporary files that stay."""
+    folder = tmp_path_factory.mktemp("lasting")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+@contextlib.contextmanager
+def _files_of_at_most(num_bytes):
+    """What a disk that is nearly full says, for as long as it lasts."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 100, 5_000, 100_000])
+def test_a_disk_that_is_full_everywhere_leaves_nothing_half_written(tmp_path, lasting, num_bytes):
+    run = tmp_path / "run"
+    run.mkdir()
+    with _files_of_at_most(num_bytes):
+        saved = save(_model(units=30_000), _directory(run), Way(WHOLE))
+    assert saved.path is None
+    assert "model.keras can't be written (File too large); expected room" in str(saved.problem)
+    assert _names(run) == list(lasting.glob("tfscale-*")) == []
+
+
+def test_where_model_keras_has_no_room_its_weights_may(tmp_path, lasting):
+    model = _model(keras.optimizers.Adam(0.1), units=30_000)
+    with _files_of_at_most(model_bytes(_model(units=30_000)) + 50_000):
+        saved = save(model, _directory(tmp_path), Way(WHOLE))
+    assert saved.file == "model.weights.npz"
+    assert _names(tmp_path) == ["model.weights.npz"]
+    assert not list(lasting.glob("tfscale-*"))
+
+
+def test_a_model_whose_folder_was_removed_is_in_one_made_again(tmp_path, lasting):
+    directory = _directory(tmp_path / "run")
+    path = _save(_model(), directory)
+    assert (path, directory.problem) == (tmp_path / "run" / "model.keras", None)
+    assert keras.saving.load_model(path).compiled
+    assert _names(lasting) == []
+
+
+def test_a_model_whose_folder_cannot_be_had_again_goes_elsewhere_and_it_is_said(tmp_path, lasting):
+    (tmp_path / "run").write_text("a file in its place")
+    directory = _directory(tmp_path / "run")
+    saved = save(_model(), directory, Way(WHOLE))
+    directory.write_report({"steps": 1})
+    (folder,) = lasting.iterdir()
+    assert saved.path == folder / "model.keras"
+    assert _names(folder) == ["model.keras", "report.json"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    reason = str(told(saved, directory, "python load_it.py"))
+    assert f"--run_dir={tmp_path}/run can't be written to (File exists)" in reason
+    assert f"this run's model.keras, report.json went to {folder}" in reason
+    assert reason.endswith("To load the model: python load_it.py")
+    assert "\n" not in reason
+
+
+def test_the_other_workers_leave_what_is_wrong_to_the_chief_to_say(tmp_path, monkeypatch):
     model = _model()
+    monkeypatch.setattr(model, "save", lambda path: path.joinpath("no", "folder").write_text(""))
+    saved = save(model, _directory(tmp_path, index=1), Way(WHOLE))
+    assert saved.problem is None
+    assert told(saved, _directory(tmp_path, index=1), "") is None
 
-    def fail(path):
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(model, "save", fail)
-    with pytest.raises(ConfigError, match="model.keras can't be written .No space left"):
-        _save(model, _directory(tmp_path))
-    assert _names(tmp_path) == []
+def test_nothing_is_said_where_all_is_as_it_was_asked_for(tmp_path):
+    directory = _directory(tmp_path)
+    saved = save(_model(), directory, Way(WHOLE))
+    directory.write_report({"steps": 1})
+    assert told(saved, directory, "python load_it.py") is None
 
 
 def test_a_newer_model_takes_the_place_of_the_old_one_at_once(tmp_path):

@@ -95,3 +95,12 @@ def test_a_manifest_that_was_cut_off_is_refused(folder):
     (folder / "manifest.json").write_text(text[:40])
     with pytest.raises(ConfigError, match=r"manifest\.json can't be understood"):
         manifest.read(folder)
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "..", "", "b/../../a"])
+def test_a_manifest_that_names_files_of_elsewhere_is_refused(folder, name):
+    content = json.loads((folder / "manifest.json").read_text())
+    content["files"][name] = content["files"].pop("a")
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=r"manifest\.json can't be understood .*no file of this"):
+        manifest.read(folder)

@@ -1,11 +1,11 @@
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
 
 TWO = ("node0:1111", "node1:1111")
@@ -108,6 +108,11 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_reason(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_name_that_no_file_can_have_is_refused_with_the_reason(tmp_path):
+    assert "can't be written to (File name too long" in _claim(tmp_path / ("a" * 5000))
+    assert _names(tmp_path) == []
+
+
 def test_a_run_dir_that_is_a_file_is_refused_and_the_file_stays(tmp_path):
     (tmp_path / "file").write_text("mine")
     assert "can't be written to (File exists" in _claim(tmp_path / "file")
@@ -146,7 +151,7 @@ def test_a_refused_folder_that_was_there_before_stays(tmp_path, monkeypatch):
 
 
 def test_json_is_written_readable_in_the_given_order(tmp_path):
-    _directory(tmp_path).write_json("report.json", {"workers": 2, "devices": ["CPU"]})
+    _directory(tmp_path).write_report({"workers": 2, "devices": ["CPU"]})
     text = (tmp_path / "report.json").read_text()
     assert list(json.loads(text)) == ["workers", "devices"]
     assert text.endswith("}\n")
@@ -155,12 +160,14 @@ def test_json_is_written_readable_in_the_given_order(tmp_path):
 
 def test_a_new_report_replaces_the_old_one(tmp_path):
     for steps in (1, 2):
-        _directory(tmp_path).write_json("report.json", {"steps": steps})
+        _directory(tmp_path).write_report({"steps": steps})
     assert json.loads((tmp_path / "report.json").read_text()) == {"steps": 2}
 
 
 def test_a_worker_that_is_not_the_chief_writes_no_file(tmp_path):
-    _directory(tmp_path / "run", index=1).write_json("report.json", {"steps": 1})
+    directory = _directory(tmp_path / "run", index=1)
+    directory.write_report({"steps": 1})
+    directory.write_settings({"epochs": 1})
     assert _names(tmp_path) == []
 
 
@@ -169,31 +176,101 @@ def test_every_worker_has_a_log_of_its_own(tmp_path):
     assert logs == ["logs/worker-0.log", "logs/worker-1.log"]
 
 
-def test_json_that_cannot_be_finished_keeps_the_old_file_and_leaves_no_half_one(
-    tmp_path, monkeypatch
+@pytest.fixture
+def lasting(tmp_path_factory, monkeypatch):
+    """The folder of temporary files that stay."""
+    folder = tmp_path_factory.mktemp("lasting")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+def _full(descriptor):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_report_that_cannot_be_finished_keeps_the_old_one_and_is_said_to_be_lost(
+    tmp_path, lasting, monkeypatch
 ):
     directory = _directory(tmp_path)
-    directory.write_json("report.json", {"steps": 1})
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(ConfigError, match="report.json can't be written .No space left"):
-        directory.write_json("report.json", {"steps": 2})
+    directory.write_report({"steps": 1})
+    monkeypatch.setattr("os.fsync", _full)
+    directory.write_report({"steps": 2})
+    assert "No space left on device" in str(directory.problem)
+    assert "report.json is lost" in str(directory.problem)
     assert _names(tmp_path) == ["report.json"]
     assert json.loads((tmp_path / "report.json").read_text()) == {"steps": 1}
+    assert _names(lasting) == []
 
 
-def test_json_for_a_folder_that_has_gone_is_an_error_that_names_the_file(tmp_path):
+def test_a_report_for_a_folder_that_has_gone_is_elsewhere_and_it_is_said(tmp_path, lasting):
     (tmp_path / "run").write_text("a file in the folder's place")
-    with pytest.raises(ConfigError, match="run/report.json can't be written"):
-        _directory(tmp_path / "run").write_json("report.json", {"steps": 1})
+    directory = _directory(tmp_path / "run")
+    directory.write_report({"steps": 1})
+    (folder,) = lasting.iterdir()
+    assert json.loads((folder / "report.json").read_text()) == {"steps": 1}
+    assert f"this run's report.json went to {folder}." in str(directory.problem)
+    assert "run can't be written to (File exists)" in str(directory.problem)
+
+
+def test_settings_that_cannot_be_written_are_no_reason_to_end_a_run(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("os.fsync", _full)
+    directory = RunDirectory(str(tmp_path), Cluster(), said.append)
+    directory.write_settings({"epochs": 1})
+    assert said == [f"{tmp_path}/config.json can't be written (No space left on device)."]
+    assert directory.problem is None
+
+
+def test_a_folder_that_was_removed_is_made_again_with_its_settings(tmp_path):
+    run = tmp_path / "run"
+    assert _claim(run) == ""
+    directory = _directory(run)
+    directory.write_settings({"epochs": 1})
+    shutil.rmtree(run)
+    directory.write_report({"steps": 1})
+    assert _names(run) == ["config.json", "report.json"]
+    assert directory.problem is None
+    assert run.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_failure_that_is_not_the_disks_is_handed_on_and_leaves_nothing(tmp_path, lasting):
+    def fail(path):
+        path.write_text("half")
+        raise KeyError("no place for it")
+
+    with pytest.raises(KeyError):
+        _directory(tmp_path).write("model.keras", fail)
+    assert _names(tmp_path) == _names(lasting) == []
+
+
+def test_a_folder_that_is_made_is_this_users_alone_and_its_parents_are_as_ever(tmp_path):
+    os.umask(before := os.umask(0o022))
+    assert _claim(tmp_path / "runs" / "first") == ""
+    assert (tmp_path / "runs" / "first").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o777 & ~before
+
+
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
+    (tmp_path / "run").mkdir(mode=0o755)
+    mode = (tmp_path / "run").stat().st_mode
+    assert _claim(tmp_path / "run") == ""
+    assert (tmp_path / "run").stat().st_mode == mode
+
+
+@pytest.mark.parametrize(("mode", "is_said"), [(0o700, False), (0o755, False), (0o777, True)])
+def test_a_folder_that_others_may_write_to_is_pointed_out_in_one_line(tmp_path, mode, is_said):
+    said = []
+    tmp_path.chmod(mode)
+    directory = RunDirectory(str(tmp_path), Cluster(), said.append)
+    assert directory.claim(overwrite=False, needed_bytes=0) == ""
+    expected = f"--run_dir={tmp_path} may be written to by everybody: "
+    assert [line.startswith(expected) for line in said] == [True] * is_said
+    assert "\n" not in "".join(said)
 
 
 def test_a_report_of_a_run_that_diverged_is_still_json(tmp_path):
     def refuse(name):
         raise AssertionError(f"{name} is not JSON (RFC 8259)")
 
-    _directory(tmp_path).write_json("report.json", {"metrics": {"loss": float("nan")}})
+    _directory(tmp_path).write_report({"metrics": {"loss": float("nan")}})
     json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)

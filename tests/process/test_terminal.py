@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -172,3 +173,40 @@ def test_without_a_captured_standard_error_there_is_no_log(tmp_path):
 def test_a_complaint_with_characters_that_cannot_be_encoded_is_still_said(capfd):
     Terminal().complain("no folder \udcff here")
     assert capfd.readouterr().err == "no folder ? here\n"
+
+
+def test_what_a_terminal_would_obey_is_written_out(capfd):
+    shown = []
+    Terminal(shown.append).show("\x1b[2Ja\nb")
+    Terminal().complain("\x1b]0;title\x07")
+    assert shown == ["\\x1b[2Ja\nb"]
+    assert capfd.readouterr().err == "\\x1b]0;title\\x07\n"
+
+
+def test_a_log_whose_folder_was_removed_ends_nothing_and_is_written_anew(tmp_path, capfd):
+    terminal = Terminal()
+    path = tmp_path / "run" / "logs" / "worker-0.log"
+    with terminal.captured():
+        os.write(2, b"before\n")
+        terminal.file_log(path)
+        shutil.rmtree(tmp_path / "run")
+        sys.stderr.write("after\n")
+        log = terminal.kept_log()
+        assert log.read_text() == "before\nafter\n"
+    assert log.parent == tmp_path / "temporary"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_under_the_log_is_not_known_to_whoever_writes_to_it(capfd):
+    terminal = Terminal()
+    with terminal.captured():
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, 2)
+        os.close(full)
+        sys.stderr.write("lost\n")
+        sys.stderr.flush()
+        with pytest.raises(OSError, match="No space"):
+            os.write(2, b"the disk is full")
+    sys.stderr.write("after\n")
+    assert capfd.readouterr().err == "after\n"

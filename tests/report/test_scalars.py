@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.report.boundaries import boundary_of, distributed_with
+from tfscale.report.curve_files import CurveFiles
 from tfscale.report.pace import block_of
 from tfscale.report.scalars import Scalars
 from tfscale.report.step_times import StepTimes
@@ -13,7 +14,7 @@ from tfscale.report.step_times import StepTimes
 def _scalars(distributed, folder, **settings):
     scalars = Scalars(
         distributed,
-        folder,
+        CurveFiles(folder) if folder else None,
         global_batch=32,
         text="| setting |",
         **{"least_seconds": 0, **settings},

@@ -1,5 +1,6 @@
 """The run directory becomes this run's: as a new one, or as that of the run that goes on."""
 
+import contextlib
 from collections.abc import Mapping
 
 import keras
@@ -33,13 +34,15 @@ def claimed(
     Raises:
         ConfigError: it can't be had.
     """
-    directory = RunDirectory(job.config.run_dir, job.cluster)
+    directory = RunDirectory(job.config.run_dir, job.cluster, job.terminal.complain)
     reason = ""
     if job.cluster.is_chief:
         reason = _reason(job, model, directory, earlier, settings, may_train_longer)
     reason = job.board.say("claim", reason or "granted")
     if reason != "granted":
         raise ConfigError(reason)
+    with contextlib.suppress(OSError):
+        directory.make_again()  # of this user alone, also where nodes don't share it
     job.terminal.file_log(directory.log)
     return directory
 

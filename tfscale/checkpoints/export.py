@@ -19,8 +19,7 @@ from tfscale.checkpoints.rehearsal import (
     leave_out_compilation,
 )
 from tfscale.errors import ConfigError, one_line
-from tfscale.files import atomic
-from tfscale.files.run_directory import RunDirectory
+from tfscale.files.run_directory import RunDirectory, reason_of
 from tfscale.model.weights import weights_bytes
 
 ARRAYS = "model.weights.npz"  # the last resort: what model.set_weights takes
@@ -31,12 +30,17 @@ class Saved:
     """What was written.
 
     Args:
-        file: name in the run directory; empty for nothing.
-        problem: why it isn't the file that was planned; None if it is.
+        path: of the file on the chief, and where it would be on the others; None for nothing.
+        problem: why it isn't the file that was planned; None if it is, and on the others.
     """
 
-    file: str
+    path: Path | None
     problem: ConfigError | None = None
+
+    @property
+    def file(self) -> str:
+        """Its name; empty for nothing."""
+        return self.path.name if self.path else ""
 
 
 def save(model: keras.Model, directory: RunDirectory, way: Way) -> Saved:
@@ -44,7 +48,8 @@ def save(model: keras.Model, directory: RunDirectory, way: Way) -> Saved:
 
     All take part because reading a variable may be a collective; the others' files are thrown
     away. What was trained must not be lost because a part of it can't be written: after a failure
-    that isn't the disk's, the next lesser file is tried.
+    the next lesser file is tried. Where the chief's disk fails it tries each file again elsewhere,
+    alone: outside of the strategy's scope Keras's variables are read without the others.
 
     Args:
         model: the trained one.
@@ -59,37 +64,53 @@ def save(model: keras.Model, directory: RunDirectory, way: Way) -> Saved:
         ARRAYS: lambda path: save_arrays(path, model.get_weights()),
     }
     problem: ConfigError | None = None
+    if way.kind == WEIGHTS:
+        del attempts[FILES[WHOLE]]
+    is_full = False
     for name, write in attempts.items():
-        if way.kind == WEIGHTS and name == FILES[WHOLE]:
+        # HDF5 can't close a file that the disk doesn't take: what is left of it fails later.
+        if is_full and name != ARRAYS:
             continue
         try:
-            _write(directory, name, write)
+            if not directory.is_chief:
+                _throw_away(name, write)
+                return Saved(directory.path / name)
+            return Saved(directory.write(name, write), problem)
         except Exception as error:  # whatever a user's layer raises while it is saved
-            if isinstance(error, OSError) and error.errno is not None:
-                return Saved("", problem or _disk_problem(directory.path / name, error))
-            problem = problem or ConfigError(
-                f"{directory.path / name} can't be written ({one_line(error)}); expected layers "
-                "that save what they hold. The weights and report.json are in the run directory."
-            )
-        else:
-            return Saved(name, problem)
-    return Saved("", problem)
+            is_full = isinstance(error, OSError)
+            problem = problem or _problem(directory.path / name, error)
+    return Saved(None, problem if directory.is_chief else None)
 
 
-def _write(directory: RunDirectory, name: str, write: Callable[[Path], None]) -> None:
-    if directory.is_chief:
-        # Keras tells by its ending what to write; it is the last part of the temporary name too.
-        with atomic.replacing(directory.path / name) as temporary:
-            write(temporary)
-    else:
-        with tempfile.TemporaryDirectory(prefix="tfscale-") as folder:
-            write(Path(folder) / name)
+def told(saved: Saved, directory: RunDirectory, load_command: str) -> ConfigError | None:
+    """What has to be said in the end of files that aren't what they should be, or not where.
+
+    Args:
+        saved: what became of the model.
+        directory: of the run, to which everything was written.
+        load_command: how to load what there is; empty for nothing.
+    """
+    problems = [str(one) for one in (saved.problem, directory.problem) if one is not None]
+    if not problems:
+        return None
+    load = f"To load the model: {load_command}" if saved.path and load_command else ""
+    return ConfigError(" ".join([*problems, *([load] if load else [])]))
 
 
-def _disk_problem(target: Path, error: OSError) -> ConfigError:
+def _throw_away(name: str, write: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix="tfscale-") as folder:
+        write(Path(folder) / name)
+
+
+def _problem(target: Path, error: Exception) -> ConfigError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return ConfigError(
+            f"{target} can't be written ({reason_of(error)}); expected room and permission for "
+            "it. Make room, or use another --run_dir."
+        )
     return ConfigError(
-        f"{target} can't be written ({error.strerror}); expected room and permission for it. "
-        "Make room, or use another --run_dir."
+        f"{target} can't be written ({one_line(error)}); expected layers that save what they "
+        "hold. The weights and report.json stay."
     )
 
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tfscale.checkpoints import commit
 from tfscale.checkpoints.background import Background
@@ -12,6 +11,7 @@ from tfscale.checkpoints.retention import remove_old
 from tfscale.checkpoints.schedule import Schedule
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
 from tfscale.errors import PREEMPTED_CODE, SharedFailure
+from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.points import Point, Resumed
 from tfscale.startup.job import Job
 from tfscale.startup.meeting import Meeting
@@ -41,7 +41,7 @@ class Keeper:
         job: whose workers train.
         snapshots: of the training.
         meeting: of all workers.
-        folder: of the checkpoints.
+        directory: of the run, in which the checkpoints have a folder.
         validation_loss: of the last epoch, None where there is none.
         earlier: what the run goes on from, on the chief.
     """
@@ -51,7 +51,7 @@ class Keeper:
         job: Job,
         snapshots: Snapshots,
         meeting: Meeting,
-        folder: Path,
+        directory: RunDirectory,
         *,
         validation_loss: Callable[[], float | None],
         earlier: Checkpoint | None = None,
@@ -60,7 +60,8 @@ class Keeper:
         self.costs = Costs()
         self.is_training = False
         self._job, self._snapshots, self._meeting = job, snapshots, meeting
-        self._folder, self._validation_loss, self._earlier = folder, validation_loss, earlier
+        self._directory, self._folder = directory, directory.path / commit.FOLDER
+        self._validation_loss, self._earlier = validation_loss, earlier
         self._keep, self._every = job.config.keep_checkpoints, job.config.checkpoint_every_steps
         self._total_steps = snapshots.steps_per_epoch * job.config.epochs
         self._background, self._schedule = Background(), Schedule()
@@ -160,6 +161,7 @@ class Keeper:
 
     def _write(self, snapshot: Snapshot, blocked_seconds: float) -> None:
         began, processor = time.perf_counter(), time.thread_time()
+        self._directory.make_again()
         commit.write(self._folder, snapshot.step, snapshot.files, snapshot.facts)
         remove_old(self._folder, self._keep, self._losses)
         self.costs.written += 1

@@ -7,12 +7,14 @@ nothing here looks at a model.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tfscale.process.shell import in_shell
+
 NAME = "load_model.py"
 
 _HEAD = '''\
-"""Gives back the model of this run: `python {script}`, from any folder.
+"""Gives back the model of this run: `{command}`, from any folder.
 
-In a program: `model = runpy.run_path({script!r})["model"]`.
+In a program: `model = runpy.run_path({script})["model"]`.
 It runs {what} again, where the classes and functions of the model are.
 Written and tried when the run ended.
 """
@@ -54,7 +56,7 @@ if not all(layer.built for layer in model.layers):
 """
 _WEIGHTS = "model.load_weights(FOLDER / {file!r})\n"
 _ARRAYS = """\
-with numpy.load(FOLDER / {file!r}) as arrays:
+with numpy.load(FOLDER / {file!r}, allow_pickle=False) as arrays:
     model.set_weights([arrays[str(number)] for number in range(len(arrays.files))])
 """
 _TAIL = """
@@ -122,8 +124,9 @@ def with_build(
 
 def _opened(brought: Brought, imports: str = "") -> str:
     text = _HEAD.format(
-        script=brought.script,
-        what=brought.path or "the modules",
+        command=_in_docstring(f"python {in_shell(brought.script)}"),
+        script=_in_docstring(repr(brought.script)),
+        what=_in_docstring(brought.path or "the modules"),
         paths=list(brought.search),
         imports=imports,
     )
@@ -134,6 +137,11 @@ def _opened(brought: Brought, imports: str = "") -> str:
     for name, variable in names.items():
         text += f"{variable} = importlib.import_module({name!r})\n"
     return text
+
+
+def _in_docstring(text: str) -> str:
+    """The text as it has to be written so that no name of a folder ends the docstring."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _place(brought: Brought, place: str) -> str:

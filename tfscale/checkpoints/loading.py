@@ -69,7 +69,13 @@ def how_to_load(file: Path, sha256: str, prepared: Prepared, config: Config) -> 
         prepared: the job, with the model file.
         config: of the run.
     """
-    file = file.resolve()
+    try:
+        return _found(file.resolve(), sha256, prepared, config)
+    except Exception as error:  # a command is not worth the report, which comes after it
+        return Loading(_told(file, "", [one_line(error)]), is_tried=False)
+
+
+def _found(file: Path, sha256: str, prepared: Prepared, config: Config) -> Loading:
     content = _content(file)
     needed = needed_by(content, prepared.model_file.module) if content else None
     if needed is not None and needed.is_plain and _is_made_from(content, prepared.model):
@@ -114,11 +120,12 @@ def _attempts(
             modules = {place.rpartition(".")[0] for place in places.values()} - {"own"}
             brought = _brought(file, prepared, tuple(sorted(modules)))
             text = load_script.with_objects(brought, file.name, places, safe_mode=safe)
-            yield _Attempt(run, text, lambda: _run(brought.script))
+            yield _Attempt(run, text, lambda: _run(brought.script, text))
         if needed.names and not needed.in_layers:
             yield _keras_attempt(file, safe_mode=safe, compile=False)
     if prepared.model_file.module is not None:
-        yield _Attempt(run, _build_text(file, prepared, config), lambda: _run(brought.script))
+        built = _build_text(file, prepared, config)
+        yield _Attempt(run, built, lambda: _run(brought.script, built))
 
 
 def _keras_attempt(file: Path, *, safe_mode: bool, compile: bool = True) -> _Attempt:
@@ -204,9 +211,11 @@ def _is_made_from(content: dict[str, Json], model: keras.Model) -> bool:
     return [one.shape for one in made.weights] == [one.shape for one in model.weights]
 
 
-def _run(script: str) -> keras.Model:
-    """Runs `load_model.py` as a new process would, but for its name."""
-    text = Path(script).read_text(encoding="utf-8")
+def _run(script: str, text: str) -> keras.Model:
+    """Runs the text of `load_model.py` as a new process would, but for its name.
+
+    What was written, and not what the file holds by now: others may be able to write there.
+    """
     namespace = {"__name__": "load_model_of_the_run", "__file__": script}
     exec(compile(text, script, "exec"), namespace)  # noqa: S102 - written above, to be run
     return namespace["model"]

@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from tfscale.checkpoints.export import ARRAYS, save_arrays
 from tfscale.errors import ConfigError, describe_failure
-from tfscale.files import atomic
-from tfscale.files.run_directory import RunDirectory
+from tfscale.files.run_directory import RunDirectory, reason_of
 from tfscale.fit.prepared import Prepared
 from tfscale.model.comparable import local_value
 from tfscale.model.user_callbacks import RATE_FLAGS
@@ -59,15 +58,14 @@ def _written(job: Job, prepared: Prepared, directory: RunDirectory) -> str:
     """Writes the weights of this worker, the chief, and says where they are."""
     with contextlib.suppress(tf.errors.OpError, RuntimeError):
         job.board.say("rescue begins", "yes")
-    target = directory.path / ARRAYS
     try:
         weights = [local_value(one, job.strategy) for one in prepared.model.weights]
-        with atomic.replacing(target) as temporary:
-            save_arrays(temporary, [np.asarray(weight) for weight in weights])
+        arrays = [np.asarray(weight) for weight in weights]
+        target = directory.write(ARRAYS, lambda path: save_arrays(path, arrays))
         told = f"The weights after step {prepared.distributed.step} are in {target}: numpy.load it "
         told += "and give its arrays to model.set_weights in their order."
     except OSError as failure:
-        told = f"The weights couldn't be kept ({failure.strerror})."
+        told = f"The weights couldn't be kept ({reason_of(failure)})."
     with contextlib.suppress(tf.errors.OpError, RuntimeError):
         job.board.say("rescue ends", told)
     return told

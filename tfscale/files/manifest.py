@@ -98,9 +98,9 @@ def read(folder: Path) -> Manifest | None:
             return None
         if content[_KEY] != _VERSION:
             raise ValueError(f"version {content[_KEY]}, not {_VERSION}")
-        files = {name: _shard(said) for name, said in content["files"].items()}
+        files = {_plain(name): _shard(said) for name, said in content["files"].items()}
         return Manifest(files, content["spec"], content["format"], content["source"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"{path} can't be understood ({type(error).__name__}: {error}); expected what "
             "launch/prepare.py writes. Copy it again from where it was made, or prepare anew."
@@ -168,6 +168,13 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(name: str) -> str:
+    """The name, if it is that of a file of the folder and leads nowhere else."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is no file of this folder")
+    return name
 
 
 def _shard(said: Json) -> Shard:

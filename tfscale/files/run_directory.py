@@ -2,17 +2,24 @@
 
 Only the chief writes a run's files, each by a temporary name and a rename, so that a file is there
 as a whole or not at all. The logs are the exception: every worker has its own.
+
+What a run has earned must not go with its folder: one that is deleted meanwhile is made again, and
+where none can be had the files go to a folder that stays when the process has ended.
 """
 
+import contextlib
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
+from tfscale.files.ownership import exposure_of, make_private
+from tfscale.process.exit import lasting_folder
+from tfscale.process.terminal import silence
 
 # What a run leaves behind; logs are kept, because they tell what happened to an earlier run.
 _LEFT_BEHIND = (
@@ -21,6 +28,7 @@ _LEFT_BEHIND = (
     *("model.weights.h5", "model.weights.npz", "load_model.py"),
 )
 _SPARE_BYTES = 16 * 2**20
+_SETTINGS = "config.json"
 
 
 class RunDirectory:
@@ -29,13 +37,21 @@ class RunDirectory:
     Args:
         path: the folder; it is made by `claim`.
         cluster: the chief writes, the others don't.
+        complain: gets a line for what could not be written and is not worth a run.
     """
 
-    def __init__(self, path: str, cluster: Cluster) -> None:
+    def __init__(
+        self, path: str, cluster: Cluster, complain: Callable[[str], None] = silence
+    ) -> None:
         """Touches nothing yet."""
         self.path = Path(path)
         self.is_chief = cluster.is_chief
         self.log = self.path / "logs" / f"worker-{cluster.index}.log"
+        self._complain = complain
+        self._settings = ""  # text of config.json, for a folder that is made again
+        self._elsewhere: Path | None = None
+        self._reason = ""  # why not all files are in `path`
+        self._lost = ""  # the file that couldn't be kept at all
 
     @property
     def has_finished_run(self) -> bool:
@@ -53,17 +69,17 @@ class RunDirectory:
         Returns:
             Why it can't be had, in one line; empty if it can.
         """
-        found = [name for name in _LEFT_BEHIND if (self.path / name).exists()]
-        if goes_on:
-            found = []
-        if found and not overwrite:
-            return (
-                f"--run_dir={self.path} holds another run ({', '.join(found)}); expected a new "
-                "folder. Use another one, or --overwrite to replace that run."
-            )
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        made: list[Path] = []
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            found = [name for name in _LEFT_BEHIND if (self.path / name).exists()]
+            found = [] if goes_on else found
+            if found and not overwrite:
+                return (
+                    f"--run_dir={self.path} holds another run ({', '.join(found)}); expected a new "
+                    "folder. Use another one, or --overwrite to replace that run."
+                )
+            made += [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+            make_private(self.path)
             probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe"
             probe.write_text("")
             probe.unlink()
@@ -83,6 +99,10 @@ class RunDirectory:
             *(path.name for path in self.path.glob(f"{atomic.TEMPORARY_PREFIX}*")),
         ):
             _remove(self.path / name)
+        if exposed := exposure_of(self.path):
+            self._complain(
+                f"--run_dir={self.path} {exposed}: what is loaded from it may be theirs."
+            )
         return ""
 
     def _too_small(self, needed_bytes: int) -> str:
@@ -96,22 +116,98 @@ class RunDirectory:
             "or use another --run_dir."
         )
 
-    def write_json(self, name: str, content: Mapping[str, object]) -> None:
-        """Writes a JSON file on the chief; nothing on the others. Not-a-number becomes null.
+    def make_again(self) -> None:
+        """Makes the folder, with config.json, where somebody has removed it; else does nothing.
 
         Raises:
-            ConfigError: it couldn't be written.
+            OSError: it can't be had.
         """
+        if make_private(self.path) and self.is_chief and self._settings:
+            atomic.write_text(self.path / _SETTINGS, self._settings)
+
+    def write(self, name: str, write: Callable[[Path], None]) -> Path:
+        """Writes one of the run's files on the chief, whole or not at all, wherever there is room.
+
+        Args:
+            name: of the file.
+            write: gets the path to write to, which ends with `name`; called a second time with
+                one in another folder if the first can't be written.
+
+        Returns:
+            Where the file is.
+
+        Raises:
+            OSError: it can't be written anywhere.
+            Exception: whatever `write` raises beside that; nothing is left behind.
+        """
+        failure: OSError | None = None
+        if self._elsewhere is None:
+            try:
+                self.make_again()
+                with atomic.replacing(self.path / name) as temporary:
+                    write(temporary)
+                return self.path / name
+            except OSError as error:
+                failure = error
+        folder = self._elsewhere or lasting_folder()
+        try:
+            with atomic.replacing(folder / name) as temporary:
+                write(temporary)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # unless there is something in it
+            raise
+        if failure is not None:
+            self._elsewhere, self._reason = folder, reason_of(failure)
+        return folder / name
+
+    def write_settings(self, content: Mapping[str, object]) -> None:
+        """Writes config.json on the chief, if it can be; nothing on the others."""
         if not self.is_chief:
             return
-        text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+        self._settings = _text_of(content)
         try:
-            atomic.write_text(self.path / name, text)
+            self.make_again()
+            atomic.write_text(self.path / _SETTINGS, self._settings)
         except OSError as error:
-            raise ConfigError(
-                f"{self.path / name} can't be written ({error.strerror}); expected room and "
-                "permission for it. Make room, or use another --run_dir."
-            ) from error
+            self._complain(f"{self.path / _SETTINGS} can't be written ({reason_of(error)}).")
+
+    def write_report(self, content: Mapping[str, object]) -> None:
+        """Writes report.json on the chief, wherever it can be; nothing on the others."""
+        if not self.is_chief:
+            return
+        text = _text_of(content)
+        try:
+            self.write("report.json", lambda path: _write_text(path, text))
+        except OSError as error:
+            self._reason = self._reason or reason_of(error)
+            self._lost = "report.json"
+
+    @property
+    def problem(self) -> ConfigError | None:
+        """Why not all of the run's files are where they were asked for, and where they are."""
+        if not self._reason:
+            return None
+        came = f"--run_dir={self.path} can't be written to ({self._reason})"
+        told = f"{self._lost} is lost; make room, or use another --run_dir" if self._lost else ""
+        if self._elsewhere is not None:
+            names = ", ".join(sorted(path.name for path in self._elsewhere.iterdir()))
+            told = f"this run's {names} went to {self._elsewhere}{f', {told}' if told else ''}"
+        return ConfigError(f"{came}; expected room and permission for its files: {told}.")
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says of a file that it doesn't take, in a few words."""
+    return error.strerror or str(error)
+
+
+def _text_of(content: Mapping[str, object]) -> str:
+    """The content as JSON; not-a-number becomes null."""
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _finite(value: object) -> object:

@@ -86,8 +86,10 @@ def _remembered(run_dir: Path, conditions: Mapping[str, object]) -> int:
     try:
         earlier = json.loads((run_dir / "config.json").read_text())["buckets"]
         is_same = earlier["conditions"] == dict(conditions)
-        return int(earlier["size_bytes"]) if is_same else 0
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return max(0, int(earlier["size_bytes"])) if is_same else 0
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return 0
+    except (RecursionError, OverflowError):  # no file of ours
         return 0
 
 

@@ -39,6 +39,15 @@ def kept(path: Path) -> Path:
     return Path(shutil.move(path, _own[-1].parent / f"{_own[-1].name}{path.suffix}"))
 
 
+def lasting_folder() -> Path:
+    """A new folder for temporary files, of this user alone, that stays when this process has ended.
+
+    Raises:
+        OSError: none can be made.
+    """
+    return Path(tempfile.mkdtemp(prefix="tfscale-kept-", dir=_own[-1].parent if _own else None))
+
+
 def leave(code: int) -> NoReturn:
     """Ends the process; with what is in its own temporary folder, but nothing else."""
     for stream in (sys.stdout, sys.stderr):

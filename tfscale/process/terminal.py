@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tfscale.process.exit import kept
+from tfscale.process.printable import printable
 
 
 def _is_terminal() -> bool:
@@ -52,7 +53,7 @@ class Terminal:
         A reader who is gone (`| head`), or a full disk under a log, must not end a training.
         """
         with contextlib.suppress(OSError, ValueError):
-            self._show(text)
+            self._show(printable(text))
         with contextlib.suppress(OSError, ValueError, AttributeError):  # a notebook's may be None
             sys.stdout.flush()
 
@@ -73,7 +74,7 @@ class Terminal:
 
     def complain(self, text: str) -> None:
         """Says one line on the real standard error, wherever that has been redirected to."""
-        line = f"{text}\n".encode(errors="replace")
+        line = f"{printable(text)}\n".encode(errors="replace")
         with contextlib.suppress(OSError):
             os.write(2 if self._stderr is None else self._stderr, line)
 
@@ -88,16 +89,35 @@ class Terminal:
         self._stderr = os.dup(2)
         os.dup2(descriptor, 2)
         os.close(descriptor)
+        before, sys.stderr = (
+            sys.stderr,
+            _Forgiving(
+                # No buffer: what failed must not be tried again and again.
+                io.FileIO(2, "w", closefd=False),
+                "utf-8",
+                errors="backslashreplace",
+                write_through=True,
+            ),
+        )
         try:
             yield
         finally:
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed
+                before.flush()
+            sys.stderr = before
             os.dup2(self._stderr, 2)
             os.close(self._stderr)
             self._stderr = None
 
     def kept_log(self) -> Path | None:
-        """The log file, in a place where it stays when this process has ended."""
+        """The log file, in a place where it stays when this process has ended.
+
+        Where somebody has removed it, what this process still holds of it is written anew.
+        """
+        is_open = self._stderr is not None
+        if is_open and self.log_path is not None and not self.log_path.exists():
+            with contextlib.suppress(OSError):
+                self.log_path = _written_anew()
         if self.log_path is not None:
             self.log_path = kept(self.log_path)
         return self.log_path
@@ -110,7 +130,7 @@ class Terminal:
         sys.stderr.flush()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab", buffering=0) as log, temporary.open("rb") as source:
+            with path.open("a+b", buffering=0) as log, temporary.open("rb") as source:
                 shutil.copyfileobj(source, log)
                 os.dup2(log.fileno(), 2)
         except (OSError, io.UnsupportedOperation) as error:
@@ -119,3 +139,25 @@ class Terminal:
             return
         self.log_path = path
         temporary.unlink(missing_ok=True)
+
+
+class _Forgiving(io.TextIOWrapper):
+    """A standard error whose writer doesn't learn that the disk under the log is full."""
+
+    def write(self, text: str) -> int:
+        """Writes at once, if it can."""
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Has nothing to do: nothing is held back."""
+
+
+def _written_anew() -> Path:
+    """A temporary file with what was written to the standard error, whose own file is gone."""
+    descriptor, name = tempfile.mkstemp(prefix="tfscale-", suffix=".log")
+    with open(descriptor, "wb") as file:
+        size = os.fstat(2).st_size
+        file.write(os.pread(2, size, 0))
+    return Path(name)

@@ -2,27 +2,25 @@
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfscale.fit.boundary import Boundary
 from tfscale.fit.distributed_model import DistributedModel
+from tfscale.report.curve_files import CurveFiles
 from tfscale.report.pace import block_of
-from tfscale.structures import Foreign
 
 
 class Scalars(keras.callbacks.Callback):
     """Writes a point of every curve at every boundary, and of validation at every epoch's end.
 
-    Without a folder it does nothing, which is what it does on every worker but the chief: the
+    Without files it does nothing, which is what it does on every worker but the chief: the
     boundary has brought every worker's figures there.
 
     Args:
         distributed: whose boundaries are written.
-        folder: TensorBoard's, or None.
+        files: TensorBoard's, or None.
         global_batch: examples per step.
         alone_seconds: of a step of one replica alone, None if that isn't known.
         text: of the run's configuration, in Markdown.
@@ -36,7 +34,7 @@ class Scalars(keras.callbacks.Callback):
     def __init__(
         self,
         distributed: DistributedModel,
-        folder: Path | None,
+        files: CurveFiles | None,
         *,
         global_batch: int,
         text: str,
@@ -46,54 +44,51 @@ class Scalars(keras.callbacks.Callback):
         """Makes no file yet."""
         super().__init__()
         self._distributed = distributed
-        self._folder = folder
+        self._files = files
         self._global_batch = global_batch
         self._text = text
         self._alone_seconds = alone_seconds
         self._least_seconds = least_seconds
         self._written = -math.inf
         self._skipped: dict[str, Any] | None = None
-        self._writers: dict[str, Any] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Writes the configuration."""
-        if self._folder is not None:
-            with self._writer("train").as_default():
-                tf.summary.text("config", self._text, step=0)
+        if self._files is not None:
+            self._files.text("train", "config", self._text)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes metrics, rates and each worker's figures, unless it has just done so."""
-        if self._folder is None or self._distributed.boundary is None:
+        if self._files is None or self._distributed.boundary is None:
             return
         if time.monotonic() < self._written + self._least_seconds:
             self._skipped = logs or {}
             return
-        self._write_boundary(self._distributed.boundary, logs or {})
+        self._write_boundary(self._files, self._distributed.boundary, logs or {})
 
-    def _write_boundary(self, boundary: Boundary, logs: dict[str, Any]) -> None:
+    def _write_boundary(self, files: CurveFiles, boundary: Boundary, logs: dict[str, Any]) -> None:
         self._written, self._skipped = time.monotonic(), None
         points = {**_numbers(logs), **_learning_rates(self.model.optimizer)}
         if boundary.is_warm:
             points |= self._rates(boundary)
-        self._write("train", points, boundary.step)
+        files.write("train", points, boundary.step)
         for worker, figures in enumerate(boundary.figures):
             named = dict(zip(self._distributed.figure_names, figures, strict=True))
-            self._write(f"workers/worker-{worker}", named, boundary.step)
+            files.write(f"workers/worker-{worker}", named, boundary.step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the epoch's last boundary, and validation under the names that training has."""
-        if self._folder is None:
+        if self._files is None:
             return
         if self._skipped is not None and self._distributed.boundary is not None:
-            self._write_boundary(self._distributed.boundary, self._skipped)
+            self._write_boundary(self._files, self._distributed.boundary, self._skipped)
         validation = {
             name.removeprefix("val_"): value
             for name, value in _numbers(logs or {}).items()
             if name.startswith("val_")
         }
-        self._write("validation", validation, self._distributed.step)
-        for writer in self._writers.values():
-            writer.flush()
+        self._files.write("validation", validation, self._distributed.step)
+        self._files.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the files."""
@@ -101,9 +96,8 @@ class Scalars(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Closes the files, also those of a run that has failed."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        if self._files is not None:
+            self._files.close()
 
     def _rates(self, boundary: Boundary) -> dict[str, float]:
         block = block_of(boundary)
@@ -119,18 +113,6 @@ class Scalars(keras.callbacks.Callback):
         if self._alone_seconds:
             rates["scaling_efficiency"] = self._alone_seconds / block.step_seconds
         return rates
-
-    def _write(self, run: str, points: dict[str, float], step: int) -> None:
-        if not points:
-            return
-        with self._writer(run).as_default():
-            for name, value in points.items():
-                tf.summary.scalar(name, value, step=step)
-
-    def _writer(self, run: str) -> Foreign:
-        if run not in self._writers:
-            self._writers[run] = tf.summary.create_file_writer(str(self._folder / run))  # type: ignore[operator]
-        return self._writers[run]
 
 
 def _learning_rates(optimizer: keras.optimizers.Optimizer | None) -> dict[str, float]:

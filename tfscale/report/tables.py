@@ -1,6 +1,8 @@
 """What the terminal and TensorBoard's text tab show: tables, and what to type next."""
 
+import html
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tfscale.process.printable import one_printable_line
 from tfscale.process.shell import curves_command, load_command
 
 _WIDTH = 110
@@ -27,9 +30,14 @@ def table(title: str, rows: Mapping[str, object]) -> str:
 
 
 def markdown(rows: Mapping[str, object]) -> str:
-    """Two columns as TensorBoard's text tab shows them."""
-    lines = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items()]
+    """Two columns as TensorBoard's text tab shows them; what looks like Markdown isn't any."""
+    lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items()]
     return "\n".join(["| setting | value |", "| --- | --- |", *lines])
+
+
+def _cell(value: object) -> str:
+    text = html.escape(one_printable_line(str(value)), quote=False).replace("|", "/")
+    return re.sub(r"([\[\]`\\])", r"\\\1", text)
 
 
 def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object]:
