@@ -44,7 +44,10 @@ FAULTS = {
     "replaced": ("shutil.rmtree(run); open(run, 'w').close()", "pass"),
     "full for a while": ("limit(4096)", "limit(resource.RLIM_INFINITY)"),
     "full": ("limit(4096)", "pass"),
+    "full for a checkpoint": ("limit(4096)", "pass"),
 }
+# Those are about what a run leaves beside checkpoints, one of which would end it first.
+WITHOUT = ("replaced", "full for a while", "full")
 
 
 def _trained(folder, fault):
@@ -55,6 +58,7 @@ def _trained(folder, fault):
     (folder / "network.py").write_text(source)
     flags = ["--dataset=datasets/digits.py", f"--model={folder / 'network.py'}"]
     flags += [f"--run_dir={run}", "--epochs=9", "--steps_per_epoch=2"]
+    flags += ["--keep_checkpoints=0"] * (fault in WITHOUT)
     workers = start_all(
         worker_commands(flags),
         deadline_seconds=DEADLINE_SECONDS,
@@ -86,7 +90,9 @@ def _last_lines(trained):
 def test_after_a_deletion_the_folder_is_made_again_and_everything_is_there(trained):
     found = trained["deleted"]
     assert [worker.code for worker in found.workers] == [0, 0], found.workers[0].err
-    assert _names(found.run) == ["config.json", "model.keras", "report.json", "tensorboard"]
+    assert _names(found.run) == [
+        *("checkpoints", "config.json", "model.keras", "report.json", "tensorboard")
+    ]
     assert json.loads((found.run / "report.json").read_text())["steps"] == 18
     assert json.loads((found.run / "config.json").read_text())["epochs"] == 9
     assert keras.saving.load_model(found.run / "model.keras").compiled
@@ -121,3 +127,12 @@ def test_a_disk_that_is_full_everywhere_ends_both_workers_with_the_reason(traine
     for line in _last_lines(found):
         assert "model.keras can't be written (File too large); expected room" in line
     assert not list(found.run.glob(".tmp-*"))
+
+
+def test_a_checkpoint_that_finds_no_room_ends_both_workers_with_the_reason(trained):
+    found = trained["full for a checkpoint"]
+    assert [worker.code for worker in found.workers] == [1, 1]
+    for line in _last_lines(found):
+        assert f"A checkpoint can't be written to {found.run}/checkpoints (" in line
+        assert "the same command then" in line
+    assert not list((found.run / "checkpoints").glob(".tmp-*"))

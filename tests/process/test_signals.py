@@ -17,7 +17,8 @@ def then(number):
 
 with heard(then):
     print("ready", flush=True)
-    ctypes.CDLL(None).sleep(60)  # the main thread is in C and lets other threads run
+    while True:
+        ctypes.CDLL(None).sleep(60)  # in C, where other threads run; a signal ends it early
 """
 
 

@@ -1,7 +1,8 @@
 """Takes checkpoints while a run trains, and ends it with one when somebody stops it."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tfscale.checkpoints import commit
@@ -10,8 +11,8 @@ from tfscale.checkpoints.commit import Checkpoint
 from tfscale.checkpoints.retention import remove_old
 from tfscale.checkpoints.schedule import Schedule
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
-from tfscale.errors import PREEMPTED_CODE, SharedFailure
-from tfscale.files.run_directory import RunDirectory
+from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, SharedFailure
+from tfscale.files.run_directory import RunDirectory, reason_of
 from tfscale.fit.points import Point, Resumed
 from tfscale.startup.job import Job
 from tfscale.startup.meeting import Meeting
@@ -91,10 +92,11 @@ class Keeper:
             step: training steps so far.
 
         Raises:
-            SharedFailure: the run ends here, because somebody has stopped it.
-            OSError: a checkpoint couldn't be written.
+            SharedFailure: the run ends here, because somebody has stopped it or because a
+                checkpoint couldn't be written.
         """
-        self._background.require_success()
+        with self._explained():
+            self._background.require_success()
         reason = self._meeting.reached()
         if reason == _DUE:
             self._is_wanted, self._has_called = True, False
@@ -122,10 +124,11 @@ class Keeper:
         """Returns when all that was taken is durable: training is over.
 
         Raises:
-            OSError: it couldn't be written.
+            SharedFailure: it couldn't be written.
         """
         self.is_training = False
-        self._background.wait()
+        with self._explained():
+            self._background.wait()
 
     def end(self) -> None:
         """Nobody can stop the run any more, which is as good as done."""
@@ -156,7 +159,8 @@ class Keeper:
         if self._job.cluster.is_chief:
             if done == 0 and (loss := self._validation_loss()) is not None:
                 self._losses[step] = loss
-            self._background.start(lambda: self._write(snapshot, blocked))
+            with self._explained():
+                self._background.start(lambda: self._write(snapshot, blocked))
         self.costs.blocked_seconds += time.perf_counter() - began
 
     def _write(self, snapshot: Snapshot, blocked_seconds: float) -> None:
@@ -171,6 +175,27 @@ class Keeper:
             blocked_seconds=blocked_seconds,
             processor_seconds=time.thread_time() - processor,
         )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Says what it means that a checkpoint couldn't be written.
+
+        Raises:
+            SharedFailure: it couldn't be.
+        """
+        try:
+            yield
+        except OSError as error:
+            last = max(
+                (commit.step_of(path.name) for path in commit.all_of(self._folder)), default=0
+            )
+            then = f"goes on from step {last}" if last else "begins anew"
+            raise SharedFailure(
+                f"A checkpoint can't be written to {self._folder} ({reason_of(error)}); expected "
+                f"room and permission for it. Make room: the same command then {then}. "
+                "--keep_checkpoints=0 trains without.",
+                FAILURE_CODE,
+            ) from error
 
     def _say_what_is_left_out(self) -> None:
         if self._has_looked:
@@ -197,7 +222,8 @@ class Keeper:
             if self.is_training and step != self._last_step:
                 done = point.done if point.loop == "fit" else self._snapshots.steps_per_epoch
                 self._take(done, step)
-            self._background.wait()
+            with self._explained():
+                self._background.wait()
             told = f"step {step} is saved in {self._folder}, and the same command goes on from it"
         # The chief, which ends last, must not be ended by others while it still writes.
         told = self._job.board.say("stopped", told, timeout_seconds=0)

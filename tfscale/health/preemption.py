@@ -2,12 +2,17 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 from tfscale.errors import PREEMPTED_CODE
 from tfscale.process.exit import ends_with_the_run, leave
 from tfscale.process.signals import heard
 from tfscale.startup.job import Job
+
+# A scheduler signals a launcher and its workers, and the launcher passes the signal on: all of that
+# is one wish.
+_SAME_WISH_SECONDS = 2.0
 
 
 class Preemption:
@@ -25,7 +30,7 @@ class Preemption:
         """Has heard nothing yet."""
         self.ask: Callable[[str], None] | None = None
         self._job = job
-        self._is_asked = False
+        self._asked_at: float | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Preemption"]:
@@ -40,10 +45,12 @@ class Preemption:
         cluster = self._job.cluster
         where = f" at {cluster.addresses[cluster.index]}" if cluster.num_workers > 1 else ""
         who = f"Worker {cluster.index}{where} was stopped by {number.name}"
-        if self._is_asked:
+        if self._asked_at is not None:
+            if time.monotonic() - self._asked_at < _SAME_WISH_SECONDS:
+                return
             self._job.terminal.complain(f"{who} a second time: it ends at once.")
             leave(PREEMPTED_CODE)
-        self._is_asked = True
+        self._asked_at = time.monotonic()
         if self.ask is None:
             self._job.board.end_all(
                 f"{who} before training began; there was nothing to save.", PREEMPTED_CODE
