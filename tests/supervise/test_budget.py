@@ -24,7 +24,7 @@ def test_a_crash_loop_ends_after_three_failures_in_a_row(code):
     found = [_after(budget, code, step=40) for _ in range(4)]
     # The first committed step is progress; nothing after it is.
     assert [each.pause_seconds for each in found] == [1.0, 2.0, None, None]
-    assert found[2].why == "3 failures in a row without a new checkpoint"
+    assert found[2].why == "3 failures in a row without progress"
 
 
 def test_a_small_budget_ends_earlier():
@@ -45,6 +45,25 @@ def test_a_new_checkpoint_begins_the_count_anew():
     steps = (None, None, 10, 10, 20, 20, 20)
     found = [_after(budget, KILLED, step) for step in steps]
     assert [each.pause_seconds for each in found] == [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, None]
+
+
+def test_the_same_reason_at_the_same_step_is_no_progress_whatever_was_saved_before_it():
+    budget = _budget()
+    words = ("ValueError: step 8", "ValueError: step 8", "ValueError: step 8")
+    found = [
+        budget.after(FAILED, step, seconds=1.0, sees_progress=True, words=said)
+        for step, said in enumerate(words, 1)
+    ]
+    assert [each.pause_seconds for each in found] == [1.0, 2.0, None]
+
+
+@pytest.mark.parametrize("words", ["out of memory", "ValueError: step {}", ""])
+def test_another_step_or_none_in_the_reason_leaves_it_to_the_checkpoints(words):
+    budget = _budget()
+    for step in range(1, 9):
+        said = words.format(step)
+        found = budget.after(FAILED, step, seconds=1.0, sees_progress=True, words=said)
+        assert found.pause_seconds == 1.0
 
 
 def test_a_lower_step_is_no_progress():

@@ -88,7 +88,7 @@ def test_a_crash_loop_ends_after_three_attempts_with_its_cause_on_the_last_line(
     assert _run(*[fails, ""][:workers], restarts=9) == 5
     assert count() == 3
     assert _last_line(capfd) == (
-        "[launch] ended after attempt 3, 3 failures in a row without a new checkpoint: "
+        "[launch] ended after attempt 3, 3 failures in a row without progress: "
         "worker 0 ended with exit code 5: ValueError: step 7"
     )
 

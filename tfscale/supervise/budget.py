@@ -1,6 +1,7 @@
 """Whether what has failed is started again, and after how long."""
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ CRASH_LOOP = 3  # failures in a row without progress
 MOST_ABSENCES = 10  # times in a row that the others did not come: 20 minutes by default
 LONGEST_PAUSE = 60.0  # seconds
 _STEADY_SECONDS = 600.0  # of an attempt, where nobody sees whether it made progress
+_AT_A_STEP = re.compile(r"\bstep \d")
 _JITTER = 0.1  # share of a pause, so that the supervisors of many nodes don't come all at once
 
 
@@ -47,11 +49,18 @@ class Budget:
         self._restarts = restarts
         self._jitter = jitter
         self._step: int | None = None
+        self._words = ""
         self._failures = 0
         self._absences = 0
 
     def after(
-        self, code: int, step: int | None, *, seconds: float, sees_progress: bool
+        self,
+        code: int,
+        step: int | None,
+        *,
+        seconds: float,
+        sees_progress: bool,
+        words: str = "",
     ) -> Decision:
         """Decides about the next attempt.
 
@@ -61,11 +70,16 @@ class Budget:
             seconds: that the attempt lasted.
             sees_progress: whether `step` can be known here. Where it can't, an attempt of ten
                 minutes counts as progress.
+            words: the reason that a worker has said. Where it names a step and is the same as
+                last time, the run has not come further, whatever was saved on the way there.
         """
         if not is_retryable(code):
             why = "the same command can't work" if code == CONFIG_CODE else "it was meant to end"
             return Decision(None, why)
-        self._note_progress(code, step, seconds, sees_progress=sees_progress)
+        is_same = words == self._words and bool(_AT_A_STEP.search(words))
+        self._words = words
+        if not is_same:
+            self._note_progress(code, step, seconds, sees_progress=sees_progress)
         if self._restarts == 0:
             return Decision(None, "--restarts=0")
         if code == START_TIMEOUT_CODE:
@@ -75,7 +89,7 @@ class Budget:
             return Decision(self._pause(1), f"wait {self._absences + 1} of {MOST_ABSENCES}")
         self._failures += 1
         if self._failures >= CRASH_LOOP:
-            return Decision(None, f"{CRASH_LOOP} failures in a row without a new checkpoint")
+            return Decision(None, f"{CRASH_LOOP} failures in a row without progress")
         if self._failures > self._restarts:
             return Decision(None, f"--restarts={self._restarts} used up without a new checkpoint")
         return Decision(

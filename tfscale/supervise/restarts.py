@@ -95,6 +95,7 @@ class _Supervisor:
             ended.code,
             attempt.step,
             seconds=attempt.seconds,
+            words=ended.words,
             sees_progress=self._progress.is_visible or self._launch.worker == 0,
         )
         if decision.pause_seconds is not None:

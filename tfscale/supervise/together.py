@@ -56,12 +56,14 @@ class Ended:
             trying again is useless; 0 if none failed.
         cause: who that was, and its own last line.
         is_said: whether that line was the last in the terminal.
+        words: that line, without where more is to be read.
     """
 
     codes: tuple[int, ...]
     code: int
     cause: str
     is_said: bool
+    words: str = ""
 
 
 def say(text: str, *, is_alone: bool) -> None:
@@ -223,6 +225,7 @@ class _Watch:
             codes[place],
             f"{cause}: {line}" if has_said else cause,
             is_said=has_said and len(codes) == 1,
+            words=line.partition(" (more in ")[0] if has_said else "",
         )
 
     def _who(self) -> str:
