@@ -36,6 +36,7 @@ _AT_LEAST = {
 _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
 _LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
+_HEARTBEATS = (2.0, 3600.0)  # seconds: a busy machine may need two, and an hour is as good as none
 _ABOVE_ZERO = ("start_timeout",)
 
 
@@ -72,6 +73,7 @@ class Config:
         collectives: "nccl", "ring", or "auto" for nccl where there are GPUs.
         devices: logical CPU devices of each worker; 0 uses the real devices.
         start_timeout: seconds that the workers wait for each other at the start.
+        heartbeat_timeout: seconds that a worker may be silent before the others end, 2 to 3600.
         overwrite: whether an earlier run in `run_dir` may be replaced.
         data_dir: the folder that the dataset file's data is in, of this machine; None for "data".
         cache: where examples are kept that are the same in each epoch: "none", "memory", or a
@@ -110,6 +112,7 @@ class Config:
     collectives: str = "auto"
     devices: int = 0
     start_timeout: float = 120.0
+    heartbeat_timeout: float = 10.0
     overwrite: bool = False
     data_dir: str | None = None
     cache: str = "none"
@@ -144,6 +147,12 @@ class Config:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
+        least, most = _HEARTBEATS
+        if not least <= self.heartbeat_timeout <= most:
+            raise ConfigError(
+                f"--heartbeat_timeout={self.heartbeat_timeout} is out of range; expected {least:g} "
+                f"to {most:g} seconds. Use for example --heartbeat_timeout=10."
+            )
         if not 0 <= self.bucket_mb < float("inf"):
             raise ConfigError(
                 f"--bucket_mb={self.bucket_mb} is out of range; expected 0 to choose, or more."

@@ -10,6 +10,7 @@ from tfscale.config import Config
 from tfscale.process.terminal import Terminal
 from tfscale.startup.board import Board
 from tfscale.startup.devices import Devices, claim_devices, set_numerics
+from tfscale.startup.heartbeats import set_heartbeat_timeout
 from tfscale.startup.strategy import collectives_for, make_strategy
 
 
@@ -58,6 +59,8 @@ class Job:
         devices = claim_devices(config.devices, cluster, terminal.complain, is_emulated=is_emulated)
         end = set_numerics(config.precision, config.seed)
         collectives = collectives_for(config.collectives, devices, cluster.num_workers)
+        if cluster.num_workers > 1:
+            set_heartbeat_timeout(cluster, config.heartbeat_timeout, terminal.complain)
         strategy = make_strategy(
             cluster,
             devices,
@@ -65,7 +68,7 @@ class Job:
             timeout_seconds=config.start_timeout,
             complain=terminal.complain,
         )
-        board = Board(cluster, terminal.complain)
+        board = Board(cluster, terminal.complain, config.heartbeat_timeout)
         return cls(config, cluster, devices, strategy, collectives, board, terminal, end)
 
     @classmethod

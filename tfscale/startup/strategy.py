@@ -76,8 +76,8 @@ def make_strategy(
             _made[key] = tf.distribute.MirroredStrategy(names)
         else:
             _require_first_use(cluster)
-            meet(cluster, timeout_seconds, complain)
-            with ended_at(timeout_seconds):
+            seconds_left = meet(cluster, timeout_seconds, complain)
+            with ended_at(seconds_left):
                 _made[key] = _of_several_workers(devices, collectives)
     return _made[key]
 
