@@ -147,11 +147,11 @@ class Config:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
-        least, most = _HEARTBEATS
-        if not least <= self.heartbeat_timeout <= most:
+        shortest, longest = _HEARTBEATS
+        if not shortest <= self.heartbeat_timeout <= longest:
             raise ConfigError(
-                f"--heartbeat_timeout={self.heartbeat_timeout} is out of range; expected {least:g} "
-                f"to {most:g} seconds. Use for example --heartbeat_timeout=10."
+                f"--heartbeat_timeout={self.heartbeat_timeout} is out of range; expected "
+                f"{shortest:g} to {longest:g} seconds. Use for example --heartbeat_timeout=10."
             )
         if not 0 <= self.bucket_mb < float("inf"):
             raise ConfigError(

@@ -50,8 +50,7 @@ class Peers:
         """Watches nobody yet."""
         self._cluster = cluster
         self._timeout_seconds = timeout_seconds
-        self._interval_seconds = timeout_seconds / _NO_ANSWER = "does not answer (stopped, or cut off?)"
-_ASKED_EACH_TIMEOUT
+        self._interval_seconds = timeout_seconds / _ASKED_EACH_TIMEOUT
         self._on_lost = on_lost
         others = (rank for rank in range(cluster.num_workers) if rank != cluster.index)
         self._others = tuple(others)
@@ -161,7 +160,7 @@ async def _greeted(address: str, timeout_seconds: float) -> Link:
 
 async def _end_of(link: Link | None, timeout_seconds: float) -> None:
     """Returns when the other side has closed the connection, or the time is over."""
-    with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_seconds):
             with contextlib.suppress(OSError):
                 while link is not None and await link.reader.read(4096):

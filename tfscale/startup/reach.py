@@ -59,7 +59,7 @@ class Link:
         """What the other side says next, b"" if it closes instead, None if it is silent."""
         try:
             return await asyncio.wait_for(self.reader.read(_LONGEST), timeout_seconds)
-        except (asyncio.TimeoutError, TimeoutError):
+        except TimeoutError:
             return None
         except OSError:
             return b""
@@ -68,7 +68,7 @@ class Link:
         """The next whole line; b"" if there is none in time."""
         try:
             return await asyncio.wait_for(self.reader.readline(), timeout_seconds)
-        except (asyncio.TimeoutError, TimeoutError, OSError, ValueError):
+        except (TimeoutError, OSError, ValueError):
             return b""
 
     async def say(self, line: bytes) -> None:
@@ -91,9 +91,9 @@ async def connect(address: str, timeout_seconds: float = ANSWER_SECONDS) -> Link
         try:
             opening = asyncio.open_connection(*place, limit=_LONGEST)
             reader, writer = await asyncio.wait_for(opening, timeout_seconds)
-        except (asyncio.TimeoutError, TimeoutError):
+        except TimeoutError:
             problem = Unreachable(
-                f"no answer within {timeout_seconds:g} s: is the machine up, and no firewall between?"
+                f"no answer within {timeout_seconds:g} s: a firewall, or the machine is down"
             )
         except OSError as error:
             problem = _explained(error)
@@ -195,5 +195,5 @@ async def _resolved(host: str, port: int) -> list[Any]:
     threading.Thread(target=look, name="lookup", daemon=True).start()
     try:
         return await asyncio.wait_for(answer, _LOOKUP_SECONDS)
-    except (asyncio.TimeoutError, TimeoutError):
+    except TimeoutError:
         raise Unreachable("its host name is not resolved: the name server is silent") from None
