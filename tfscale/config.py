@@ -74,6 +74,7 @@ class Config:
         devices: logical CPU devices of each worker; 0 uses the real devices.
         start_timeout: seconds that the workers wait for each other at the start.
         heartbeat_timeout: seconds that a worker may be silent before the others end, 2 to 3600.
+        allow_public_network: whether a worker's own address may be one that all the world reaches.
         overwrite: whether an earlier run in `run_dir` may be replaced.
         data_dir: the folder that the dataset file's data is in, of this machine; None for "data".
         cache: where examples are kept that are the same in each epoch: "none", "memory", or a
@@ -113,6 +114,7 @@ class Config:
     devices: int = 0
     start_timeout: float = 120.0
     heartbeat_timeout: float = 10.0
+    allow_public_network: bool = False
     overwrite: bool = False
     data_dir: str | None = None
     cache: str = "none"

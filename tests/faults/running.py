@@ -13,7 +13,10 @@ from tfscale.supervise.gang import Gang, Streams
 
 START_SECONDS = 120.0  # until the first epochs, on a busy machine
 _POLL_SECONDS = 0.01
-FLAGS = ("--dataset=datasets/digits.py", "--model=models/mlp.py", "--epochs=1000000")
+FLAGS = (
+    *("--dataset=datasets/digits.py", "--model=models/mlp.py"),
+    *("--epochs=1000000", "--batch_size=60"),
+)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfscale.cluster import exposure
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.process.terminal import Terminal
@@ -51,11 +52,14 @@ class Job:
             is_emulated: whether what computes only stands for a GPU; see `claim_devices`.
 
         Raises:
-            ConfigError: a device or a port can't be had, or an earlier run of this process was of
-                another kind.
+            ConfigError: a device or a port can't be had, this worker's address is a public one, or
+                an earlier run of this process was of another kind.
         """
+        exposure.require_private(cluster, is_public_allowed=config.allow_public_network)
         if not cluster.is_chief:
             terminal = terminal.silenced()
+        if cluster.num_workers > 1:
+            terminal.show(exposure.described(cluster))
         devices = claim_devices(config.devices, cluster, terminal.complain, is_emulated=is_emulated)
         end = set_numerics(config.precision, config.seed)
         collectives = collectives_for(config.collectives, devices, cluster.num_workers)

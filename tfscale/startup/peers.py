@@ -31,6 +31,7 @@ _NO_ANSWER = "does not answer (stopped, or cut off?)"
 _ASKED_EACH_TIMEOUT = 5  # times that a worker is asked in the time in which it has to answer
 _PAUSE_SECONDS = 0.1  # before a worker that refuses, or doesn't answer, is asked again
 _REFUSALS = 3  # one after the other, that show that nothing listens
+_LONGEST_QUESTION_SECONDS = 2 * ANSWER_SECONDS + 0.5  # to connect and to be greeted
 _LOOKING_SECONDS = 1.5  # a process that is killed may close its other connections first
 
 
@@ -87,21 +88,16 @@ class Peers:
     async def _watch(self, rank: int) -> None:
         """Returns when a worker is lost, which has been told then."""
         link: Link | None = None
-        silent, refusals, marked = 0.0, 0, time.monotonic()
+        silent, refusals, pause = 0.0, 0, 0.0
         while True:
+            patience = min(ANSWER_SECONDS, max(self._timeout_seconds - silent, _PAUSE_SECONDS))
+            asked = time.monotonic()
             try:
-                greeted = await _greeted(
-                    self._cluster.addresses[rank],
-                    min(ANSWER_SECONDS, max(self._timeout_seconds - silent, _PAUSE_SECONDS)),
-                )
+                greeted = await _greeted(self._cluster.addresses[rank], patience)
             except Unreachable as error:
                 greeted = None
                 refusals = refusals + 1 if error.is_refused else 0
-            now = time.monotonic()
-            # What this process has slept through itself, stopped or overloaded, is not the other's
-            # silence.
-            silent += min(now - marked, self._interval_seconds + ANSWER_SECONDS + _PAUSE_SECONDS)
-            marked = now
+                silent += pause + _without_own_delay(time.monotonic() - asked)
             if greeted is not None:
                 if link is not None:
                     link.close()
@@ -143,6 +139,11 @@ def explained(cluster: Cluster, lost: Iterable[tuple[int, str]], timeout_seconds
         f"W{told[1:]}; expected all workers to run until the end{limit}. Look at that worker's log "
         "and machine, then start all workers again."
     )
+
+
+def _without_own_delay(seconds: float) -> float:
+    """What a question without an answer took; 0 if this process was held up itself meanwhile."""
+    return seconds if seconds <= _LONGEST_QUESTION_SECONDS else 0.0
 
 
 async def _greeted(address: str, timeout_seconds: float) -> Link:

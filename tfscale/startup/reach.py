@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from tfscale.cluster.machines import split_address
 
 ANSWER_SECONDS = 1.0  # in which whoever runs has answered
+_LATE_SECONDS = 0.05
 _LOOKUP_SECONDS = 5.0  # of a host name
 _LONGEST = 2**17  # bytes of what is read in one piece
 _SETTINGS = 4  # the type of HTTP/2's frame
@@ -57,12 +58,15 @@ class Link:
 
     async def first_words(self, timeout_seconds: float = ANSWER_SECONDS) -> bytes | None:
         """What the other side says next, b"" if it closes instead, None if it is silent."""
-        try:
-            return await asyncio.wait_for(self.reader.read(_LONGEST), timeout_seconds)
-        except TimeoutError:
-            return None
-        except OSError:
-            return b""
+        # Twice, because what came while this process was held up itself is there, and counts.
+        for seconds in (timeout_seconds, _LATE_SECONDS):
+            try:
+                return await asyncio.wait_for(self.reader.read(_LONGEST), seconds)
+            except TimeoutError:
+                pass
+            except OSError:
+                return b""
+        return None
 
     async def line(self, timeout_seconds: float = ANSWER_SECONDS) -> bytes:
         """The next whole line; b"" if there is none in time."""
