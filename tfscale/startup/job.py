@@ -71,6 +71,7 @@ class Job:
             collectives,
             timeout_seconds=config.start_timeout,
             complain=terminal.complain,
+            terminal=terminal.descriptor,
         )
         board = Board(cluster, terminal.complain, config.heartbeat_timeout)
         return cls(config, cluster, devices, strategy, collectives, board, terminal, end)

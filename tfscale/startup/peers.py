@@ -87,30 +87,36 @@ class Peers:
 
     async def _watch(self, rank: int) -> None:
         """Returns when a worker is lost, which has been told then."""
+        with contextlib.ExitStack() as links:
+            why = await self._fate_in_time_of(rank, links)
+        if not self._stopped.is_set():
+            await asyncio.to_thread(self._on_lost, rank, why)
+
+    async def _fate_in_time_of(self, rank: int, links: contextlib.ExitStack) -> str:
+        """What has become of a worker, once it is lost; `links` keeps the newest link to it."""
         link: Link | None = None
-        silent, refusals, pause = 0.0, 0, 0.0
+        silent, refusals, paused = 0.0, 0, 0.0
         while True:
             patience = min(ANSWER_SECONDS, max(self._timeout_seconds - silent, _PAUSE_SECONDS))
             asked = time.monotonic()
             try:
-                greeted = await _greeted(self._cluster.addresses[rank], patience)
+                link = await _greeted(self._cluster.addresses[rank], patience)
             except Unreachable as error:
-                greeted = None
+                is_there = False
                 refusals = refusals + 1 if error.is_refused else 0
-                silent += pause + _without_own_delay(time.monotonic() - asked)
-            if greeted is not None:
-                if link is not None:
-                    link.close()
-                link, silent, refusals = greeted, 0.0, 0
-            elif link is None:
-                silent = 0.0  # a worker that could not be watched from the start is not accused
-            elif refusals >= _REFUSALS or silent >= self._timeout_seconds:
-                why = ENDED if refusals >= _REFUSALS else _SILENT.format(seconds=silent)
-                if not self._stopped.is_set():
-                    await asyncio.to_thread(self._on_lost, rank, why)
-                return
-            pause = self._interval_seconds if greeted is not None else _PAUSE_SECONDS
-            await _end_of(link, pause)
+                silent += paused + _without_own_delay(time.monotonic() - asked)
+                if link is None:
+                    silent, refusals = 0.0, 0  # who was never there is not accused
+            else:
+                is_there, silent, refusals = True, 0.0, 0
+                links.close()
+                links.enter_context(link)
+            if refusals >= _REFUSALS:
+                return ENDED
+            if silent >= self._timeout_seconds:
+                return _SILENT.format(seconds=silent)
+            pause = self._interval_seconds if is_there else _PAUSE_SECONDS
+            paused = min(pause, await _end_of(link, pause))
 
     async def _found_lost(self) -> dict[int, str]:
         deadline = time.monotonic() + _LOOKING_SECONDS
@@ -124,11 +130,10 @@ class Peers:
     async def _fate_of(self, rank: int) -> str:
         """What has become of a worker that doesn't run; "" for one that does."""
         try:
-            link = await _greeted(self._cluster.addresses[rank], ANSWER_SECONDS)
+            with await _greeted(self._cluster.addresses[rank], ANSWER_SECONDS):
+                return ""
         except Unreachable as error:
             return ENDED if error.is_refused else _NO_ANSWER
-        link.close()
-        return ""
 
 
 def explained(cluster: Cluster, lost: Iterable[tuple[int, str]], timeout_seconds: float) -> str:
@@ -153,14 +158,23 @@ async def _greeted(address: str, timeout_seconds: float) -> Link:
         Unreachable: there is none.
     """
     link = await connect(address, timeout_seconds)
-    if not is_grpc(await link.first_words(timeout_seconds)):
+    try:
+        if is_grpc(await link.first_words(timeout_seconds)):
+            return link
+    except asyncio.CancelledError:
         link.close()
-        raise Unreachable("no greeting")
-    return link
+        raise
+    link.close()
+    raise Unreachable("no greeting")
 
 
-async def _end_of(link: Link | None, timeout_seconds: float) -> None:
-    """Returns when the other side has closed the connection, or the time is over."""
+async def _end_of(link: Link | None, timeout_seconds: float) -> float:
+    """Returns when the other side has closed the connection, or the time is over.
+
+    Returns:
+        How many seconds that took.
+    """
+    began = time.monotonic()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_seconds):
             with contextlib.suppress(OSError):
@@ -168,3 +182,4 @@ async def _end_of(link: Link | None, timeout_seconds: float) -> None:
                     pass
             # A connection that has ended is no reason to ask in a hurry for ever.
             await asyncio.sleep(_PAUSE_SECONDS if link is not None else timeout_seconds)
+    return time.monotonic() - began

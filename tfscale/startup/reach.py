@@ -56,6 +56,14 @@ class Link:
         """Closes it, without waiting for what the other side makes of that."""
         self.writer.close()
 
+    def __enter__(self) -> "Link":
+        """Gives itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Closes it."""
+        self.close()
+
     async def first_words(self, timeout_seconds: float = ANSWER_SECONDS) -> bytes | None:
         """What the other side says next, b"" if it closes instead, None if it is silent."""
         # Twice, because what came while this process was held up itself is there, and counts.
@@ -119,12 +127,10 @@ def is_grpc(words: bytes | None) -> bool:
 async def is_answering(address: str, timeout_seconds: float = ANSWER_SECONDS) -> bool:
     """Whether a gRPC server that runs is at an address."""
     try:
-        link = await connect(address, timeout_seconds)
+        with await connect(address, timeout_seconds) as link:
+            return is_grpc(await link.first_words(timeout_seconds))
     except Unreachable:
         return False
-    words = await link.first_words(timeout_seconds)
-    link.close()
-    return is_grpc(words)
 
 
 def run_apart(work: Callable[[], Awaitable[_T]]) -> _T:

@@ -7,7 +7,6 @@ it has seen all others, a worker listens at its own address; after that, TensorF
 
 import asyncio
 import contextlib
-import faulthandler
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import START_TIMEOUT_CODE
 from tfscale.process.exit import leave
-from tfscale.startup.hello import SEEN, Hello, read_hello
+from tfscale.startup.hello import GREETING, SEEN, Hello, read_hello
 from tfscale.startup.port import PortTaken, listen
-from tfscale.startup.reach import Link, Unreachable, connect, is_grpc, run_apart
+from tfscale.startup.reach import Link, Unreachable, connect, is_answering, is_grpc, run_apart
 
 PROGRESS_SECONDS = 5.0
-_LEAST_SECONDS = 5.0  # for TensorFlow, however late the last worker came
+_LEAST_SECONDS = 3.5  # for TensorFlow, however late the last worker came
 _POLL_SECONDS = 0.1
 _SERVER_POLL_SECONDS = 0.01
 _SHOWN_BYTES = 40  # of what another program says
@@ -68,7 +67,6 @@ class _Meeting:
         self._began = time.monotonic()
         self._said = self._began
         self._came: set[int] = set()  # who has been here: a server at its address is its own
-        self._double = ""
         others = [rank for rank in range(cluster.num_workers) if rank != cluster.index]
         self.missing = dict.fromkeys(others, "not asked yet")
 
@@ -99,33 +97,32 @@ class _Meeting:
         every second start took that second longer. Until then this worker stays where it is: the
         chief may not have seen it yet.
         """
-        async with await asyncio.start_server(self._received, sock=listening):
-            looking = [asyncio.create_task(self._look_for(rank)) for rank in self.missing]
-            try:
+        server = await asyncio.start_server(self._received, sock=listening)
+        looking = [asyncio.create_task(self._look_for(rank)) for rank in self.missing]
+        try:
+            await self._wait()
+            if not self._cluster.is_chief:
+                self.missing[0] = "met, its TensorFlow server has not started yet"
+                looking.append(asyncio.create_task(self._await_server(0)))
                 await self._wait()
-                if not self._cluster.is_chief:
-                    self.missing[0] = "met, its TensorFlow server has not started yet"
-                    looking.append(asyncio.create_task(self._await_server(0)))
-                    await self._wait()
-            finally:
-                for task in looking:
-                    task.cancel()
-                await asyncio.gather(*looking, return_exceptions=True)
+        finally:
+            server.close()
+            for task in looking:
+                task.cancel()
+            await asyncio.gather(*looking, return_exceptions=True)
 
     async def _wait(self) -> None:
         while self.missing:
-            self.note_time(_named(self._cluster, self.missing) + self._double)
+            self.note_time(_named(self._cluster, self.missing))
             await asyncio.sleep(_SERVER_POLL_SECONDS)
 
     async def _look_for(self, rank: int) -> None:
         while True:
             try:
-                link = await connect(self._cluster.addresses[rank])
+                with await connect(self._cluster.addresses[rank]) as link:
+                    problem = await self._problem_of(link, rank)
             except Unreachable as error:
                 problem = error.reason
-            else:
-                problem = await self._problem_of(link, rank)
-                link.close()
             if not problem:
                 del self.missing[rank]
                 return
@@ -137,7 +134,7 @@ class _Meeting:
         words = await link.first_words()
         if is_grpc(words):
             return "" if rank in self._came else _OTHERS_SERVER
-        if words is not None and words.startswith(b"tfscale ") and not words.endswith(b"\n"):
+        if words is not None and words.startswith(GREETING) and not words.endswith(b"\n"):
             words += await link.line()
         theirs = read_hello(words or b"")
         if theirs is None:
@@ -152,29 +149,18 @@ class _Meeting:
         return "" if await link.line() == SEEN else "it did not answer in time"
 
     async def _await_server(self, rank: int) -> None:
-        while True:
-            with contextlib.suppress(Unreachable):
-                link = await connect(self._cluster.addresses[rank])
-                words = await link.first_words()
-                link.close()
-                if is_grpc(words):
-                    del self.missing[rank]
-                    return
+        while not await is_answering(self._cluster.addresses[rank]):
             await asyncio.sleep(_SERVER_POLL_SECONDS)
+        del self.missing[rank]
 
     async def _received(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Says who this worker is to whoever connects, and remembers which workers did."""
-        link = Link(reader, writer)
-        await link.say(self._own.line())
-        theirs = read_hello(await link.line(_LEAST_SECONDS))
-        if theirs is not None and self._own.is_of_same_job(theirs):
-            if theirs.rank == self._own.rank:
-                came_from = (writer.get_extra_info("peername") or ("somewhere",))[0]
-                self._double = f"; another worker with --index={theirs.rank} came from {came_from}"
-            else:
+        with Link(reader, writer) as link:
+            await link.say(self._own.line())
+            theirs = read_hello(await link.line(_LEAST_SECONDS))
+            if theirs is not None and self._own.is_of_same_job(theirs):
                 self._came.add(theirs.rank)
                 await link.say(SEEN)
-        link.close()
 
 
 @contextlib.contextmanager
@@ -223,16 +209,3 @@ def _named(cluster: Cluster, missing: Mapping[int, str]) -> str:
     for rank, why in missing.items():
         by_reason.setdefault(why, []).append(f"worker {rank} at {cluster.addresses[rank]}")
     return ", ".join(f"{', '.join(who)} ({why})" for why, who in by_reason.items())
-
-
-@contextlib.contextmanager
-def ended_at(timeout_seconds: float) -> Iterator[None]:
-    """Ends the process if the body takes longer: a worker may have ended since it was seen.
-
-    This timer is a thread of C and needs no Python lock; it can only exit with 1 and a traceback.
-    """
-    faulthandler.dump_traceback_later(timeout_seconds, exit=True, file=2)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
