@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.jobs.workers import ROOT, Ended, _environment, free_addresses
-from tfscale.supervise.gang import Gang, Streams
+from tfscale.supervise.gang import Gang, Member, Streams
 
-START_SECONDS = 120.0  # until the first epochs, on a busy machine
+START_SECONDS = 180.0  # until the first epochs, on a busy machine
 _POLL_SECONDS = 0.01
-FLAGS = (
+_FLAGS = (
     *("--dataset=datasets/digits.py", "--model=models/mlp.py"),
     *("--epochs=1000000", "--batch_size=60"),
 )
@@ -21,79 +21,89 @@ FLAGS = (
 
 @dataclass
 class Worker:
-    """One worker, and the files that it writes to."""
+    """One worker, the files that it writes to, and how long after a fault it has ended."""
 
-    member: object
+    member: Member
     out: Path
     err: Path
-    seconds: float | None = None  # from the fault to its end
+    seconds: float | None = None
+
+    @property
+    def is_running(self):
+        return self.member.poll() is None
 
     def ended(self):
-        """How it has ended; see tests.jobs.workers."""
+        """How it has ended, or that it runs; see tests.jobs.workers."""
         return Ended(self.member.poll(), self.out.read_text(), self.err.read_text())
 
 
 class Running:
-    """A job of several workers that are started together and always ended.
+    """A job whose workers are always ended; those of `ranks` are started now.
 
     Args:
-        num_workers: how many are started.
-        flags: more of each worker's.
-        hosts: of all workers, of which some may be missing; loopback's if empty.
-        before: words in front of each worker's command.
+        hosts: how many workers the job has on this machine's loopback, or all addresses.
+        flags: of each worker, beside those of a training that doesn't end.
+        ranks: who is started; everybody if None.
+        before: gives the words in front of a worker's command for its rank.
     """
 
-    def __init__(self, num_workers, *flags, hosts=(), before=lambda rank: []):
-        self.hosts = list(hosts) or free_addresses(num_workers)
+    def __init__(self, hosts, *flags, ranks=None, before=lambda rank: []):
+        self.hosts = free_addresses(hosts) if isinstance(hosts, int) else list(hosts)
+        self._before = before
         self._stack = contextlib.ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        self._gang = self._stack.enter_context(Gang())
-        self._words = [sys.executable, str(ROOT / "launch" / "worker.py"), *FLAGS, *flags]
+        self._words = [sys.executable, str(ROOT / "launch" / "worker.py"), *_FLAGS, *flags]
         self._words += [f"--run_dir={self._folder / 'run'}", f"--hosts={','.join(self.hosts)}"]
-        self.workers = [self.start(rank, before(rank)) for rank in range(num_workers)]
+        self._gang = self._stack.enter_context(Gang())
+        self.began = time.monotonic()
+        ranks = range(len(self.hosts)) if ranks is None else ranks
+        self.workers = {rank: self._start(rank) for rank in ranks}
 
-    def start(self, rank, before=()):
-        """Starts one worker; the others have been started before it."""
+    def _start(self, rank):
         out, err = (self._folder / f"{rank}.{name}" for name in ("out", "err"))
+        # What a worker keeps in a temporary folder of its own goes with it.
+        environ = _environment() | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self._folder)}
         with out.open("wb") as stdout, err.open("wb") as stderr:
             member = self._gang.start(
-                [*before, *self._words, f"--index={rank}"],
-                environ=_environment() | {"PYTHONUNBUFFERED": "1"},
+                [*self._before(rank), *self._words, f"--index={rank}"],
+                environ=environ,
                 folder=ROOT,
                 streams=Streams(stdout=stdout, stderr=stderr),
             )
         return Worker(member, out, err)
 
     def wait_until_training(self):
-        """Returns when epochs end one after the other, or fails with what the workers say."""
-        self.wait_for(lambda: "Epoch 3/" in self.workers[0].out.read_text(), "train")
+        """Returns when epochs end one after the other.
 
-    def wait_for(self, is_done, what, seconds=START_SECONDS):
-        """Returns when it is done; fails at the deadline, or if a worker ends before."""
-        deadline = time.monotonic() + seconds
-        while not is_done():
-            if time.monotonic() > deadline or any(
-                w.member.poll() is not None for w in self.workers
-            ):
-                raise RuntimeError(f"the workers don't {what}: {[w.ended() for w in self.workers]}")
+        Raises:
+            RuntimeError: a worker has ended, or it took too long.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while "Epoch 3/" not in self.workers[0].out.read_text():
+            workers = self.workers.values()
+            if time.monotonic() > deadline or not all(each.is_running for each in workers):
+                raise RuntimeError(f"no training: {[each.ended() for each in workers]}")
             time.sleep(_POLL_SECONDS)
 
-    def signal(self, rank, number=signal.SIGKILL):
+    def hit(self, rank, number=signal.SIGKILL):
         """Sends a signal to one worker."""
         self.workers[rank].member.send(number)
 
-    def others_ended(self, rank, deadline_seconds):
-        """How all but one worker have ended; each has its seconds, None at the deadline."""
+    def all_ended(self, *, but=(), within):
+        """How all workers but some have ended, by their ranks.
+
+        Each has the seconds since now, None if it still runs when the time is over.
+        """
         began = time.monotonic()
-        left = [worker for number, worker in enumerate(self.workers) if number != rank]
-        everybody = list(left)
-        while left and time.monotonic() - began < deadline_seconds:
-            for worker in list(left):
-                if worker.member.poll() is not None:
+        left = {rank: worker for rank, worker in self.workers.items() if rank not in but}
+        everybody = dict(left)
+        while left and time.monotonic() - began < within:
+            for rank, worker in tuple(left.items()):
+                if not worker.is_running:
                     worker.seconds = time.monotonic() - began
-                    left.remove(worker)
+                    del left[rank]
             time.sleep(_POLL_SECONDS)
-        return [worker.ended() for worker in everybody]
+        return {rank: worker.ended() for rank, worker in everybody.items()}
 
     def __enter__(self):
         return self
