@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale import errors as failures
-from tfscale.errors import ConfigError, SharedFailure, describe_failure, one_line
+from tfscale.errors import ConfigError, Disagreement, SharedFailure, describe_failure, one_line
 
 
 def test_an_error_is_its_type_and_its_message():
@@ -89,3 +89,9 @@ def test_an_assertion_outside_of_a_graph_is_told_as_one_in_it():
         "b'mine gives the label'\n17\nb'at record'\n3\nb\"; it's wrong\""
     )
     assert one_line(error) == "mine gives the label 17 at record 3 ; it's wrong"
+
+
+def test_a_table_of_differences_keeps_its_lines_and_every_other_error_is_one():
+    text = "The workers differ in 2 things.\n  what  workers  value"
+    assert describe_failure(Disagreement(text)) == (text, failures.CONFIG_CODE)
+    assert describe_failure(ConfigError(text)) == (" ".join(text.split()), failures.CONFIG_CODE)

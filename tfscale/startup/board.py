@@ -149,6 +149,7 @@ class Board:
 
     def _share(self, reason: str, code: int) -> tuple[str, int]:
         """Tells the others, and gives what the first of all has told."""
+        is_told = False
         # Nobody comes back from asking the store of a chief that is stopped.
         if self._cluster.is_chief or (0 not in self._lost and self._peers.is_running(0)):
             with contextlib.suppress(tf.errors.OpError, RuntimeError):
@@ -156,11 +157,13 @@ class Board:
                 self._store.set_config_key_value(self._failure_key, f"{code} {reason}")
             with contextlib.suppress(tf.errors.OpError, RuntimeError):
                 notice = self._store.get_config_key_value(self._failure_key, 2000)
+                is_told = True
                 if notice != _ENDED:
                     reason, code = _parse(notice)
             self._say_goodbye()
-        if self._lost and self._cluster.num_workers - len(self._lost) > 1:
-            # Whoever looks for the lost one now must not take this worker for it.
+        if not is_told and self._cluster.num_workers - len(self._lost) > 1:
+            # Without the store each finds out for itself, and mustn't take this worker for the one
+            # that is lost.
             threading.Event().wait(_LINGER_SECONDS)
         return reason, code
 
