@@ -1,5 +1,6 @@
 import itertools
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -233,6 +234,19 @@ def test_the_chief_may_end_when_this_worker_knows_that_the_run_has_ended(workers
     other._failing.set()
     other._peers.on_lost(0, ENDED)
     assert (workers.said, workers.codes) == ([], [])
+
+
+def test_the_chief_does_not_wait_for_the_goodbye_of_a_worker_that_is_gone(workers, monkeypatch):
+    def silent(key, timeout):
+        raise tf.errors.DeadlineExceededError(None, None, "no such key in time")
+
+    chief, _ = workers.boards
+    monkeypatch.setattr(chief._store, "get_config_key_value", silent)
+    monkeypatch.setattr(coordination, "_FAREWELL_SECONDS", 30.0)
+    chief._peers.gone = {1: ENDED}
+    began = time.monotonic()
+    chief._say_goodbye()
+    assert time.monotonic() - began < 15.0
 
 
 def _shared(board, error):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.startup.greeting import free_port
 from tfscale.errors import ConfigError
-from tfscale.startup import port
+from tfscale.startup import port as own_port
 from tfscale.startup.port import PortTaken, holder, listen
 
 
@@ -22,9 +22,10 @@ def test_a_port_is_had_for_both_families(host):
 
 def test_a_port_that_another_program_has_is_taken_by_its_name_and_number():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(PortTaken) as caught:
-            listen(taken.getsockname()[1])
-    assert str(caught.value) == f"{psutil.Process().name()} (process {os.getpid()})"
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken):
+            listen(port)
+        assert holder(port) == f"{psutil.Process().name()} (process {os.getpid()})"
 
 
 def test_a_program_of_another_user_is_told_as_such(monkeypatch):
@@ -39,6 +40,6 @@ def test_a_port_that_this_user_may_not_have_is_refused(monkeypatch):
     def denied(*args, **kwargs):
         raise OSError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(port.socket, "create_server", denied)
+    monkeypatch.setattr(own_port.socket, "create_server", denied)
     with pytest.raises(ConfigError, match=r"port 80 \(Permission denied\); expected one .* 1023"):
         listen(80)

@@ -10,7 +10,7 @@ from tfscale.cluster.machines import split_address
 from tfscale.errors import ConfigError
 from tfscale.process.patience import done_within
 
-_LOOKUP_SECONDS = 5.0
+_LOOKUP_SECONDS = 2.0
 _MOST_SHOWN = 4
 
 

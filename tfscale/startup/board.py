@@ -21,6 +21,7 @@ from tfscale.startup.peers import Peers, explained
 
 HEARTBEAT_SECONDS = 10.0
 _FAREWELL_SECONDS = 3.0
+_GOODBYE_MS = 500  # until it is asked whether a worker that says none still runs
 _LINGER_SECONDS = 1.0  # in which other workers see that this one still runs
 # What TensorFlow says when a worker, or the leader, can't be reached any more.
 _LOST = (
@@ -181,7 +182,7 @@ class Board:
         if not self._cluster.is_chief:
             return self._failing.is_set()
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            self._store.get_config_key_value(self._key("goodbye", rank), 1)
+            self._store.get_config_key_value(self._key("goodbye", rank), _GOODBYE_MS)
             return True
         return False
 
@@ -212,10 +213,18 @@ class Board:
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
             self._store.set_config_key_value(self._key("goodbye", rank), "")
             deadline = time.monotonic() + _FAREWELL_SECONDS
-            others = set(range(1, num_workers if rank == 0 else 1)) - set(self._lost)
-            for other in sorted(others):
-                left = max(1, int(1000 * (deadline - time.monotonic())))
-                self._store.get_config_key_value(self._key("goodbye", other), left)
+            for other in range(1, num_workers if rank == 0 else 1):
+                self._await_goodbye(other, deadline)
+
+    def _await_goodbye(self, other: int, deadline: float) -> None:
+        """Returns when a worker has read what is in the store, or can't any more."""
+        while other not in self._lost and time.monotonic() < deadline:
+            try:
+                self._store.get_config_key_value(self._key("goodbye", other), _GOODBYE_MS)
+                return
+            except tf.errors.DeadlineExceededError:
+                if not self._peers.is_running(other):
+                    return
 
     def _key(self, topic: str, rank: int) -> str:
         return f"{self._prefix}/{topic}/{rank}"

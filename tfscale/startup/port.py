@@ -30,7 +30,7 @@ def listen(port: int) -> socket.socket:
         )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortTaken(holder(port)) from error
+            raise PortTaken from error
         raise ConfigError(
             f"This worker can't listen on its port {port} ({error.strerror}); expected one that "
             "it may have. Use another port in --hosts, above 1023."

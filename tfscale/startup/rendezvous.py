@@ -15,7 +15,7 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.errors import START_TIMEOUT_CODE
 from tfscale.process.exit import leave
 from tfscale.startup.hello import GREETING, SEEN, Hello, read_hello
-from tfscale.startup.port import PortTaken, listen
+from tfscale.startup.port import PortTaken, holder, listen
 from tfscale.startup.reach import Link, Unreachable, connect, is_answering, is_grpc, run_apart
 
 PROGRESS_SECONDS = 5.0
@@ -167,15 +167,16 @@ class _Meeting:
 def _own_port(cluster: Cluster, meeting: _Meeting) -> Iterator[socket.socket]:
     """This worker's port, as soon as nobody else has it."""
     port = int(cluster.addresses[cluster.index].rpartition(":")[2])
-    is_said = False
+    looked = float("-inf")
     while True:
         try:
             listening = listen(port)
             break
-        except PortTaken as taken:
-            what = f"its own port {port}, which is taken by {taken}"
-            if not is_said:
-                is_said = True
+        except PortTaken:
+            now = time.monotonic()
+            if now - looked >= PROGRESS_SECONDS:
+                # At once the first time; to look through all processes takes a while.
+                looked, what = now, f"its own port {port}, which is taken by {holder(port)}"
                 meeting.say(what)
             meeting.note_time(what)
             time.sleep(_POLL_SECONDS)
