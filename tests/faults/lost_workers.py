@@ -91,6 +91,7 @@ def _outcome(job, expected, code=FAILURE_CODE):
 
 def _missing(settings):
     with Running(2, f"--start_timeout={settings.start_timeout}", ranks=[0]) as job:
+        job.wait_until_waiting(0)
         expected = {0: _named(job, 1, ["(nothing listens there yet"])}
         return _outcome(job, expected, START_TIMEOUT_CODE)
 
@@ -101,6 +102,7 @@ def _taken(settings):
         port = taken.getsockname()[1]
         hosts = [*free_addresses(1), f"127.0.0.1:{port}"]
         with Running(hosts, f"--start_timeout={settings.start_timeout}") as job:
+            job.wait_until_waiting(0)
             own = f"its own port {port}, which is taken by {psutil.Process().name()} (process "
             expected = {
                 0: _named(job, 1, ["(something there accepts connections and says nothing"]),

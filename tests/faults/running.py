@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -83,6 +84,16 @@ class Running:
             workers = self.workers.values()
             if time.monotonic() > deadline or not all(each.is_running for each in workers):
                 raise RuntimeError(f"no training: {[each.ended() for each in workers]}")
+            time.sleep(_POLL_SECONDS)
+
+    def wait_until_waiting(self, rank):
+        """Returns when a worker has imported what it needs, and waits for the others."""
+        host, _, port = self.hosts[rank].rpartition(":")
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.workers[rank].is_running:
+            with contextlib.suppress(OSError):
+                socket.create_connection((host, int(port)), timeout=1.0).close()
+                return
             time.sleep(_POLL_SECONDS)
 
     def hit(self, rank, number=signal.SIGKILL):
