@@ -78,6 +78,8 @@ with _group("The cluster"):
     _number("devices", "Logical CPU devices of each worker, to try things out; 0: the real ones.")
     _choice("collectives", settings.COLLECTIVES, "auto: nccl where GPUs are, else ring.")
     _real("start_timeout", "Seconds to wait for the other workers.")
+    _real("heartbeat_timeout", "Seconds that a worker may be silent before all others end.")
+    flags.DEFINE_bool("allow_public_network", False, "Let workers have public addresses.")
 
 with _group("How fast"):
     _number("steps_per_execution", "Steps of one on-device loop; 0 makes it last a second.")

@@ -121,6 +121,13 @@ def test_a_share_lies_between_0_and_1(name):
         assert f"--{name}={bad} is out of range; expected 0 to 1" in _message(**{name: bad})
 
 
+def test_the_silence_of_a_worker_lasts_between_two_seconds_and_an_hour():
+    for good in (2, 10.0, 3600):
+        Config(run_dir="runs/first", heartbeat_timeout=good)
+    for bad in (0, 1.9, 3601, float("nan"), float("inf")):
+        assert "is out of range; expected 2 to 3600" in _message(heartbeat_timeout=bad)
+
+
 def test_an_error_of_the_config_is_a_value_error():
     assert issubclass(ConfigError, ValueError)
 

@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale import errors as failures
-from tfscale.errors import ConfigError, SharedFailure, describe_failure, one_line
+from tfscale.errors import ConfigError, Disagreement, SharedFailure, describe_failure, one_line
 
 
 def test_an_error_is_its_type_and_its_message():
@@ -96,3 +96,9 @@ def test_a_refusal_of_something_very_long_keeps_its_beginning_and_its_end():
     assert code == failures.CONFIG_CODE
     assert reason.startswith("--model=aaa") and reason.endswith("came; expected b.")
     assert len(reason) < 3100
+
+
+def test_a_table_of_differences_keeps_its_lines_and_every_other_error_is_one():
+    text = "The workers differ in 2 things.\n  what  workers  value"
+    assert describe_failure(Disagreement(text)) == (text, failures.CONFIG_CODE)
+    assert describe_failure(ConfigError(text)) == (" ".join(text.split()), failures.CONFIG_CODE)

@@ -38,6 +38,13 @@ _AT_LEAST = {
 _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
 _LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
+_BETWEEN = {
+    "warmup_fraction": (0.0, 1.0),
+    "momentum": (0.0, 1.0),
+    "weight_decay": (0.0, 1.0),
+    # A busy machine may need two seconds, and an hour is as good as for ever.
+    "heartbeat_timeout": (2.0, 3600.0),
+}
 _ABOVE_ZERO = ("start_timeout",)
 
 
@@ -74,6 +81,8 @@ class Config:
         collectives: "nccl", "ring", or "auto" for nccl where there are GPUs.
         devices: logical CPU devices of each worker; 0 uses the real devices.
         start_timeout: seconds that the workers wait for each other at the start.
+        heartbeat_timeout: seconds that a worker may be silent before the others end, 2 to 3600.
+        allow_public_network: whether a worker's own address may be one that all the world reaches.
         overwrite: whether an earlier run in `run_dir` may be replaced.
         checkpoint_every_steps: steps from one checkpoint to the next; 0 for as often as they cost
             about a hundredth of the time.
@@ -116,6 +125,8 @@ class Config:
     collectives: str = "auto"
     devices: int = 0
     start_timeout: float = 120.0
+    heartbeat_timeout: float = 10.0
+    allow_public_network: bool = False
     overwrite: bool = False
     checkpoint_every_steps: int = 0
     keep_checkpoints: int = 2
@@ -165,10 +176,12 @@ class Config:
             raise ConfigError(
                 f"--seed={self.seed} is out of range; expected at most {_LARGEST_SEED}."
             )
-        for name in ("warmup_fraction", "momentum", "weight_decay"):
+        for name, (least_real, most) in _BETWEEN.items():
             value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ConfigError(f"--{name}={value} is out of range; expected 0 to 1.")
+            if not least_real <= value <= most:
+                raise ConfigError(
+                    f"--{name}={value} is out of range; expected {least_real:g} to {most:g}."
+                )
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ConfigError(
                 f"--learning_rate={self.learning_rate} is out of range; expected more than 0."

@@ -22,6 +22,13 @@ class ConfigError(ValueError):
     """
 
 
+class Disagreement(ConfigError):
+    """Workers differ in what they must have the same.
+
+    Its text may have more lines than one: a table of who has what can't be read in one.
+    """
+
+
 class SharedFailure(Exception):
     """A run ended on every worker for one reason.
 
@@ -63,11 +70,13 @@ def shell_code(code: int) -> int:
 
 
 def describe_failure(error: BaseException) -> tuple[str, int]:
-    """The one-line reason and the exit code of an error."""
+    """The reason, in one line but for a table of differences, and the exit code of an error."""
     if isinstance(error, SharedFailure):
         return error.reason, error.code
     if isinstance(error, WorkerError):
         return _shortened(error.reason), FAILURE_CODE
+    if isinstance(error, Disagreement):
+        return str(error), CONFIG_CODE
     if isinstance(error, ConfigError):
         return _without_middle(" ".join(str(error).split())), CONFIG_CODE
     if _DISK_FULL in str(error):

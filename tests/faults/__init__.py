@@ -1,0 +1,1 @@
+"""Faults injected into real workers, and what becomes of the others."""

@@ -47,7 +47,7 @@ def _run_dir(folder):
 
 
 def _reasons(commands, folder, *, is_warm=True, deadline_seconds=DEADLINE_SECONDS, **environ):
-    """How the workers ended and the line that each has left of its reason."""
+    """How the workers ended and the line that each has left of its reason, with a table if any."""
     temporary = folder / "temporary"
     temporary.mkdir(exist_ok=True)
     ended = start_all(
@@ -59,8 +59,9 @@ def _reasons(commands, folder, *, is_warm=True, deadline_seconds=DEADLINE_SECOND
     lines = []
     for worker in ended:
         own = [line for line in worker.err.splitlines() if " has waited " not in line]
-        assert len(own) == 1, (worker.code, own)
-        lines.append(re.sub(r" \(more in \S+\)$", "", own[0]))
+        table = [line for line in own if line.startswith("  ")]
+        assert own[1:] == table, (worker.code, own)
+        lines.append("\n".join([re.sub(r" \(more in \S+\)$", "", own[0]), *table]))
     return [worker.code for worker in ended], lines
 
 
@@ -144,7 +145,8 @@ def test_workers_with_different_numbers_of_records_are_refused(tmp_path):
     different = "def load(split): return numbers(64 * (1 + rank())) if split == 'train' else None\n"
     commands = worker_commands([*_flags(tmp_path, DIGITS, different), "--epochs=2"])
     reason = _shared_reason(commands, tmp_path, deadline_seconds=45)
-    _contains(reason, "worker 0: 64, worker 1: 128", "expected the same")
+    _contains(reason, "differ in 2 things", "expected the same")
+    _contains(" ".join(reason.split()), "records of load('train') 0 64 1 128")
 
 
 def test_workers_that_list_the_same_records_in_another_order_are_refused(tmp_path):
@@ -239,7 +241,9 @@ def test_workers_with_different_numbers_of_devices_are_named(tmp_path, devices):
         for command, count in zip(worker_commands(_flags(tmp_path)), devices, strict=True)
     ]
     reason = _shared_reason(commands, tmp_path)
-    _contains(reason, f"number of devices (worker 0: {devices[0]}, worker 1: {devices[1]})")
+    # The flag, and what came of it.
+    for name in ("number of devices", "--devices"):
+        _contains(" ".join(reason.split()), f"{name} 0 {devices[0]} 1 {devices[1]}")
     assert not (tmp_path / "runs").exists()
 
 

@@ -52,6 +52,25 @@ def test_who_has_what_is_said_with_what_to_do():
     )
 
 
+def test_all_that_differs_is_said_at_once():
+    own = {"loss": "mse", "seed": 1, "variables": LONG, "same": [1]}
+    other = {"loss": "mae", "seed": 2, "variables": LONG[1:], "same": [1]}
+    lines = _refusal(own, other, other, advice=SAME_FILES).splitlines()
+    assert lines[0] == (
+        "The workers differ in 3 things; expected the same on all. Copy the same files to every "
+        "node."
+    )
+    assert [line.split() for line in lines[1:]] == [
+        ["what", "workers", "value"],
+        ["loss", "0", "mse"],
+        ["1,", "2", "mae"],
+        ["seed", "0", "1"],
+        ["1,", "2", "2"],
+        ["variables", "0", *LONG[0].split()],
+        ["1,", "2", *LONG[1].split()],
+    ]
+
+
 def test_a_fact_that_a_worker_lacks_is_a_difference():
     assert "helper (worker 0: none, worker 1: 1a2b)" in _refusal(
         {"a": 1}, {"a": 1, "helper": "1a2b"}

@@ -1,10 +1,13 @@
 import itertools
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import ConfigError
+from tfscale.errors import FAILURE_CODE, ConfigError, SharedFailure
 from tfscale.startup import board as coordination
 from tfscale.startup.board import Board
 
@@ -77,9 +80,14 @@ class _Store:
 
     def get_config_key_value(self, key, timeout):
         with self._changed:
-            if not self._changed.wait_for(lambda: key in self._content, 10.0):
+            seconds = timeout / 1000 or 10.0
+            if not self._changed.wait_for(lambda: key in self._content, seconds):
                 raise RuntimeError(f"{key} did not come")
             return self._content[key]
+
+    def _get_now(self, key):
+        with self._changed:
+            return self._content.get(key)
 
     def wait_at_barrier(self, key, timeout):
         with self._changed:
@@ -128,6 +136,161 @@ def test_a_failure_after_the_end_of_the_run_keeps_its_own_reason(monkeypatch):
     leaving.join(10.0)
     chief._failing.clear()
     assert chief._publish("the report can't be written", 2) == ("the report can't be written", 2)
+
+
+# Workers that end without a reason.
+
+
+class _Peers:
+    """What a board is told of the other workers, without asking them."""
+
+    def __init__(self, cluster, timeout_seconds, on_lost):
+        self.on_lost, self.gone, self.is_watching = on_lost, {}, None
+
+    def watch(self):
+        self.is_watching = True
+
+    def stop(self):
+        self.is_watching = False
+
+    def lost(self):
+        return self.gone
+
+    def is_running(self, rank):
+        return rank not in self.gone
+
+
+class _Ended(Exception):
+    """Takes the place of the process's end."""
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    """The boards of two workers; what they complain of, and codes of those that end."""
+    said, codes = [], []
+
+    def leave(code):
+        codes.append(code)
+        raise _Ended
+
+    monkeypatch.setattr(coordination, "Peers", _Peers)
+    monkeypatch.setattr(coordination, "leave", leave)
+    monkeypatch.setattr(coordination, "_FAREWELL_SECONDS", 0.2)
+    # The watches for what others tell would end this process's threads with its reason.
+    monkeypatch.setattr(Board, "_watch", lambda self: None)
+    boards = _two_boards(monkeypatch, said.append)
+    return SimpleNamespace(boards=boards, said=said, codes=codes)
+
+
+ENDED = "has ended without saying why (killed, or out of memory?)"
+LOST = tf.errors.UnavailableError(None, None, "Collective ops is aborted by: Connection reset")
+
+
+def _caused(cause):
+    error = RuntimeError("the callback failed")
+    error.__cause__ = cause
+    return error
+
+
+def _lose(board, rank, why=ENDED):
+    with pytest.raises(_Ended):
+        board._peers.on_lost(rank, why)
+
+
+def test_a_worker_that_ends_without_a_reason_ends_the_others_with_its_name(workers):
+    chief, _ = workers.boards
+    _lose(chief, 1)
+    (reason,) = workers.said
+    assert reason.startswith(f"Worker 1 at b:1 {ENDED}; expected all workers to run")
+    assert workers.codes == [FAILURE_CODE]
+    assert chief._store._get_now(chief._failure_key) == f"{FAILURE_CODE} {reason}"
+
+
+def test_so_does_the_chief_with_which_the_store_is_gone(workers):
+    _, other = workers.boards
+    _lose(other, 0)
+    (reason,) = workers.said
+    assert reason.startswith(f"Worker 0 at a:1 {ENDED}")
+    assert workers.codes == [FAILURE_CODE]
+    assert other._store._get_now(other._failure_key) is None
+
+
+def test_a_worker_that_has_said_goodbye_may_end(workers):
+    chief, other = workers.boards
+    other._say_goodbye()
+    chief._peers.on_lost(1, ENDED)
+    assert (workers.said, workers.codes) == ([], [])
+
+
+def test_a_worker_that_ended_with_a_reason_is_told_with_that_reason(workers):
+    chief, other = workers.boards
+    other._store.set_config_key_value(other._failure_key, "2 --seed=-1 is out of range")
+    _lose(chief, 1)
+    assert (workers.said, workers.codes) == (["--seed=-1 is out of range"], [2])
+
+
+def test_the_chief_may_end_when_this_worker_knows_that_the_run_has_ended(workers):
+    _, other = workers.boards
+    other._failing.set()
+    other._peers.on_lost(0, ENDED)
+    assert (workers.said, workers.codes) == ([], [])
+
+
+def test_the_chief_does_not_wait_for_the_goodbye_of_a_worker_that_is_gone(workers, monkeypatch):
+    def silent(key, timeout):
+        raise tf.errors.DeadlineExceededError(None, None, "no such key in time")
+
+    chief, _ = workers.boards
+    monkeypatch.setattr(chief._store, "get_config_key_value", silent)
+    monkeypatch.setattr(coordination, "_FAREWELL_SECONDS", 30.0)
+    chief._peers.gone = {1: ENDED}
+    began = time.monotonic()
+    chief._say_goodbye()
+    assert time.monotonic() - began < 15.0
+
+
+def _shared(board, error):
+    with pytest.raises(SharedFailure) as caught, board.share_failures():
+        assert board._peers.is_watching
+        raise error
+    assert not board._peers.is_watching
+    return caught.value
+
+
+@pytest.mark.parametrize("error", [LOST, ConfigError("x"), _caused(LOST)], ids=type)
+def test_a_failed_operation_is_told_as_the_worker_that_is_lost_if_one_is(workers, error):
+    _, other = workers.boards
+    other._peers.gone = {0: ENDED}
+    told = _shared(other, error)
+    if isinstance(error, ConfigError):
+        assert (told.reason, told.code) == ("x", 2)
+    else:
+        assert told.reason.startswith(f"Worker 0 at a:1 {ENDED}")
+        assert told.code == FAILURE_CODE
+
+
+def test_a_failed_operation_keeps_its_own_reason_if_all_workers_run(workers):
+    told = _shared(workers.boards[0], LOST)
+    assert told.reason == "UnavailableError: Collective ops is aborted by: Connection reset"
+
+
+def test_a_worker_with_a_reason_of_its_own_does_not_ask_the_store_of_a_chief_that_is_gone(workers):
+    _, other = workers.boards
+    other._peers.gone = {0: ENDED}
+    assert _shared(other, ConfigError("--seed=-1 is out of range")).code == 2
+    assert other._store._get_now(other._failure_key) is None
+
+
+def test_nobody_is_watched_any_more_after_the_end_of_the_run(workers):
+    boards = workers.boards
+    for board in boards:
+        board._peers.watch()
+    leaving = [threading.Thread(target=board.leave) for board in boards]
+    for thread in leaving:
+        thread.start()
+    for thread in leaving:
+        thread.join(10.0)
+    assert [board._peers.is_watching for board in boards] == [False, False]
 
 
 def test_every_run_of_a_process_has_keys_of_its_own():

@@ -92,3 +92,42 @@ def test_what_the_user_has_set_stays():
     set_environment(Cluster(), environ)
     assert environ["TF_GPU_THREAD_MODE"] == "global"
     assert environ["PATH"] == "/bin"
+
+
+def test_nccl_opens_no_port_of_its_own_unless_the_user_wants_it():
+    environ, asked = {}, {"NCCL_RAS_ENABLE": "1"}
+    set_environment(TWO, environ)
+    set_environment(TWO, asked)
+    assert (environ["NCCL_RAS_ENABLE"], asked["NCCL_RAS_ENABLE"]) == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("given", "spared"),
+    [
+        ({}, "node0,node1"),
+        ({"no_proxy": "localhost,node1"}, "localhost,node1,node0"),
+        ({"no_proxy": "a", "no_grpc_proxy": "b"}, "b,node0,node1"),
+        ({"no_grpc_proxy": ""}, "node0,node1"),
+    ],
+)
+def test_what_workers_say_goes_through_no_proxy(given, spared):
+    environ = {"http_proxy": "http://proxy:3128", **given}
+    set_environment(TWO, environ)
+    assert environ["no_grpc_proxy"] == spared
+    # What the user's code and libraries read stays.
+    assert {name: environ.get(name) for name in ("http_proxy", "no_proxy")} == {
+        "http_proxy": "http://proxy:3128",
+        "no_proxy": given.get("no_proxy"),
+    }
+
+
+def test_a_host_of_ipv6_is_spared_as_grpc_names_it():
+    environ = {}
+    set_environment(Cluster(("[fd00::1]:1111", "[fd00::2]:1111"), 0), environ)
+    assert environ["no_grpc_proxy"] == "fd00::1,fd00::2"
+
+
+def test_a_single_worker_changes_nothing_about_proxies():
+    environ = {}
+    set_environment(Cluster(), environ)
+    assert "no_grpc_proxy" not in environ

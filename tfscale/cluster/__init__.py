@@ -2,5 +2,6 @@
 
 Read `cluster`, then `discovery`, which decides between what may describe one: `tf_config` and the
 flags, whose texts `addresses` checks; `machines` says which of these are one. `role` tells code of
-the user's who it is. `ports` finds addresses on this machine, to try things out.
+the user's who it is, `exposure` who can reach its port. `ports` finds addresses on this machine, to
+try things out.
 """

@@ -76,7 +76,12 @@ class Terminal:
         """Says one line on the real standard error, wherever that has been redirected to."""
         line = f"{printable(text)}\n".encode(errors="replace")
         with contextlib.suppress(OSError):
-            os.write(2 if self._stderr is None else self._stderr, line)
+            os.write(self.descriptor, line)
+
+    @property
+    def descriptor(self) -> int:
+        """The real standard error, for who can't ask this object to write."""
+        return 2 if self._stderr is None else self._stderr
 
     @contextlib.contextmanager
     def captured(self) -> Iterator[None]:

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale.errors import ConfigError
+from tfscale.errors import Disagreement
 from tfscale.startup.board import Board
+from tfscale.startup.differences import MOST_SHOWN, shown
 from tfscale.startup.environment import numeric_variables
 
 SAME_COMMAND = (
@@ -57,28 +58,32 @@ def require_same(
         timeout_seconds: how long the workers wait for each other; 0 for as long as it takes.
 
     Raises:
-        ConfigError: they differ.
+        Disagreement: they differ; a table of who has what if they do in several facts.
     """
     own = {name: json.dumps(value, sort_keys=True) for name, value in facts.items()}
     told = {name: _short(text) for name, text in own.items()}
     said = board.exchange(topic, json.dumps(told), timeout_seconds)
     everybody = [json.loads(text) for text in said]
     names = list(dict.fromkeys(name for theirs in everybody for name in theirs))
+    differing: dict[str, list[str]] = {}
     for number, name in enumerate(names):
         values = [theirs.get(name) for theirs in everybody]
-        if all(value == values[0] for value in values):
+        if not _differ(values):
             continue
         texts = ['"none"' if value is None else value for value in values]
-        if any(text.startswith("sha256:") for text in texts):
+        if any(text.startswith("sha256:") for text in texts) and len(differing) < MOST_SHOWN:
             text = own.get(name, '"none"')
             detail = text if len(text) <= _LONGEST_DETAIL else json.dumps(told[name])
             # Every worker has seen the same difference, so that all of them come here.
             texts = board.exchange(f"{topic}/{number}", detail)
-        values = _where(texts)
-        shown = ", ".join(f"worker {rank}: {value}" for rank, value in enumerate(values))
-        raise ConfigError(
-            f"The workers differ in {name} ({shown}); expected the same on all. {advice}"
-        )
+        differing[name] = _where([_quoted(text) for text in texts])
+    if differing:
+        raise Disagreement(shown(differing, advice))
+
+
+def _quoted(text: str) -> str:
+    """A fact as JSON, of which maybe only the hash has come."""
+    return json.dumps(text) if text.startswith("sha256:") else text
 
 
 def _short(text: str) -> str:
@@ -100,8 +105,8 @@ def _where(texts: Sequence[str]) -> list[str]:
         values = [value.get(key) for value in values]
         if not all(isinstance(value, dict) for value in values):
             values = [f"{key} {json.dumps(value)}" for value in values]
-    shown = [value if isinstance(value, str) else json.dumps(value) for value in values]
-    return [text if len(text) <= _LONGEST else _around(text, shown) for text in shown]
+    told = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return [text if len(text) <= _LONGEST else _around(text, told) for text in told]
 
 
 def _differ(values: Sequence[object]) -> bool:

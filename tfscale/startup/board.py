@@ -16,10 +16,24 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import SharedFailure, describe_failure
+from tfscale.errors import FAILURE_CODE, SharedFailure, describe_failure
 from tfscale.process.exit import leave
+from tfscale.startup.peers import Peers, explained
 
+HEARTBEAT_SECONDS = 10.0
 _FAREWELL_SECONDS = 3.0
+_GOODBYE_MS = 500  # until it is asked whether a worker that says none still runs
+_LINGER_SECONDS = 1.0  # in which other workers see that this one still runs
+# What TensorFlow says when a worker, or the leader, can't be reached any more.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.UnknownError,
+)
 _ENDED = "ended"  # in the place of a failure, once no worker can fail any more
 _runs = itertools.count()  # every run of a process has keys of its own, the same on all workers
 
@@ -30,9 +44,15 @@ class Board:
     Args:
         cluster: who writes and who reads.
         complain: gets the reason for which another worker's failure ends this one.
+        heartbeat_seconds: how long another worker may be silent while failures are shared.
     """
 
-    def __init__(self, cluster: Cluster, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        complain: Callable[[str], None],
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
         """Starts to watch for failures; the strategy has to stand already."""
         self._cluster = cluster
         self._prefix = f"tfscale/{next(_runs)}"
@@ -40,6 +60,9 @@ class Board:
         self._complain = complain
         self._store = context.context()
         self._failing = threading.Event()
+        self._heartbeat_seconds = heartbeat_seconds
+        self._peers = Peers(cluster, heartbeat_seconds, self._end_without)
+        self._lost: dict[int, str] = {}  # the workers that have ended or are silent
         self._turn = threading.Lock()  # one thread of this process tells the reason and ends it
         if cluster.num_workers > 1:
             threading.Thread(target=self._watch, name="failure-watch", daemon=True).start()
@@ -115,6 +138,7 @@ class Board:
         A worker that just ended would count as dead for those that still save.
         """
         self.barrier("end")
+        self._peers.stop()
         self._failing.set()  # not before: until then another worker may still fail
         if self._cluster.num_workers > 1:
             if self._cluster.is_chief:
@@ -127,15 +151,26 @@ class Board:
     def share_failures(self) -> Iterator[None]:
         """Ends every worker with the first reason when the body fails on any of them.
 
+        So does a worker that ends without a reason, or doesn't answer any more.
+
         Raises:
             SharedFailure: what the first failing worker said, also on that worker.
         """
+        if self._cluster.num_workers == 1:
+            yield
+            return
+        self._peers.watch()
         try:
             yield
         except Exception as error:
-            if self._cluster.num_workers == 1:
-                raise
-            raise SharedFailure(*self._publish(*describe_failure(error))) from error
+            reason, code = describe_failure(error)
+            if _may_be_for_a_lost_worker(error):
+                self._lost |= self._peers.lost()
+                if self._lost:
+                    reason, code = self._told_of_lost(), FAILURE_CODE
+            raise SharedFailure(*self._publish(reason, code)) from error
+        finally:
+            self._peers.stop()
 
     def end_all(self, reason: str, code: int) -> NoReturn:
         """Ends this process and every other worker's, from any thread.
@@ -151,16 +186,49 @@ class Board:
 
     def _publish(self, reason: str, code: int) -> tuple[str, int]:
         if not self._is_first_to_fail():
-            threading.Event().wait(_FAREWELL_SECONDS + 5.0)  # the watch ends the process
-        with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            # The first to come here wins: the store refuses a second value for a key.
-            self._store.set_config_key_value(self._failure_key, f"{code} {reason}")
-        with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            notice = self._store.get_config_key_value(self._failure_key, 2000)
-            if notice != _ENDED:
-                reason, code = _parse(notice)
-        self._say_goodbye()
+            threading.Event().wait(_FAREWELL_SECONDS + 5.0)  # another thread ends the process
+        return self._share(reason, code)
+
+    def _share(self, reason: str, code: int) -> tuple[str, int]:
+        """Tells the others, and gives what the first of all has told."""
+        is_told = False
+        # Nobody comes back from asking the store of a chief that is stopped.
+        if self._cluster.is_chief or (0 not in self._lost and self._peers.is_running(0)):
+            with contextlib.suppress(tf.errors.OpError, RuntimeError):
+                # The first to come here wins: the store refuses a second value for a key.
+                self._store.set_config_key_value(self._failure_key, f"{code} {reason}")
+            with contextlib.suppress(tf.errors.OpError, RuntimeError):
+                notice = self._store.get_config_key_value(self._failure_key, 2000)
+                is_told = True
+                if notice != _ENDED:
+                    reason, code = _parse(notice)
+            self._say_goodbye()
+        if not is_told and self._cluster.num_workers - len(self._lost) > 1:
+            # Without the store each finds out for itself, and mustn't take this worker for the one
+            # that is lost.
+            threading.Event().wait(_LINGER_SECONDS)
         return reason, code
+
+    def _end_without(self, rank: int, why: str) -> None:
+        """Ends this process because another worker is lost, unless it had a reason."""
+        if self._has_said_goodbye(rank) or not self._is_first_to_fail():
+            return
+        self._lost[rank] = why
+        reason, code = self._share(self._told_of_lost(), FAILURE_CODE)
+        self._complain(reason)
+        leave(code)
+
+    def _has_said_goodbye(self, rank: int) -> bool:
+        """Whether a worker has ended as it should; the chief, which holds the store, ends last."""
+        if not self._cluster.is_chief:
+            return self._failing.is_set()
+        with contextlib.suppress(tf.errors.OpError, RuntimeError):
+            self._store.get_config_key_value(self._key("goodbye", rank), _GOODBYE_MS)
+            return True
+        return False
+
+    def _told_of_lost(self) -> str:
+        return explained(self._cluster, sorted(self._lost.items()), self._heartbeat_seconds)
 
     def _watch(self) -> None:
         try:
@@ -187,8 +255,17 @@ class Board:
             self._store.set_config_key_value(self._key("goodbye", rank), "")
             deadline = time.monotonic() + _FAREWELL_SECONDS
             for other in range(1, num_workers if rank == 0 else 1):
-                left = max(1, int(1000 * (deadline - time.monotonic())))
-                self._store.get_config_key_value(self._key("goodbye", other), left)
+                self._await_goodbye(other, deadline)
+
+    def _await_goodbye(self, other: int, deadline: float) -> None:
+        """Returns when a worker has read what is in the store, or can't any more."""
+        while other not in self._lost and time.monotonic() < deadline:
+            try:
+                self._store.get_config_key_value(self._key("goodbye", other), _GOODBYE_MS)
+                return
+            except tf.errors.DeadlineExceededError:
+                if not self._peers.is_running(other):
+                    return
 
     def _key(self, topic: str, rank: int) -> str:
         return f"{self._prefix}/{topic}/{rank}"
@@ -197,3 +274,14 @@ class Board:
 def _parse(notice: str) -> tuple[str, int]:
     code, _, reason = notice.partition(" ")
     return reason, int(code)
+
+
+def _may_be_for_a_lost_worker(error: BaseException | None) -> bool:
+    """Whether it, or what it came from, is what TensorFlow says when a worker is gone."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, _LOST):
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 
 from tfscale.cluster.cluster import Cluster
+from tfscale.cluster.machines import split_address
 from tfscale.cluster.tf_config import write_tf_config
 from tfscale.errors import ConfigError
 
@@ -36,8 +37,23 @@ def set_environment(cluster: Cluster, environ: MutableMapping[str, str] = os.env
     write_tf_config(cluster, environ)
     # Without it a file in the user's home may name another backend.
     environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # NCCL has opened a port of its own in every process since 2.24, for a tool that asks who hangs.
+    environ.setdefault("NCCL_RAS_ENABLE", "0")
+    if cluster.num_workers > 1:
+        _spare_workers_the_proxy(cluster, environ)
     # Each GPU gets launch threads of its own, so that input work can't delay a kernel's start.
     environ.setdefault("TF_GPU_THREAD_MODE", "gpu_private")
+
+
+def _spare_workers_the_proxy(cluster: Cluster, environ: MutableMapping[str, str]) -> None:
+    """Keeps what workers tell each other from going through http_proxy, as gRPC's other talk does.
+
+    gRPC has a list of its own, which takes the place of no_proxy where it is set.
+    """
+    hosts = [split_address(address)[0].strip("[]") for address in cluster.addresses]
+    spared = environ.get("no_grpc_proxy") or environ.get("no_proxy") or ""
+    listed = [host for host in spared.split(",") if host]
+    environ["no_grpc_proxy"] = ",".join(dict.fromkeys([*listed, *hosts]))
 
 
 def has_own_thread_count(environ: Mapping[str, str] = os.environ) -> bool:

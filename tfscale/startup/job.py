@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tfscale.cluster import exposure
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.process.terminal import Terminal
 from tfscale.startup.board import Board
 from tfscale.startup.devices import Devices, claim_devices, set_numerics
+from tfscale.startup.heartbeats import set_heartbeat_timeout
 from tfscale.startup.strategy import collectives_for, make_strategy
 
 
@@ -50,22 +52,28 @@ class Job:
             is_emulated: whether what computes only stands for a GPU; see `claim_devices`.
 
         Raises:
-            ConfigError: a device or a port can't be had, or an earlier run of this process was of
-                another kind.
+            ConfigError: a device or a port can't be had, this worker's address is a public one, or
+                an earlier run of this process was of another kind.
         """
+        exposure.require_private(cluster, is_public_allowed=config.allow_public_network)
         if not cluster.is_chief:
             terminal = terminal.silenced()
+        if cluster.num_workers > 1:
+            terminal.show(exposure.described(cluster))
         devices = claim_devices(config.devices, cluster, terminal.complain, is_emulated=is_emulated)
         end = set_numerics(config.precision, config.seed)
         collectives = collectives_for(config.collectives, devices, cluster.num_workers)
+        if cluster.num_workers > 1:
+            set_heartbeat_timeout(cluster, config.heartbeat_timeout, terminal.complain)
         strategy = make_strategy(
             cluster,
             devices,
             collectives,
             timeout_seconds=config.start_timeout,
             complain=terminal.complain,
+            terminal=terminal.descriptor,
         )
-        board = Board(cluster, terminal.complain)
+        board = Board(cluster, terminal.complain, config.heartbeat_timeout)
         return cls(config, cluster, devices, strategy, collectives, board, terminal, end)
 
     @classmethod

@@ -1,115 +1,212 @@
-"""Workers meet at their own addresses before TensorFlow waits for them in silence."""
+"""Workers meet at their own addresses before TensorFlow waits for them in silence.
 
+TensorFlow's constructor waits for the others in C++ without a limit and holds Python's lock
+meanwhile, so that no thread of this process could name them or give up. Hence this before it: until
+it has seen all others, a worker listens at its own address; after that, TensorFlow does.
+"""
+
+import asyncio
 import contextlib
-import faulthandler
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import START_TIMEOUT_CODE, ConfigError
+from tfscale.errors import START_TIMEOUT_CODE
 from tfscale.process.exit import leave
+from tfscale.startup.hello import GREETING, SEEN, Hello, read_hello
+from tfscale.startup.port import PortTaken, holder, listen
+from tfscale.startup.reach import Link, Unreachable, connect, is_answering, is_grpc, run_apart
 
-_PROGRESS_SECONDS = 5.0
+PROGRESS_SECONDS = 5.0
+_LEAST_SECONDS = 3.5  # for TensorFlow, however late the last worker came
 _POLL_SECONDS = 0.1
 _SERVER_POLL_SECONDS = 0.01
-_BACKLOG = 1024
+_SHOWN_BYTES = 40  # of what another program says
+_OTHERS_SERVER = (
+    "a TensorFlow server that has not met this worker answers there: "
+    "one of an earlier start that still runs, or of another job"
+)
 
 
-def meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], None]) -> None:
-    """Returns when every worker has been seen at its address, and says who is waited for.
+def meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], None]) -> float:
+    """Returns when every worker has been met at its address; says whom it waits for, and why.
 
-    TensorFlow's constructor waits for the others in C++ without a limit and holds Python's lock
-    meanwhile, so that no thread of this process could name them or give up. Hence this before it:
-    until it has seen all others, a worker listens at its own address; after that, TensorFlow does.
-    """
-    others = [rank for rank in range(cluster.num_workers) if rank != cluster.index]
-    started = said = time.monotonic()
-    with _listening(cluster):
-        while missing := unreachable(cluster, others):
-            others = list(missing)
-            now = time.monotonic()
-            if now - started >= timeout_seconds:
-                complain(
-                    f"Worker {cluster.index} gave up after {now - started:.0f} s of waiting for: "
-                    f"{_named(cluster, missing)}. Check that each worker runs the same command "
-                    "with its own --index and that no firewall is between them; --start_timeout "
-                    "sets the limit."
-                )
-                leave(START_TIMEOUT_CODE)
-            if now - said >= _PROGRESS_SECONDS:
-                said = now
-                waited = f"Worker {cluster.index} has waited {now - started:.0f} s"
-                complain(f"{waited} for: {_named(cluster, missing)}")
-            time.sleep(_POLL_SECONDS)
-        if not cluster.is_chief:
-            # Still listening: the chief may not have seen this worker yet.
-            _await_server(cluster.addresses[0], started + timeout_seconds)
+    A worker has been met when what listens at its address says that it is that worker of this job,
+    or is a TensorFlow server and the worker came here before. If that takes too long, the process
+    ends with a code that says "try again".
 
+    Args:
+        cluster: who the workers are.
+        timeout_seconds: how long to wait for the others.
+        complain: gets a line every five seconds, and the reason of an end.
 
-def _listening(cluster: Cluster) -> socket.socket:
-    """Listens at this worker's port, as TensorFlow's server will: on every interface.
+    Returns:
+        How many seconds are left.
 
     Raises:
-        ConfigError: the port can't be had.
+        ConfigError: this worker's port can't be had.
     """
-    port = int(cluster.addresses[cluster.index].rpartition(":")[2])
-    try:
-        if not socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), backlog=_BACKLOG)
-        family = socket.AF_INET6  # for both families at once
-        return socket.create_server(
-            ("", port), family=family, dualstack_ipv6=True, backlog=_BACKLOG
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"Worker {cluster.index} can't listen on port {port} ({error.strerror}); expected a "
-            "free port in --hosts. End the process that has it, or use another port."
-        ) from error
+    deadline = time.monotonic() + timeout_seconds
+    meeting = _Meeting(cluster, timeout_seconds, complain)
+    with _own_port(cluster, meeting) as listening:
+        run_apart(lambda: meeting.held(listening))
+    return max(deadline - time.monotonic(), _LEAST_SECONDS)
 
 
-def _named(cluster: Cluster, missing: Mapping[int, str]) -> str:
-    workers = [f"worker {rank} at {cluster.addresses[rank]}" for rank in missing]
-    return ", ".join(f"{who} ({why})" for who, why in zip(workers, missing.values(), strict=True))
+class _Meeting:
+    """What one worker knows of the others while they meet."""
 
+    def __init__(
+        self, cluster: Cluster, timeout_seconds: float, complain: Callable[[str], None]
+    ) -> None:
+        self._cluster = cluster
+        self._own = Hello.of(cluster)
+        self._timeout_seconds = timeout_seconds
+        self._complain = complain
+        self._began = time.monotonic()
+        self._said = self._began
+        self._came: set[int] = set()  # who has been here: a server at its address is its own
+        others = [rank for rank in range(cluster.num_workers) if rank != cluster.index]
+        self.missing = dict.fromkeys(others, "not asked yet")
 
-def _await_server(address: str, deadline: float) -> None:
-    """Returns when TensorFlow's server is at the chief's address, or when the time is over.
+    def say(self, waiting_for: str) -> None:
+        """Says what is waited for."""
+        self._said = time.monotonic()
+        waited = self._said - self._began
+        self._complain(f"Worker {self._cluster.index} has waited {waited:.0f} s for: {waiting_for}")
 
-    Who asks it a moment too early is refused, and asks again only a second later: every second
-    start took that second longer. A gRPC server sends its settings to whoever connects, before
-    it is asked anything; the socket that listens while the workers meet sends nothing.
-    """
-    host, _, port = address.rpartition(":")
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            where = (host.strip("[]"), int(port))
-            with socket.create_connection(where, timeout=1.0) as connection:
-                if connection.recv(1):
-                    return
-        time.sleep(_SERVER_POLL_SECONDS)
+    def note_time(self, waiting_for: str) -> None:
+        """Says what is waited for if it is time to, and ends the process if there is none left."""
+        now = time.monotonic()
+        waited = now - self._began
+        if waited >= self._timeout_seconds:
+            self._complain(
+                f"Worker {self._cluster.index} gave up after {waited:.0f} s of waiting for: "
+                f"{waiting_for}. Check that each worker runs the same command with its own "
+                "--index and that no firewall is between them; --start_timeout sets the limit."
+            )
+            leave(START_TIMEOUT_CODE)
+        if now - self._said >= PROGRESS_SECONDS:
+            self.say(waiting_for)
+
+    async def held(self, listening: socket.socket) -> None:
+        """Returns when nobody is missing, and TensorFlow's server is at the chief's address.
+
+        Who asks that server a moment too early is refused, and asks again only a second later:
+        every second start took that second longer. Until then this worker stays where it is: the
+        chief may not have seen it yet.
+        """
+        server = await asyncio.start_server(self._received, sock=listening)
+        looking = [asyncio.create_task(self._look_for(rank)) for rank in self.missing]
+        try:
+            await self._wait()
+            if not self._cluster.is_chief:
+                self.missing[0] = "met, its TensorFlow server has not started yet"
+                looking.append(asyncio.create_task(self._await_server(0)))
+                await self._wait()
+        finally:
+            server.close()
+            for task in looking:
+                task.cancel()
+            await asyncio.gather(*looking, return_exceptions=True)
+
+    async def _wait(self) -> None:
+        while self.missing:
+            self.note_time(_named(self._cluster, self.missing))
+            await asyncio.sleep(_SERVER_POLL_SECONDS)
+
+    async def _look_for(self, rank: int) -> None:
+        while True:
+            try:
+                with await connect(self._cluster.addresses[rank]) as link:
+                    problem = await self._problem_of(link, rank)
+            except Unreachable as error:
+                problem = error.reason
+            if not problem:
+                del self.missing[rank]
+                return
+            self.missing[rank] = problem
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _problem_of(self, link: Link, rank: int) -> str:
+        """Why the one at the other end is not the worker that is looked for; "" if it is."""
+        words = await link.first_words()
+        if is_grpc(words):
+            return "" if rank in self._came else _OTHERS_SERVER
+        if words is not None and words.startswith(GREETING) and not words.endswith(b"\n"):
+            words += await link.line()
+        theirs = read_hello(words or b"")
+        if theirs is None:
+            return await _described(link, words)
+        if theirs.process == self._own.process:
+            return f"this worker itself answers there: has it the wrong --index={self._own.rank}?"
+        if not self._own.is_of_same_job(theirs):
+            return f"a worker of another job answers there, whose --hosts is {_short(theirs.hosts)}"
+        if theirs.rank != rank:
+            return f"worker {theirs.rank} answers there: has it the wrong --index={theirs.rank}?"
+        await link.say(self._own.line())
+        return "" if await link.line() == SEEN else "it did not answer in time"
+
+    async def _await_server(self, rank: int) -> None:
+        while not await is_answering(self._cluster.addresses[rank]):
+            await asyncio.sleep(_SERVER_POLL_SECONDS)
+        del self.missing[rank]
+
+    async def _received(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Says who this worker is to whoever connects, and remembers which workers did."""
+        with Link(reader, writer) as link:
+            await link.say(self._own.line())
+            theirs = read_hello(await link.line(_LEAST_SECONDS))
+            if theirs is not None and self._own.is_of_same_job(theirs):
+                self._came.add(theirs.rank)
+                await link.say(SEEN)
 
 
 @contextlib.contextmanager
-def ended_at(timeout_seconds: float) -> Iterator[None]:
-    """Ends the process if the body takes longer: a worker may have ended since it was seen.
-
-    This timer is a thread of C and needs no Python lock; it can only exit with 1 and a traceback.
-    """
-    faulthandler.dump_traceback_later(timeout_seconds, exit=True, file=2)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def unreachable(cluster: Cluster, asked: Iterable[int]) -> dict[int, str]:
-    """The workers, of those that are asked, at whose address nobody listens, with the reason."""
-    missing = {}
-    for rank in asked:
-        host, _, port = cluster.addresses[rank].rpartition(":")
+def _own_port(cluster: Cluster, meeting: _Meeting) -> Iterator[socket.socket]:
+    """This worker's port, as soon as nobody else has it."""
+    port = int(cluster.addresses[cluster.index].rpartition(":")[2])
+    looked = float("-inf")
+    while True:
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
-        except OSError as error:
-            missing[rank] = error.strerror or str(error)
-    return missing
+            listening = listen(port)
+            break
+        except PortTaken:
+            now = time.monotonic()
+            if now - looked >= PROGRESS_SECONDS:
+                # At once the first time; to look through all processes takes a while.
+                looked, what = now, f"its own port {port}, which is taken by {holder(port)}"
+                meeting.say(what)
+            meeting.note_time(what)
+            time.sleep(_POLL_SECONDS)
+    with listening:
+        yield listening
+
+
+async def _described(link: Link, words: bytes | None) -> str:
+    """What another program is, by what it says."""
+    if words is None:
+        # Most servers wait to be asked.
+        await link.say(b"HELLO tfscale\r\n\r\n")
+        words = await link.first_words()
+    if words is None:
+        return "something there accepts connections and says nothing: another program, or stopped"
+    if not words:
+        return "something there closes the connection: another program, or a worker that ends"
+    text = "".join(chr(byte) for byte in words[:_SHOWN_BYTES].split(b"\r")[0].split(b"\n")[0])
+    shown = "".join(letter if letter.isascii() and letter.isprintable() else "." for letter in text)
+    return f"another program answers there ({shown!r})"
+
+
+def _short(hosts: tuple[str, ...]) -> str:
+    shown = ",".join(hosts[:4])
+    return shown if len(hosts) <= 4 else f"{shown},... ({len(hosts)} workers)"
+
+
+def _named(cluster: Cluster, missing: Mapping[int, str]) -> str:
+    """Who is missing and why, those with one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for rank, why in missing.items():
+        by_reason.setdefault(why, []).append(f"worker {rank} at {cluster.addresses[rank]}")
+    return ", ".join(f"{', '.join(who)} ({why})" for why, who in by_reason.items())

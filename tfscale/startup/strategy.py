@@ -10,7 +10,8 @@ from tensorflow.python.framework import auto_control_deps
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.startup.devices import Devices, is_tensorflow_running
-from tfscale.startup.rendezvous import ended_at, meet
+from tfscale.startup.last_words import ended_at
+from tfscale.startup.rendezvous import meet
 
 # A process has one strategy: the collectives of a second one would take the numbers of the first.
 _made: dict[tuple[Cluster, Devices, str], tf.distribute.Strategy] = {}
@@ -46,6 +47,7 @@ def make_strategy(
     *,
     timeout_seconds: float,
     complain: Callable[[str], None],
+    terminal: int = 2,
 ) -> tf.distribute.Strategy:
     """Makes the strategy; with several workers it returns when all of them have arrived.
 
@@ -59,6 +61,7 @@ def make_strategy(
         collectives: what `collectives_for` gave.
         timeout_seconds: how long to wait for the other workers.
         complain: gets the lines about workers that are waited for.
+        terminal: descriptor of where such a line can be written without Python.
 
     Raises:
         ConfigError: an earlier run of this process had other workers, devices or collectives, or
@@ -76,8 +79,8 @@ def make_strategy(
             _made[key] = tf.distribute.MirroredStrategy(names)
         else:
             _require_first_use(cluster)
-            meet(cluster, timeout_seconds, complain)
-            with ended_at(timeout_seconds):
+            seconds_left = meet(cluster, timeout_seconds, complain)
+            with ended_at(seconds_left, cluster, terminal):
                 _made[key] = _of_several_workers(devices, collectives)
     return _made[key]
 
