@@ -24,6 +24,7 @@ from tfscale.fit.compiled_model import OwnRate
 from tfscale.fit.on_chief import members_of
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fit.trainable_set import TrainableSet
+from tfscale.health import injected_faults
 from tfscale.health.preemption import Preemption
 from tfscale.model.comparable import callback_facts
 from tfscale.model.user_callbacks import (
@@ -62,6 +63,7 @@ def run(
 ) -> dict[str, Json]:
     """Does what `tfscale.train` promises; calls `started` when the first step has been taken."""
     began = time.perf_counter()
+    injected_faults.require_allowed(config)
     job = Job.start(config, cluster, terminal)
     with contextlib.ExitStack() as ending, job.board.share_failures():
         ending.callback(job.end)
@@ -107,6 +109,7 @@ def rehearse(
     config: Config, cluster: Cluster, dataset: object, model: object, terminal: Terminal
 ) -> None:
     """Shows this worker's plan, without waiting for other workers and without a file."""
+    injected_faults.require_allowed(config)
     job = Job.alone(config, cluster, terminal)
     with contextlib.ExitStack() as ending:
         ending.callback(job.end)
@@ -223,6 +226,7 @@ class _Training:
         ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, f"bad data/{epoch}")))
         points = distributed.points
         points.listeners.append(lambda point: keeper.reached(point, distributed.step))
+        points.listeners += injected_faults.listeners(job, prepared, self._directory.path)
         points.every = job.config.checkpoint_every_steps
         if earlier.is_there:
             points.resume = keeper.resume
