@@ -19,7 +19,7 @@ from typing import NoReturn
 import tensorflow as tf
 
 _SAVING_THREAD = "checkpoint"  # its name, see checkpoints/background.py
-_CALLS_OF_A_SAVE = 700  # of a small model's, with what those call
+_CALLS_OF_A_SAVE = 1000  # about, of a small model's
 _FULL_BYTES = 4096  # that a file may have where the disk is "full"
 _SLOW_STEPS = 60  # for which a slow worker is slow
 _MUTEX_BYTES = 128  # more than any system's mutex has
