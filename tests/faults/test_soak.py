@@ -35,3 +35,10 @@ def test_each_fault_came_once_and_the_run_was_started_again_after_those_that_end
     assert faulty.launches == 2  # SIGTERM ends the launcher, too
     assert faulty.attempts >= 5
     assert clean.result()[2]["starts"] == 1 < faulty.result()[2]["starts"]
+
+
+def test_a_connection_that_was_cut_off_is_called_so(played):
+    _, faulty = played
+    said = (faulty.folder / "launcher.log").read_text()
+    assert "A connection between workers was cut off, though all of them run; expected" in said
+    assert "UnavailableError" not in said
