@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.faults import costs
 from tests.faults.long_run import KINDS, differences, drawn, epochs_for, play
+from tests.sweeper import begin_session
 
 
 def failures_of(clean, faulty, faults):
@@ -71,6 +72,7 @@ def main():
     parser.add_argument("--folder", type=Path, help="that stays; a temporary one by default")
     parser.add_argument("flags", nargs="*", help="of the workers, behind a --")
     given = parser.parse_args()
+    begin_session()
     seed = costs.seed_of(given.seed)
     faults = drawn(given.faults, seed, kinds=given.kinds.split(","), workers=given.workers)
     _say(f"seed {seed}: {len(faults)} faults, {given.workers} workers")
