@@ -12,16 +12,25 @@ def test_checkpoints_cost_a_hundredth_of_the_time_at_most():
     while now < 100_000:
         if schedule.is_due(now):
             spent += blocked + processor
-            schedule.took(now, blocked_seconds=blocked, processor_seconds=processor)
+            schedule.took(
+                now, blocked_seconds=blocked, processor_seconds=processor, spare_cores=0.0
+            )
         now += 1.0
     assert 0.009 < spent / now <= 0.0105
 
 
 def test_cheap_ones_are_a_second_apart():
     schedule = Schedule()
-    schedule.took(5.0, blocked_seconds=0.0, processor_seconds=1e-6)
+    schedule.took(5.0, blocked_seconds=0.0, processor_seconds=1e-6, spare_cores=0.0)
     assert not schedule.is_due(5.9)
     assert schedule.is_due(6.0)
+
+
+def test_idle_cores_write_for_nothing():
+    schedule = Schedule()
+    schedule.took(0.0, blocked_seconds=0.02, processor_seconds=9.0, spare_cores=1.5)
+    assert not schedule.is_due(1.9)
+    assert schedule.is_due(2.0)
 
 
 def _left(tmp_path, steps, keep, losses):

@@ -65,7 +65,7 @@ def main():
             print(
                 f"train {found[0]['seconds']['train']:.1f} s without, "
                 f"{found[2]['seconds']['train']:.1f} s with {costs['written']} checkpoints, of "
-                f"{costs['write_seconds'] / costs['written']:.2f} s each; step {1000 * step:.1f} ms",
+                f"{costs['write_seconds'] / costs['written']:.2f} s; step {1000 * step:.1f} ms",
                 flush=True,
             )
     for name, values, unit in (

@@ -85,7 +85,7 @@ def main():
         seconds.append(spent)
         shutil.rmtree(folder)
     print(
-        f"R10: {asked.runs} runs, {killed} killed in a save, {asked.runs} spoiled afterwards; found "
+        f"R10: {asked.runs} runs, {killed} killed in a save, {asked.runs} spoiled after it; found "
         f"and verified in {min(seconds):.4f} / {np.median(seconds):.4f} / {max(seconds):.4f} s "
         f"(minimum, median, maximum); {len(failures)} failures"
     )

@@ -14,6 +14,7 @@ from tfscale.checkpoints.snapshot import Snapshot, Snapshots
 from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, SharedFailure
 from tfscale.files.run_directory import RunDirectory, reason_of
 from tfscale.fit.points import Point, Resumed
+from tfscale.process.spare_cores import SpareCores
 from tfscale.startup.job import Job
 from tfscale.startup.meeting import Meeting
 
@@ -66,6 +67,7 @@ class Keeper:
         self._keep, self._every = job.config.keep_checkpoints, job.config.checkpoint_every_steps
         self._total_steps = snapshots.steps_per_epoch * job.config.epochs
         self._background, self._schedule = Background(), Schedule()
+        self._spare_cores = SpareCores()
         self._losses: dict[int, float] = {}
         self._is_wanted = self._has_called = self._has_looked = False
         self._stopped_by = ""
@@ -165,6 +167,7 @@ class Keeper:
 
     def _write(self, snapshot: Snapshot, blocked_seconds: float) -> None:
         began, processor = time.perf_counter(), time.thread_time()
+        spare_cores = self._spare_cores.measure()  # since the last one was written
         self._directory.make_again()
         commit.write(self._folder, snapshot.step, snapshot.files, snapshot.facts)
         remove_old(self._folder, self._keep, self._losses)
@@ -174,7 +177,9 @@ class Keeper:
             time.monotonic(),
             blocked_seconds=blocked_seconds,
             processor_seconds=time.thread_time() - processor,
+            spare_cores=spare_cores,
         )
+        self._spare_cores.measure()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
