@@ -20,7 +20,6 @@ from tfscale.data.bad_data import agreed, explained
 from tfscale.ending import Running, evaluate, finish
 from tfscale.errors import SharedFailure
 from tfscale.files.run_directory import RunDirectory
-from tfscale.fit.compiled_model import OwnRate
 from tfscale.fit.on_chief import members_of
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fit.trainable_set import TrainableSet
@@ -79,7 +78,7 @@ def run(
         plan |= way.rows() | scores.rows
         job.terminal.show(tables.table("tfscale", plan))
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
-        directory = _claim(job, prepared, earlier, settings)
+        directory = claimed(job, prepared, earlier, settings)
         directory.write_settings(settings)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
@@ -126,16 +125,6 @@ def _callbacks(job: Job, prepared: Prepared) -> list[keras.callbacks.Callback]:
     require_settable_rate(callbacks, prepared.model, prepared.rate, file.name)
     require_same(job.board, "callbacks of the file", callback_facts(callbacks), SAME_FILES)
     return callbacks
-
-
-def _claim(
-    job: Job, prepared: Prepared, earlier: Earlier, settings: dict[str, object]
-) -> RunDirectory:
-    """Makes the run directory this run's, or refuses on every worker with the chief's reason."""
-    config = job.config
-    is_constant = config.schedule == "constant" and not config.warmup_fraction
-    may_train_longer = is_constant or isinstance(prepared.rate, OwnRate)
-    return claimed(job, prepared.model, earlier, settings, may_train_longer=may_train_longer)
 
 
 def _curves(
