@@ -23,6 +23,7 @@ from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.on_chief import members_of
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fit.trainable_set import TrainableSet
+from tfscale.health.corruption import Guard
 from tfscale.health.preemption import Preemption
 from tfscale.model.comparable import callback_facts
 from tfscale.model.user_callbacks import (
@@ -176,6 +177,7 @@ class _Training:
         self._history = keras.callbacks.History()
         self._scored = scores.of("validation")
         self._pace = Pace(prepared.distributed)
+        self._guard = Guard(job, prepared.distributed)
         self.evaluated = EvaluatedWeights(
             job.strategy, may_change=weights_may_change(prepared.model, own)
         )
@@ -186,7 +188,7 @@ class _Training:
         keeping = [self._history, self._scored, self.evaluated, self._pace, *own]
         return Keeper(
             self._job,
-            Snapshots(self._job, self._prepared, keeping),
+            Snapshots(self._job, self._prepared, keeping, self._guard.compare),
             Meeting(self._job.board),
             self._directory,
             validation_loss=self._validation_loss,
@@ -211,6 +213,7 @@ class _Training:
         ours.append(_after_each_batch(started))
         ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, f"bad data/{epoch}")))
         points = distributed.points
+        points.listeners.append(self._guard.reached)
         points.listeners.append(lambda point: keeper.reached(point, distributed.step))
         points.every = job.config.checkpoint_every_steps
         if earlier.is_there:

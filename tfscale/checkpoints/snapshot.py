@@ -5,7 +5,7 @@ All workers take part in both, because some of it is each replica's own; the chi
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -49,12 +49,18 @@ class Snapshots:
         job: whose workers train.
         prepared: what trains.
         callbacks: that keep something; those that every worker has come first, in one order.
+        require_sound: raises on every worker if the training's state is none to go on from.
     """
 
     def __init__(
-        self, job: Job, prepared: Prepared, callbacks: Sequence[keras.callbacks.Callback]
+        self,
+        job: Job,
+        prepared: Prepared,
+        callbacks: Sequence[keras.callbacks.Callback],
+        require_sound: Callable[[], None],
     ) -> None:
         """Looks at the callbacks as they were made."""
+        self._require_sound = require_sound
         self._job = job
         self._prepared = prepared
         self._distributed = prepared.distributed
@@ -82,7 +88,11 @@ class Snapshots:
 
         Args:
             done: batches of the epoch that are over.
+
+        Raises:
+            SharedFailure: it is none to go on from.
         """
+        self._require_sound()
         distributed = self._distributed
         arrays = distributed.state.read()
         weights = {name: arrays.pop(name) for name in list(arrays) if name.startswith(WEIGHTS)}

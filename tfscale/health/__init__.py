@@ -1,4 +1,4 @@
 """What watches a run and what ends it in order.
 
-`preemption` ends a run that somebody stops.
+`corruption` compares the copies of the model; `preemption` ends a run that somebody stops.
 """
