@@ -1,6 +1,6 @@
 """Flips a bit of one replica in a training: python -m tests.faults.flipping OUT NAME...
 
-NAME is WHERE-DEVICES-REPLICA: WHERE one of weights, optimizer, statistics, counter, nothing.
+NAME is WHERE-DEVICES-REPLICA: WHERE one of weights, optimizer, counter, nothing.
 """
 
 import json
@@ -35,9 +35,7 @@ def _places(model, where):
         return model.trainable_variables[-1]
     if where == "optimizer":
         return model.optimizer.variables[-1]
-    if where == "counter":
-        return model.optimizer.iterations
-    return model.non_trainable_variables[0]
+    return model.optimizer.iterations
 
 
 def _trained(folder, where, devices, replica):

@@ -9,7 +9,7 @@ import pytest
 from tests.jobs.workers import start_all
 
 SECONDS = 240
-THREE = ("weights-3-1", "optimizer-3-2", "statistics-3-0", "counter-3-1", "nothing-3-0")
+THREE = ("weights-3-1", "optimizer-3-2", "counter-3-1", "nothing-3-0")
 
 
 def _found(folder, *names):

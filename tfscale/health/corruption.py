@@ -2,7 +2,8 @@
 
 Replicas start alike and take the same sums, so that they stay alike bit for bit. They are compared
 before each checkpoint, so that none is written of a state that isn't sound, and between two of them
-as often as that takes less than half a hundredth of the time.
+as often as that takes less than half a hundredth of the time. What replicas keep by themselves and
+average at the end of a loop, such as batch statistics, is alike afterwards whatever it was before.
 """
 
 import hashlib
