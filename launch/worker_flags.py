@@ -77,6 +77,7 @@ with _group("The cluster"):
     _number("devices", "Logical CPU devices of each worker, to try things out; 0: the real ones.")
     _choice("collectives", settings.COLLECTIVES, "auto: nccl where GPUs are, else ring.")
     _real("start_timeout", "Seconds to wait for the other workers.")
+    _real("step_timeout", "Seconds without progress in a step; 0: learned from the run.")
 
 with _group("How fast"):
     _number("steps_per_execution", "Steps of one on-device loop; 0 makes it last a second.")

@@ -74,6 +74,7 @@ class Config:
         collectives: "nccl", "ring", or "auto" for nccl where there are GPUs.
         devices: logical CPU devices of each worker; 0 uses the real devices.
         start_timeout: seconds that the workers wait for each other at the start.
+        step_timeout: seconds without progress after which a run ends; 0 learns them from the run.
         overwrite: whether an earlier run in `run_dir` may be replaced.
         checkpoint_every_steps: steps from one checkpoint to the next; 0 for as often as they cost
             about a hundredth of the time.
@@ -116,6 +117,7 @@ class Config:
     collectives: str = "auto"
     devices: int = 0
     start_timeout: float = 120.0
+    step_timeout: float = 0.0
     overwrite: bool = False
     checkpoint_every_steps: int = 0
     keep_checkpoints: int = 2
@@ -152,6 +154,11 @@ class Config:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
+        if not 0 <= self.step_timeout < float("inf"):
+            raise ConfigError(
+                f"--step_timeout={self.step_timeout} is out of range; expected 0 to learn it, or "
+                "more."
+            )
         if not 0 <= self.bucket_mb < float("inf"):
             raise ConfigError(
                 f"--bucket_mb={self.bucket_mb} is out of range; expected 0 to choose, or more."

@@ -25,6 +25,7 @@ from tfscale.fit.on_chief import members_of
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fit.trainable_set import TrainableSet
 from tfscale.health.preemption import Preemption
+from tfscale.health.watchdog import Watchdog
 from tfscale.model.comparable import callback_facts
 from tfscale.model.user_callbacks import (
     append_to_files,
@@ -66,6 +67,7 @@ def run(
         ending.callback(job.end)
         ending.callback(forget_modules)
         preemption = ending.enter_context(Preemption(job).listening())
+        watchdog = ending.enter_context(Watchdog(job).watching())
         earlier = resume.find(job)
         prepared = prepare(job, dataset, model, bucket_bytes=earlier.bucket_bytes)
         ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
@@ -80,6 +82,7 @@ def run(
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
         directory = _claim(job, prepared, earlier, settings)
         directory.write_json("config.json", settings)
+        watchdog.follow(prepared.distributed, directory.log.parent)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         ending.callback(curves.close)
@@ -95,6 +98,7 @@ def run(
         if saved.problem is not None:
             raise saved.problem  # only now: the report is there whatever became of the model
         keeper.end()
+        watchdog.end()
         job.board.leave()
         job.terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
         job.terminal.show(tables.next_commands(directory.path, finished.load_command))

@@ -14,6 +14,7 @@ from tfscale.structures import Json
 _MAY_DIFFER = frozenset(
     (
         *("run_dir", "overwrite", "data_dir", "cache", "devices", "start_timeout", "workers"),
+        "step_timeout",
         *("steps_per_execution", "collectives", "measure_efficiency", "versions", "plan"),
         *("checkpoint_every_steps", "keep_checkpoints", "buckets", "max_bad_examples"),
     )
