@@ -1,5 +1,6 @@
 """The digits, of which one worker's input hangs or is slow from some example on."""
 
+import sys
 import time
 
 import tensorflow as tf
@@ -14,6 +15,11 @@ slow_seconds = 0.0
 at_worker = 1
 load_seconds = 0.0  # that load takes on the worker
 _seen = [0]
+
+
+def _say():
+    sys.stdout.write(f"hangs at {time.time()}\n")
+    sys.stdout.flush()
 
 
 def _is_here():
@@ -35,7 +41,7 @@ def preprocess(record, training):
     def wait(x):
         _seen[0] += 1
         if 0 <= hang_at < _seen[0]:
-            print(f"hangs at {time.time()}", flush=True)
+            _say()
             time.sleep(10_000)
         if 0 <= slow_at < _seen[0]:
             time.sleep(slow_seconds)

@@ -5,6 +5,7 @@
 """
 
 import ctypes
+import sys
 import time
 
 import keras
@@ -18,6 +19,11 @@ at_worker = 1
 slow_seconds = 0.0  # that a layer of the worker takes at each step, from at_step on
 every_step = True  # whether Python is entered after each of them
 _FOR_EVER = 10_000
+
+
+def _say():
+    sys.stdout.write(f"hangs at {time.time()}\n")
+    sys.stdout.flush()
 
 
 def _is_here():
@@ -37,7 +43,7 @@ class Hanging(keras.callbacks.Callback):
         if not _is_here() or self.steps != at_step:
             return
         if hang:
-            print(f"hangs at {time.time()}", flush=True)
+            _say()
         if hang == "callback":
             time.sleep(_FOR_EVER)
         elif hang == "lock":
@@ -47,7 +53,7 @@ class Hanging(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch, logs=None):
         if hang == "validation" and _is_here():
-            print(f"hangs at {time.time()}", flush=True)
+            _say()
             time.sleep(_FOR_EVER)
 
 
@@ -66,7 +72,7 @@ class Slow(keras.layers.Layer):
             self.calls += 1
             if self.calls >= at_step:
                 if hang == "step":
-                    print(f"hangs at {time.time()}", flush=True)
+                    _say()
                 time.sleep(_FOR_EVER if hang == "step" else slow_seconds)
             return x
 

@@ -6,6 +6,7 @@ and whether the line names the worker. With --runs=N each kind is tried so often
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,10 +22,10 @@ _DEADLINE_SECONDS = 150.0
 KINDS = {
     "callback": (["model:hang=callback"], "Worker 1 at", "in on_train_batch_end of Hanging"),
     "step": (["model:hang=step"], "Worker 1 at", "(wait, hang_model.py"),
-    "input": (["dataset:hang_at=100"], "Worker 1 at", "waiting for its input (wait, hang_dataset"),
+    "input": (["dataset:hang_at=100"], "Worker 1 at", "waiting for its input (preprocess)"),
     "lock": (["model:hang=lock"], "Worker 1 at", "holds Python's lock"),
     "chief": (["model:hang=callback", "model:at_worker=0"], "Worker 0 at", "of Hanging"),
-    "leave": (["model:hang=leave"], "Worker 1 at", "has left training after step 5"),
+    "leave": (["model:hang=leave"], "Worker 1 at", "leaves training after step 5"),
     "validation": (["model:hang=validation"], "Worker 1 at", "in on_test_batch_end of Hanging"),
 }
 TEN_TIMES = ("validation",)  # kinds for which ten step deadlines count
@@ -49,7 +50,7 @@ class Outcome:
     def is_named(self, kind):
         """Whether the line of all who could say it names the worker and what it does."""
         _, who, what = KINDS[kind]
-        said = [line for line in self.lines if line.startswith("Worker")]
+        said = [line.removeprefix("RuntimeError: ") for line in self.lines if line]
         return bool(said) and all(line.startswith(who) and what in line for line in said)
 
 
@@ -83,27 +84,31 @@ def play(kind, folder, *, num_workers=2, step_timeout=STEP_TIMEOUT, more=()):
     )
 
 
+def _say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main():
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--kinds", default=",".join(KINDS))
     given = parser.parse_args()
-    print(f"step deadline {STEP_TIMEOUT:.0f} s; seconds beyond it until all workers have ended")
-    print(f"{'hang in':12}{'runs':>5}{'min':>8}{'median':>8}{'max':>8}{'named':>7}{'ended':>7}")
+    _say(f"step deadline {STEP_TIMEOUT:.0f} s; seconds beyond it until all workers have ended")
+    _say(f"{'hang in':12}{'runs':>5}{'min':>8}{'median':>8}{'max':>8}{'named':>7}{'ended':>7}")
     for kind in given.kinds.split(","):
         outcomes = []
         for _ in range(given.runs):
             with tempfile.TemporaryDirectory(prefix="tfscale-hang-") as folder:
                 outcomes.append(play(kind, Path(folder)))
-                print(f"  {outcomes[-1].codes} {outcomes[-1].lines[0]}")
+                _say(f"  {outcomes[-1].codes} {outcomes[-1].lines[0]}")
         late = [one.late_seconds for one in outcomes if one.late_seconds is not None] or [-1.0]
         named = sum(one.is_named(kind) for one in outcomes)
         ended = sum(None not in one.codes for one in outcomes)
-        print(
+        _say(
             f"{kind:12}{len(outcomes):5}{min(late):8.1f}{statistics.median(late):8.1f}"
-            f"{max(late):8.1f}{named:7}{ended:7}",
-            flush=True,
+            f"{max(late):8.1f}{named:7}{ended:7}"
         )
 
 

@@ -42,6 +42,7 @@ _DOING = {
 }
 _DEBUGGERS = ("bdb", "pdb", "pydevd")
 _LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")})
+_AUTOGRAPH = "__autograph_generated"
 _OURS = str(Path(__file__).resolve().parent.parent)
 
 
@@ -69,7 +70,14 @@ class Frame:
     @property
     def is_users(self) -> bool:
         """Whether it is neither ours nor a library's."""
-        return bool(self.file) and not self.file.startswith((*_LIBRARIES, _OURS, "<"))
+        is_ours = self.file.startswith((*_LIBRARIES, _OURS, "<")) or _AUTOGRAPH in self.file
+        return bool(self.file) and not is_ours
+
+    @property
+    def traced_from(self) -> str:
+        """The name of the user's function that AutoGraph made this of, or ""."""
+        parts = self.function.split(".")
+        return next((part[len("tf__") :] for part in parts if part.startswith("tf__")), "")
 
     @property
     def words(self) -> str:
@@ -108,12 +116,23 @@ def stack_of(thread: int) -> tuple[list[Frame], bool]:
     return _frames(frame)
 
 
+def stack_of_error(error: BaseException) -> list[Frame]:
+    """Where an error came from, innermost first."""
+    found, traceback = [], error.__traceback__
+    while traceback is not None:
+        found.append(_frame(traceback.tb_frame, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return found[::-1]
+
+
 def in_graph() -> str:
     """What Python a graph runs at this moment, in the user's words; "" for none."""
     for frame in sys._current_frames().values():  # noqa: SLF001 - its documented name
         frames, _ = _frames(frame)
         if any(one.module == PYTHON_IN_GRAPH for one in frames):
-            return next((one.words for one in frames if one.is_users), "a py_function")
+            written = [one.words for one in frames if one.is_users]
+            traced = [one.traced_from for one in frames if one.traced_from]
+            return next(iter([*written, *traced]), "a py_function")
     return ""
 
 
@@ -175,8 +194,14 @@ def _called(frames: Sequence[Frame], hook: str) -> str:
 def _frames(frame: FrameType | None) -> tuple[list[Frame], bool]:
     found, is_debugged = [], False
     while frame is not None:
-        code, module = frame.f_code, str(frame.f_globals.get("__name__", ""))
-        found.append(Frame(module, code.co_qualname, code.co_filename, frame.f_lineno))
-        is_debugged |= frame.f_trace is not None or module.partition(".")[0] in _DEBUGGERS
+        found.append(_frame(frame, frame.f_lineno))
+        is_debugged |= frame.f_trace is not None
+        is_debugged |= found[-1].module.partition(".")[0] in _DEBUGGERS
         frame = frame.f_back
     return found, is_debugged
+
+
+def _frame(frame: FrameType, line: int) -> Frame:
+    code = frame.f_code
+    module = str(frame.f_globals.get("__name__", ""))
+    return Frame(module, code.co_qualname, code.co_filename, line)

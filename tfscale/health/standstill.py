@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from tfscale.health.deadlines import DATA, EVALUATION, START, STEP
 
-_ALIKE = "Let all workers decide alike: a callback without everywhere = True is the chief's"
+_ALIKE = "Let all decide alike: a callback without everywhere = True decides for all"
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def judge(
         asking: rank of the worker that asks.
         silent: seconds that the others may wait for a worker which doesn't answer.
     """
-    names = [f"Worker {rank} at {address}" for rank, address in enumerate(addresses)]
-    names = names or ["This worker"]
+    names = names_of(addresses)
     own = reports[asking]
     if own is None:
         return None
@@ -114,35 +113,48 @@ def judge(
     # All of them wait. Each must have done so for the time: one may have come this moment.
     seconds = min(report.seconds for report in known)
     left = min(report.deadline for report in known) - seconds
-    if unequal := _unequal(known, names):
-        return Verdict(unequal, left)
+    if found := unequal(known, names):
+        return Verdict(found, left)
     if len(known) == 1:
         return Verdict(f"{names[0]} has been {known[0].where} for {seconds:.0f} s", left)
     together = f"All workers have been {known[0].where} for {seconds:.0f} s, none in Python and"
     return Verdict(f"{together} none without input: look at the network between them", left)
 
 
-def _unequal(reports: Sequence[Report], names: Sequence[str]) -> str:
-    """What some workers have decided and others have not, or ""."""
+def names_of(addresses: Sequence[str]) -> list[str]:
+    """What workers are called; there are no addresses of a lone one."""
+    names = [f"Worker {rank} at {address}" for rank, address in enumerate(addresses)]
+    return names or ["This worker"]
+
+
+def unequal(reports: Sequence[Report], names: Sequence[str]) -> str:
+    """What some workers have decided and others have not, or "".
+
+    Args:
+        reports: of all workers.
+        names: of them.
+    """
     over = [rank for rank, report in enumerate(reports) if report.is_over]
     inside = [rank for rank, report in enumerate(reports) if report.is_in_fit]
-    if over and inside:
-        first, other = over[0], inside[0]
-        why = ""
-        if reports[first].is_stopped and not reports[other].is_stopped:
-            why = f" (stop_training was set there, and not on worker {other})"
-        return (
-            f"{names[first]} has left training after step {reports[first].step}{why}, and worker "
-            f"{other} waits for it {reports[other].where}. {_ALIKE}"
-        )
+    stopped = [rank for rank, report in enumerate(reports) if report.is_stopped]
+    training = [rank for rank, report in enumerate(reports) if not report.is_stopped]
     places = [(report.point, report.section) for report in reports]
-    if all(place == places[0] for place in places):
+    if over and inside:
+        first, other, did = over[0], inside[0], "has left training"
+    elif stopped and training:
+        first, other, did = stopped[0], training[0], "leaves training"
+    elif all(place == places[0] for place in places):
         return ""
-    ordered = sorted(range(len(reports)), key=lambda rank: places[rank])
-    first, last = ordered[0], ordered[-1]
+    else:
+        ordered = sorted(range(len(reports)), key=lambda rank: places[rank])
+        first, other, did = ordered[0], ordered[-1], f"waits {reports[ordered[0]].where}"
+    why = ""
+    if reports[first].is_stopped and not reports[other].is_stopped:
+        why = f" (stop_training was set there, and not on worker {other})"
+    when = f" after step {reports[first].step}" if did.endswith("training") else ""
     return (
-        f"{names[first]} waits {reports[first].where}, and worker {last} "
-        f"{reports[last].where}: they have decided otherwise. {_ALIKE}"
+        f"{names[first]} {did}{when}{why}, and worker {other} waits for it "
+        f"{reports[other].where}: they have decided otherwise. {_ALIKE}"
     )
 
 

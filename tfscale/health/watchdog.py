@@ -11,6 +11,8 @@ of this: the others name it, and a timer in C writes its stacks and ends it.
 
 import contextlib
 import faulthandler
+import math
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -21,17 +23,27 @@ from tfscale.errors import FAILURE_CODE
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.points import Point
 from tfscale.health.deadlines import BETWEEN, DATA, START, STEP, Deadlines
-from tfscale.health.place import Place, in_graph, place_of, stack_of
-from tfscale.health.standstill import Report, Verdict, is_worth_a_line, judge
+from tfscale.health.place import Frame, Place, in_graph, place_of, stack_of, stack_of_error
+from tfscale.health.standstill import (
+    Report,
+    Verdict,
+    is_worth_a_line,
+    judge,
+    names_of,
+    unequal,
+)
 from tfscale.process.exit import ends_with_the_run
 from tfscale.startup.job import Job
 
 _TICK_SECONDS = 1.0
 _LOOK_CLOSER_SECONDS = 3.0  # a loop that goes on for so long is asked how far it is
 _LINE_SECONDS = 60.0
-_ANSWER_SECONDS = 10.0
+_ANSWER_SECONDS = 6.0
+_FAREWELL_SECONDS = 30.0  # in which a worker that ends the run must have done so
 _MARGIN_SECONDS = 15.0  # in which Python may end the worker before the timer in C does
 _LONGEST_TIMER_SECONDS = 1e6
+# What TensorFlow says when one worker sums gradients while another one sums something else.
+_UNEQUAL = re.compile(r"Collective instance \d+ expected")
 _STDERR = 2
 _STATUS, _STACKS, _END = "status", "stacks", ""
 
@@ -76,7 +88,9 @@ class Watchdog:
         self._next_line = _LINE_SECONDS
         self._key: tuple[object, ...] = ()
         self._place = Place(START, "starting")
+        self._failed_at: list[Frame] = []  # innermost first, once an error ends the run
         self._stacks: TextIO | None = None
+        self._is_watching = False
         self._may_end = job.board.is_shared or ends_with_the_run()
 
     @contextlib.contextmanager
@@ -88,6 +102,7 @@ class Watchdog:
         threads = [threading.Thread(target=self._watch, name="watchdog", daemon=True)]
         if self._job.board.is_shared:
             threads.append(threading.Thread(target=self._answer, name="answers", daemon=True))
+        self._is_watching = True
         for thread in threads:
             thread.start()
         try:
@@ -98,6 +113,20 @@ class Watchdog:
             if self._stacks is not None:
                 self._stacks.close()
                 _remove_if_empty(Path(self._stacks.name))
+
+    @contextlib.contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Says of an error of the body if workers that have decided otherwise are its cause.
+
+        Raises:
+            RuntimeError: they have, and what.
+        """
+        try:
+            yield
+        except Exception as error:
+            if found := self._unequal_at(error):
+                raise RuntimeError(found) from error
+            raise
 
     def follow(self, distributed: DistributedModel, logs: Path) -> None:
         """From now on knows how far the training is, and where stacks go.
@@ -120,6 +149,18 @@ class Watchdog:
             if self._job.board.is_shared:
                 self._job.board.post(self._topic("ask"), _END)
 
+    def _unequal_at(self, error: Exception) -> str:
+        """What workers have decided otherwise, if their collectives don't fit for it; or ""."""
+        if not (self._job.board.is_shared and _UNEQUAL.search(f"{error} {error.__cause__}")):
+            return ""
+        with self._lock:
+            self._failed_at = stack_of_error(error)
+        reports = self._reports(_STATUS)
+        known = [report for report in reports if report is not None]
+        if len(known) < len(reports):
+            return ""
+        return unequal(known, names_of(self._job.cluster.addresses))
+
     def _reached(self, point: Point) -> None:
         self._point += 1
         if point.loop == "fit":
@@ -128,6 +169,8 @@ class Watchdog:
                 self._first_point_at = self._clock.now()
             elif self._loops_seen == 2:
                 self._deadlines.saw_first_loop(self._clock.now() - self._first_point_at)
+                # The limits of the start are over; what comes now may never let a thread look.
+                self._set_timer(self._deadlines.of(BETWEEN))
 
     def _watch(self) -> None:
         try:
@@ -146,7 +189,9 @@ class Watchdog:
         """Where this worker is, and since when; whether somebody debugs it."""
         with self._lock:
             now = self._clock.now()
-            frames, is_debugged = stack_of(self._thread)
+            frames, is_debugged = self._failed_at, False
+            if not frames:
+                frames, is_debugged = stack_of(self._thread)
             is_started = self._loops_seen > 1
             place = place_of(frames, is_started=is_started, is_debugged=is_debugged)
             passed = 0 if self._distributed is None else self._distributed.points.passed
@@ -192,29 +237,25 @@ class Watchdog:
             self._deadlines.of(place.section),
             waits=waits,
             point=self._point,
-            step=0 if distributed is None else self._step(distributed, place),
+            step=0 if distributed is None else distributed.step,
             is_in_fit=place.is_in_fit,
             is_over=self._loops_seen > 0 and not place.is_in_fit,
             is_stopped=distributed is not None and bool(distributed.model.stop_training),
         )
 
-    def _step(self, distributed: DistributedModel, place: Place) -> int:
-        """Steps that are over, those of a loop that isn't included."""
-        del place
-        return distributed.step
-
     def _arm(self, report: Report, *, is_debugged: bool) -> None:
         """Sets the timer in C anew: it goes off only where no Python runs any more."""
-        if not self._may_end:
-            return
         limit = max(report.deadline, self._deadlines.of(BETWEEN)) - report.seconds
-        if is_debugged or limit > _LONGEST_TIMER_SECONDS:
+        self._set_timer(math.inf if is_debugged else max(limit, self._tick))
+
+    def _set_timer(self, seconds: float) -> None:
+        if not self._may_end or self._over.is_set() or not self._is_watching:
+            return
+        if seconds > _LONGEST_TIMER_SECONDS:
             faulthandler.cancel_dump_traceback_later()
             return
         file = _STDERR if self._stacks is None else self._stacks.fileno()
-        faulthandler.dump_traceback_later(
-            max(limit, self._tick) + _MARGIN_SECONDS, exit=True, file=file
-        )
+        faulthandler.dump_traceback_later(seconds + _MARGIN_SECONDS, exit=True, file=file)
 
     def _ask(self) -> None:
         """Asks all workers where they are, and does what follows from it."""
@@ -267,6 +308,7 @@ class Watchdog:
         faulthandler.dump_traceback(file=_STDERR if file is None else file.fileno())
 
     def _end_all(self, verdict: Verdict) -> None:
+        self._set_timer(_FAREWELL_SECONDS)
         self._reports(_STACKS)
         line = verdict.line
         if self._stacks is not None:
