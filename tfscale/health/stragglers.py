@@ -18,7 +18,9 @@ from tfscale.structures import Json
 
 _FACTOR = 2.0  # of the others' own time, from which on a worker is slow
 _LOST_SHARE = 0.25  # of a step that it costs the others at least
-_FEWEST_STEPS, _FEWEST_BOUNDARIES, _LEAST_SECONDS = 12, 2, 0.3  # what is looked back at
+_LEAST_LOST_SECONDS = 0.01  # likewise, of a step: what is less is the system's own noise
+_LEAST_LATE_SECONDS = 0.03  # between two loops, where the chief always has a little more to do
+_FEWEST_STEPS, _FEWEST_BOUNDARIES, _LEAST_SECONDS = 12, 2, 1.0  # what is looked back at
 _AGAIN_SECONDS = 300.0  # of training, after which a worker that still is slow is named again
 
 
@@ -96,7 +98,8 @@ class Stragglers:
         others = float(np.median(np.delete(own, worker)))
         lost = own[worker] - others
         step = self._middle([one.seconds.max(keepdims=True) for one in self._window])
-        if own[worker] < _FACTOR * others or lost < _LOST_SHARE * step[0]:
+        least = max(_LOST_SHARE * step[0], _LEAST_LOST_SECONDS)
+        if own[worker] < _FACTOR * others or lost < least:
             return None
         late = self._middle([one.seconds.max() - one.seconds for one in self._window])
         waited = self._middle([one.input_wait_seconds for one in self._window])
@@ -105,6 +108,9 @@ class Stragglers:
             cause = "input"
         elif _excess(late, worker) > lost / 2:
             cause = "callbacks"
+            steps = sum(one.steps for one in self._window) / len(self._window)
+            if lost * steps < _LEAST_LATE_SECONDS:
+                return None
         step_number = self._window[-1].step
         factor = float(own[worker]) / max(others, 1e-9)
         return Straggler(worker, factor, cause, step_number, step_number)
@@ -114,8 +120,9 @@ class Stragglers:
         counts = [one.steps for one in self._window]
         rows = np.array([row / count for row, count in zip(seconds, counts, strict=True)])
         weights = np.tile(np.array(counts)[:, None], rows.shape[1])
-        middle = np.quantile(rows, 0.5, axis=0, weights=weights, method="inverted_cdf")
-        return np.asarray(middle, np.float64)
+        return np.array(
+            np.quantile(rows, 0.5, axis=0, weights=weights, method="inverted_cdf"), np.float64
+        )
 
 
 def _own(boundary: Boundary) -> np.ndarray:
