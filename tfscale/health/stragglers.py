@@ -101,15 +101,16 @@ class Stragglers:
         least = max(_LOST_SHARE * step[0], _LEAST_LOST_SECONDS)
         if own[worker] < _FACTOR * others or lost < least:
             return None
-        late = self._middle([one.seconds.max() - one.seconds for one in self._window])
-        waited = self._middle([one.input_wait_seconds for one in self._window])
+        # Causes are of the whole window: of its middle step one may not be seen yet.
+        of_all = sum(_excess(_own(one), worker) for one in self._window)
+        waited = sum(_excess(one.input_wait_seconds, worker) for one in self._window)
+        late = sum(_excess(one.seconds.max() - one.seconds, worker) for one in self._window)
         cause = "compute"
-        if _excess(waited, worker) > lost / 2:
+        if waited > of_all / 2:
             cause = "input"
-        elif _excess(late, worker) > lost / 2:
+        elif late > of_all / 2:
             cause = "callbacks"
-            steps = sum(one.steps for one in self._window) / len(self._window)
-            if lost * steps < _LEAST_LATE_SECONDS:
+            if late < _LEAST_LATE_SECONDS * len(self._window):
                 return None
         step_number = self._window[-1].step
         factor = float(own[worker]) / max(others, 1e-9)
@@ -130,7 +131,8 @@ def _own(boundary: Boundary) -> np.ndarray:
 
     All leave a loop together, so who comes late has a shorter one.
     """
-    return np.maximum(boundary.seconds.max() - boundary.exposed_seconds, 0.0)
+    own: np.ndarray = np.maximum(boundary.seconds.max() - boundary.exposed_seconds, 0.0)
+    return own
 
 
 def _excess(seconds: np.ndarray, worker: int) -> float:
