@@ -39,6 +39,7 @@ _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
 _LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
 _ABOVE_ZERO = ("start_timeout",)
+_FROM_ZERO = ("bucket_mb", "step_timeout")  # 0 leaves it to the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,15 +155,12 @@ class Config:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
-        if not 0 <= self.step_timeout < float("inf"):
-            raise ConfigError(
-                f"--step_timeout={self.step_timeout} is out of range; expected 0 to learn it, or "
-                "more."
-            )
-        if not 0 <= self.bucket_mb < float("inf"):
-            raise ConfigError(
-                f"--bucket_mb={self.bucket_mb} is out of range; expected 0 to choose, or more."
-            )
+        for name in _FROM_ZERO:
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ConfigError(
+                    f"--{name}={value} is out of range; expected 0 to choose, or more."
+                )
         if self.compress != "none" and self.wire_dtype != "float32":
             raise ConfigError(
                 f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "

@@ -23,6 +23,7 @@ from tfscale.errors import FAILURE_CODE
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.points import Point
 from tfscale.health.deadlines import BETWEEN, DATA, START, STEP, Deadlines
+from tfscale.health.inquiry import Inquiry
 from tfscale.health.place import Frame, Place, in_graph, place_of, stack_of, stack_of_error
 from tfscale.health.standstill import (
     Report,
@@ -38,14 +39,12 @@ from tfscale.startup.job import Job
 _TICK_SECONDS = 1.0
 _LOOK_CLOSER_SECONDS = 3.0  # a loop that goes on for so long is asked how far it is
 _LINE_SECONDS = 60.0
-_ANSWER_SECONDS = 6.0
 _FAREWELL_SECONDS = 30.0  # in which a worker that ends the run must have done so
 _MARGIN_SECONDS = 15.0  # in which Python may end the worker before the timer in C does
 _LONGEST_TIMER_SECONDS = 1e6
 # What TensorFlow says when one worker sums gradients while another one sums something else.
 _UNEQUAL = re.compile(r"Collective instance \d+ expected")
 _STDERR = 2
-_STATUS, _STACKS, _END = "status", "stacks", ""
 
 
 class PatientClock:
@@ -83,13 +82,14 @@ class Watchdog:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._distributed: DistributedModel | None = None
-        self._loops_seen = self._point = self._round = 0  # of training; common ones; of asking
+        self._loops_seen = self._point = 0  # points of training; common ones
         self._first_point_at = self._since = self._next_ask = 0.0
         self._next_line = _LINE_SECONDS
         self._key: tuple[object, ...] = ()
         self._place = Place(START, "starting")
         self._failed_at: list[Frame] = []  # innermost first, once an error ends the run
         self._stacks: TextIO | None = None
+        self._inquiry = Inquiry(job.board, lambda: self._look()[0], self._dump)
         self._is_watching = False
         self._may_end = job.board.is_shared or ends_with_the_run()
 
@@ -99,17 +99,15 @@ class Watchdog:
         if stack_of(self._thread)[1]:
             yield self
             return
-        threads = [threading.Thread(target=self._watch, name="watchdog", daemon=True)]
-        if self._job.board.is_shared:
-            threads.append(threading.Thread(target=self._answer, name="answers", daemon=True))
+        thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._is_watching = True
-        for thread in threads:
-            thread.start()
+        self._inquiry.answer()
+        thread.start()
         try:
             yield self
         finally:
             self.end()
-            threads[0].join()
+            thread.join()
             if self._stacks is not None:
                 self._stacks.close()
                 _remove_if_empty(Path(self._stacks.name))
@@ -146,8 +144,7 @@ class Watchdog:
         """Watches no more: the run is as good as over on all workers."""
         if not self._over.is_set():
             self._over.set()
-            if self._job.board.is_shared:
-                self._job.board.post(self._topic("ask"), _END)
+            self._inquiry.end()
 
     def _unequal_at(self, error: Exception) -> str:
         """What workers have decided otherwise, if their collectives don't fit for it; or ""."""
@@ -155,7 +152,7 @@ class Watchdog:
             return ""
         with self._lock:
             self._failed_at = stack_of_error(error)
-        reports = self._reports(_STATUS)
+        reports = self._inquiry.reports()
         known = [report for report in reports if report is not None]
         if len(known) < len(reports):
             return ""
@@ -260,7 +257,7 @@ class Watchdog:
     def _ask(self) -> None:
         """Asks all workers where they are, and does what follows from it."""
         cluster = self._job.cluster
-        reports = self._reports(_STATUS)
+        reports = self._inquiry.reports()
         addresses = cluster.addresses if self._job.board.is_shared else ()
         silent = self._deadlines.of(BETWEEN)
         verdict = judge(reports, addresses, cluster.index, silent=silent)
@@ -277,31 +274,6 @@ class Watchdog:
             if is_worth_a_line(reports, verdict):
                 self._job.terminal.complain(f"{verdict.line}.")
 
-    def _reports(self, kind: str) -> list[Report | None]:
-        """What each worker says of itself; None of who doesn't."""
-        board = self._job.board
-        if not board.is_shared:
-            if kind == _STACKS:
-                self._dump()
-            return [self._look()[0]]
-        number = self._round
-        board.post(f"watchdog/{number}/ask", kind)
-        said = board.heard_within(f"watchdog/{number}/answer", _ANSWER_SECONDS)
-        return [None if text is None else Report.of_text(text) for text in said]
-
-    def _answer(self) -> None:
-        """Tells the others where this worker is, whenever one of them asks."""
-        while kind := self._job.board.awaited(self._topic("ask")):
-            report, _ = self._look()
-            if kind == _STACKS:
-                self._dump()
-            with contextlib.suppress(Exception):  # the board has ended
-                self._job.board.tell(self._topic("answer"), report.as_text())
-            self._round += 1
-
-    def _topic(self, what: str) -> str:
-        return f"watchdog/{self._round}/{what}"
-
     def _dump(self) -> None:
         """Writes what all threads of this worker do at this moment."""
         file = self._stacks
@@ -309,7 +281,7 @@ class Watchdog:
 
     def _end_all(self, verdict: Verdict) -> None:
         self._set_timer(_FAREWELL_SECONDS)
-        self._reports(_STACKS)
+        self._inquiry.have_stacks_written()
         line = verdict.line
         if self._stacks is not None:
             line += f". Stacks of all threads: {Path(self._stacks.name).parent}/worker-*.stacks.txt"
