@@ -46,6 +46,7 @@ _BETWEEN = {
     "heartbeat_timeout": (2.0, 3600.0),
 }
 _ABOVE_ZERO = ("start_timeout",)
+_FROM_ZERO = ("bucket_mb", "step_timeout")  # 0 leaves it to the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class Config:
         start_timeout: seconds that the workers wait for each other at the start.
         heartbeat_timeout: seconds that a worker may be silent before the others end, 2 to 3600.
         allow_public_network: whether a worker's own address may be one that all the world reaches.
+        step_timeout: seconds without progress after which a run ends; 0 learns them from the run.
         overwrite: whether an earlier run in `run_dir` may be replaced.
         checkpoint_every_steps: steps from one checkpoint to the next; 0 for as often as they cost
             about a hundredth of the time.
@@ -127,6 +129,7 @@ class Config:
     start_timeout: float = 120.0
     heartbeat_timeout: float = 10.0
     allow_public_network: bool = False
+    step_timeout: float = 0.0
     overwrite: bool = False
     checkpoint_every_steps: int = 0
     keep_checkpoints: int = 2
@@ -163,10 +166,12 @@ class Config:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
-        if not 0 <= self.bucket_mb < float("inf"):
-            raise ConfigError(
-                f"--bucket_mb={self.bucket_mb} is out of range; expected 0 to choose, or more."
-            )
+        for name in _FROM_ZERO:
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ConfigError(
+                    f"--{name}={value} is out of range; expected 0 to choose, or more."
+                )
         if self.compress != "none" and self.wire_dtype != "float32":
             raise ConfigError(
                 f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "

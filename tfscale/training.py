@@ -25,6 +25,8 @@ from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fit.trainable_set import TrainableSet
 from tfscale.health.corruption import Guard
 from tfscale.health.preemption import Preemption
+from tfscale.health.stragglers import StragglerLines
+from tfscale.health.watchdog import Watchdog
 from tfscale.model.comparable import callback_facts
 from tfscale.model.user_callbacks import (
     append_to_files,
@@ -33,7 +35,7 @@ from tfscale.model.user_callbacks import (
     write_to_scratch,
 )
 from tfscale.process.patience import done_within
-from tfscale.process.terminal import Terminal
+from tfscale.process.terminal import Terminal, silence
 from tfscale.report import tables
 from tfscale.report.curve_files import CurveFiles
 from tfscale.report.epoch_lines import EpochLines
@@ -63,10 +65,12 @@ def run(
     """Does what `tfscale.train` promises; calls `started` when the first step has been taken."""
     began = time.perf_counter()
     job = Job.start(config, cluster, terminal)
-    with contextlib.ExitStack() as ending, job.board.share_failures():
+    watchdog = Watchdog(job)
+    with contextlib.ExitStack() as ending, job.board.share_failures(), watchdog.explaining():
         ending.callback(job.end)
         ending.callback(forget_modules)
         preemption = ending.enter_context(Preemption(job).listening())
+        ending.enter_context(watchdog.watching())
         earlier = resume.find(job)
         prepared = prepare(job, dataset, model, bucket_bytes=earlier.bucket_bytes)
         ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
@@ -80,7 +84,7 @@ def run(
         job.terminal.show(tables.table("tfscale", plan))
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
         directory = claimed(job, prepared, earlier, settings)
-        directory.write_settings(settings)
+        watchdog.follow(prepared.distributed, directory.log.parent)
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         ending.callback(curves.close)
@@ -91,16 +95,23 @@ def run(
         pace = training.fit(earlier, [curves, *lines], keeper, started)
         metrics = evaluate(running, [pace, *lines], training.evaluated)
         saved, finished = finish(running, way, pace, metrics, alone)
-        report = report_of(job, finished)
+        report = report_of(job, finished, training.stragglers.as_json)
         directory.write_report(report)
         problem = export.told(saved, directory, finished.load_command)
         if problem is not None:
             raise problem  # only now: the report is there whatever became of the model
         keeper.end()
+        watchdog.end()
         job.board.leave()
-        job.terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
-        job.terminal.show(tables.next_commands(directory.path, finished.load_command))
+        _show_end(job, report, directory, finished.load_command)
     return report
+
+
+def _show_end(
+    job: Job, report: Mapping[str, Json], directory: RunDirectory, load_command: str
+) -> None:
+    job.terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
+    job.terminal.show(tables.next_commands(directory.path, load_command))
 
 
 def rehearse(
@@ -178,6 +189,11 @@ class _Training:
         self._scored = scores.of("validation")
         self._pace = Pace(prepared.distributed)
         self._guard = Guard(job, prepared.distributed)
+        self.stragglers = StragglerLines(
+            prepared.distributed,
+            job.cluster.addresses,
+            job.terminal.complain if job.cluster.is_chief else silence,
+        )
         self.evaluated = EvaluatedWeights(
             job.strategy, may_change=weights_may_change(prepared.model, own)
         )
@@ -209,7 +225,14 @@ class _Training:
         """Trains; what was trained stays if a callback fails."""
         job, prepared = self._job, self._prepared
         distributed, data = prepared.distributed, prepared.data
-        ours = [self._scored, TrainableSet(), self._pace, *watching, self.evaluated]
+        ours = [
+            self._scored,
+            TrainableSet(),
+            self._pace,
+            self.stragglers,
+            *watching,
+            self.evaluated,
+        ]
         ours.append(_after_each_batch(started))
         ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, f"bad data/{epoch}")))
         points = distributed.points

@@ -38,6 +38,7 @@ def claimed(
     with contextlib.suppress(OSError):
         directory.make_again()  # of this user alone, also where nodes don't share it
     job.terminal.file_log(directory.log)
+    directory.write_settings(settings)
     return directory
 
 

@@ -122,6 +122,18 @@ class Board:
             for rank in range(self._cluster.num_workers)
         ]
 
+    def heard_within(self, topic: str, seconds: float) -> list[str | None]:
+        """As `heard_of_all`, with None for a worker that says nothing in this time."""
+        deadline = time.monotonic() + seconds
+        said: list[str | None] = []
+        for rank in range(self._cluster.num_workers):
+            left = max(1, int(1000 * (deadline - time.monotonic())))
+            try:
+                said.append(str(self._store.get_config_key_value(self._key(topic, rank), left)))
+            except (tf.errors.OpError, RuntimeError):
+                said.append(None)
+        return said
+
     def forget(self, topic: str) -> None:
         """Takes away what this worker has said and everybody has heard."""
         if self._cluster.num_workers > 1:
