@@ -37,13 +37,13 @@ _AT_LEAST = {
 }
 _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
-_LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
 _BETWEEN = {
     "warmup_fraction": (0.0, 1.0),
     "momentum": (0.0, 1.0),
     "weight_decay": (0.0, 1.0),
     # A busy machine may need two seconds, and an hour is as good as for ever.
     "heartbeat_timeout": (2.0, 3600.0),
+    "seed": (0, 2**31 - 1),  # that of an example starts as an int32
 }
 _ABOVE_ZERO = ("start_timeout",)
 _FROM_ZERO = ("bucket_mb", "step_timeout")  # 0 leaves it to the run
@@ -177,15 +177,11 @@ class Config:
                 f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
                 "gradients travel; expected one of them. Leave --wire_dtype away."
             )
-        if self.seed > _LARGEST_SEED:
-            raise ConfigError(
-                f"--seed={self.seed} is out of range; expected at most {_LARGEST_SEED}."
-            )
         for name, (least_real, most) in _BETWEEN.items():
             value = getattr(self, name)
             if not least_real <= value <= most:
                 raise ConfigError(
-                    f"--{name}={value} is out of range; expected {least_real:g} to {most:g}."
+                    f"--{name}={value} is out of range; expected {least_real:.10g} to {most:.10g}."
                 )
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ConfigError(

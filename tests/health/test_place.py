@@ -13,7 +13,7 @@ from tfscale.health.deadlines import BETWEEN, DATA, END, EVALUATION, SAVING, STA
 from tfscale.health.place import Frame, place_of, stack_of, stack_of_error
 
 RUN = Frame("tfscale.training", "run")
-FIT = Frame("tfscale.training", "_Training.fit")
+FIT = Frame("tfscale.fitting", "Fitting.fit")
 LIST = Frame(place.HOOKS, "CallbackList.on_epoch_end")
 MINE = Frame("mine", "Losses.on_epoch_end", "/home/me/model.py", 31)
 LOOP = Frame("tfscale.fit.distributed_model", "DistributedModel._train_call")

@@ -21,11 +21,11 @@ LOOPS = {
 }
 PARTS = {
     ("tfscale.data.splits", "read_splits"): DATA,
-    ("tfscale.training", "fit"): BETWEEN,
+    ("tfscale.fitting", "fit"): BETWEEN,
     ("tfscale.ending", "evaluate"): EVALUATION,
     ("tfscale.ending", "finish"): SAVING,
 }
-FIT = ("tfscale.training", "fit")
+FIT = ("tfscale.fitting", "fit")
 BOARD = "tfscale.startup.board"
 HOOKS = "keras.src.callbacks.callback_list"
 ALONE = ("tfscale.fit.on_chief", "run_members")
