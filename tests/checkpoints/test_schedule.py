@@ -1,4 +1,7 @@
-from tfscale.checkpoints.retention import remove_old
+import numpy as np
+
+from tfscale.checkpoints import commit
+from tfscale.checkpoints.retention import LOSS, losses_of, remove_old
 from tfscale.checkpoints.schedule import Schedule
 
 
@@ -49,3 +52,9 @@ def test_the_last_ones_and_the_best_one_stay(tmp_path):
 
 def test_without_validation_only_the_last_ones_stay(tmp_path):
     assert _left(tmp_path, [5, 100, 20], 1, {}) == [100]
+
+
+def test_a_run_that_goes_on_knows_which_one_was_best(tmp_path):
+    for step, facts in ((4, {LOSS: 0.25}), (5, {}), (6, {LOSS: 0.5})):
+        commit.write(tmp_path, step, {"weights.safetensors": {"x": np.ones(1)}}, facts)
+    assert losses_of(tmp_path) == {4: 0.25, 6: 0.5}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tfscale.checkpoints import commit
 from tfscale.checkpoints.background import Background
 from tfscale.checkpoints.commit import Checkpoint
-from tfscale.checkpoints.retention import remove_old
+from tfscale.checkpoints.retention import LOSS, losses_of, remove_old
 from tfscale.checkpoints.schedule import Schedule
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
 from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, SharedFailure
@@ -82,6 +82,8 @@ class Keeper:
         self._snapshots.begin()
         resumed, anew = self._snapshots.put_back(self._earlier)
         self._last_step, self._earlier = resumed.taken, None
+        if self._job.cluster.is_chief:
+            self._losses = losses_of(self._folder)
         for name in anew:
             self._job.terminal.show(f"{name} wasn't there when the checkpoint was written.")
         return resumed
@@ -160,7 +162,7 @@ class Keeper:
         blocked = time.perf_counter() - began
         if self._job.cluster.is_chief:
             if done == 0 and (loss := self._validation_loss()) is not None:
-                self._losses[step] = loss
+                self._losses[step] = snapshot.facts[LOSS] = loss
             with self._explained():
                 self._background.start(lambda: self._write(snapshot, blocked))
         self.costs.blocked_seconds += time.perf_counter() - began

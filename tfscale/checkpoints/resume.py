@@ -79,7 +79,9 @@ def find(job: Job) -> Earlier:
             facts = found.facts
             names = ("step", "epoch", "bucket_bytes", "replicas", "workers")
             told = {name: facts[name] for name in names}
-    return Earlier(**json.loads(job.board.say("earlier run", json.dumps(told))), checkpoint=found)
+    # As long as it takes: every byte has been read.
+    told = json.loads(job.board.say("earlier run", json.dumps(told), timeout_seconds=0))
+    return Earlier(**told, checkpoint=found)
 
 
 def differences(

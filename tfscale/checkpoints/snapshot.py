@@ -150,7 +150,8 @@ class Snapshots:
         told: dict[str, Json] = json.loads(carrier.from_chief(said))
         groups = _groups(arrays)
         found: dict[str, np.ndarray] = {}
-        for _ in range(int(self._job.board.say("resumed arrays", str(len(groups))))):
+        count = self._job.board.say("resumed arrays", str(len(groups)), timeout_seconds=0)
+        for _ in range(int(count)):
             data = save(groups.pop(0)) if checkpoint is not None else None
             found |= load(carrier.from_chief(data))
         return told, found
