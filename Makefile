@@ -1,7 +1,7 @@
 # Each target sets up .venv by itself when it is missing, broken or out of date.
 # Choose the interpreter with: make PYTHON=/path/to/python3.11 test
 
-.PHONY: help demo test lint bench clean run-env dev-env bench-env
+.PHONY: help demo test soak lint bench clean run-env dev-env bench-env
 .DEFAULT_GOAL := help
 
 export PYTHON
@@ -11,6 +11,7 @@ TESTS_AT_ONCE ?= 2
 help:
 	@echo 'make demo    train a small network on the digits with two workers on this machine'
 	@echo 'make test    run the tests'
+	@echo 'make soak    damage runs in every way that we know, for the figures (about an hour)'
 	@echo 'make lint    check the format, the style, the imports and the types'
 	@echo 'make bench   measure how training scales, against others (about 30 minutes; root)'
 	@echo 'make clean   remove .venv, runs and caches'
@@ -22,6 +23,16 @@ demo: run-env
 
 test: dev-env
 	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE)
+
+# What docs/reliability.md says. One after the other; what fails doesn't keep the rest from running.
+SOAK = 'hostile --count=1000' 'supervisor --runs=10' 'measure_kills --kills=20 --seed=1' \
+    'measure_lost_workers --runs=3' 'measure_false_alarms --minutes=10' 'soak --faults=200 --seed=1'
+
+soak: dev-env
+	@failed=; for command in $(SOAK); do \
+	    echo; echo "tests.faults.$$command"; \
+	    .venv/bin/python -m tests.faults.$$command || failed="$$failed $${command%% *}"; \
+	done; echo; echo "failed:$${failed:- none}"; [ -z "$$failed" ]
 
 lint: dev-env
 	.venv/bin/python -m ruff format --check .

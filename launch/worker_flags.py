@@ -101,6 +101,9 @@ with _group("When it fails"):
         "restarts", 0, "Restarts in a row without a new checkpoint; 0: none.", lower_bound=0
     )
 
+with _group("For tests of this template"):
+    flags.DEFINE_string("inject_fault", "", "Faults that happen: KIND@STEP[:WORKER],...")
+
 with _group("What is shown"):
     flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers.")
     flags.DEFINE_bool("verbose", False, "Leave TensorFlow's own messages in the terminal.")

@@ -1,8 +1,13 @@
-"""Which tests share a process where several run tests at once, as in `make test`: `pytest -n 2`."""
+"""Which tests share a process where several run tests at once, as in `make test`: `pytest -n 2`.
+
+What a session leaves behind is swept, however it ends.
+"""
 
 import os
 
 import pytest
+
+from tests.sweeper import begin_session
 
 # What takes longest begins first, so that in the end all processes are done at about the same time.
 FIRST = ("tests/jobs/test_gallery.py", "scenes", "tests/jobs/")
@@ -27,6 +32,10 @@ def group_of(test):
 def _turn(test):
     group = group_of(test)
     return next((turn for turn, start in enumerate(FIRST) if group.startswith(start)), len(FIRST))
+
+
+def pytest_configure():
+    begin_session()
 
 
 def pytest_collection_modifyitems(items):

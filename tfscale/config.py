@@ -97,6 +97,8 @@ class Config:
             with 0 the first one ends the run.
         dataset_option: `NAME=VALUE` texts for the dataset file's constants.
         model_option: `NAME=VALUE` texts for the model file's constants.
+        inject_fault: `KIND@STEP[:WORKER],...`, faults that the run is to have; for tests alone,
+            see tfscale/health/injected_faults.py.
         given: names of settings that somebody asked for, beside those that aren't their defaults:
             a flag that can't have an effect is refused if it was.
 
@@ -138,6 +140,7 @@ class Config:
     max_bad_examples: int = 0
     dataset_option: tuple[str, ...] = ()
     model_option: tuple[str, ...] = ()
+    inject_fault: str = ""
     given: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:

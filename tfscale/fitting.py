@@ -16,6 +16,7 @@ from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.on_chief import members_of
 from tfscale.fit.prepared import Prepared
 from tfscale.fit.trainable_set import TrainableSet
+from tfscale.health import injected_faults
 from tfscale.health.corruption import Guard
 from tfscale.health.stragglers import StragglerLines
 from tfscale.model.user_callbacks import append_to_files, write_to_scratch
@@ -105,6 +106,7 @@ class Fitting:
         points = distributed.points
         points.listeners.append(self._guard.reached)
         points.listeners.append(lambda point: keeper.reached(point, distributed.step))
+        points.listeners += injected_faults.listeners(job, prepared, self._directory.path)
         points.every = job.config.checkpoint_every_steps
         if earlier.is_there:
             points.resume = keeper.resume

@@ -8,6 +8,7 @@ import keras
 
 from tfscale.checkpoints import export, resume
 from tfscale.checkpoints.claim import claimed
+from tfscale.checkpoints.export import Saved
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
@@ -15,6 +16,7 @@ from tfscale.ending import Running, evaluate, finish
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fitting import Fitting
+from tfscale.health import injected_faults
 from tfscale.health.preemption import Preemption
 from tfscale.health.watchdog import Watchdog
 from tfscale.model.comparable import callback_facts
@@ -49,6 +51,7 @@ def run(
 ) -> dict[str, Json]:
     """Does what `tfscale.train` promises; calls `started` when the first step has been taken."""
     began = time.perf_counter()
+    injected_faults.require_allowed(config)
     job = Job.start(config, cluster, terminal)
     watchdog = Watchdog(job)
     with contextlib.ExitStack() as ending, job.board.share_failures(), watchdog.explaining():
@@ -80,15 +83,22 @@ def run(
         metrics = evaluate(running, [pace, *lines], training.evaluated)
         saved, finished = finish(running, way, pace, metrics, alone)
         report = report_of(job, finished, training.stragglers.as_json)
-        directory.write_report(report)
-        problem = export.told(saved, directory, finished.load_command)
-        if problem is not None:
-            raise problem  # only now: the report is there whatever became of the model
+        _write(report, directory, saved, finished.load_command)
         keeper.end()
         watchdog.end()
         job.board.leave()
         _show_end(job, report, directory, finished.load_command)
     return report
+
+
+def _write(
+    report: Mapping[str, Json], directory: RunDirectory, saved: Saved, load_command: str
+) -> None:
+    """Writes the report, whatever became of the model; only then says what did."""
+    directory.write_report(report)
+    problem = export.told(saved, directory, load_command)
+    if problem is not None:
+        raise problem
 
 
 def _show_end(
@@ -102,6 +112,7 @@ def rehearse(
     config: Config, cluster: Cluster, dataset: object, model: object, terminal: Terminal
 ) -> None:
     """Shows this worker's plan, without waiting for other workers and without a file."""
+    injected_faults.require_allowed(config)
     job = Job.alone(config, cluster, terminal)
     with contextlib.ExitStack() as ending:
         ending.callback(job.end)

@@ -15,6 +15,8 @@ import keras
 import tfscale
 
 losses_file = ""  # written by each worker, its rank at the end
+times_file = ""  # gets a line for each step of the chief when it is over: number, time, process
+patience = 50  # epochs
 step_seconds = 0.0  # that the callback waits at each step
 random_layers = True  # dropout, and statistics of the batch
 fail_at = -1  # step at which a callback raises, every time
@@ -32,6 +34,9 @@ class Losses(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.losses.append(float(logs["loss"]).hex())
+        if times_file and tfscale.is_chief():
+            with Path(times_file).open("a") as file:
+                file.write(f"{len(self.losses)} {time.monotonic()} {os.getpid()}\n")
         if len(self.losses) == fail_at:
             raise RuntimeError(f"a bug at step {fail_at}")
         if len(self.losses) == signal_at and tfscale.is_chief() == (signal_rank == 0):
@@ -65,4 +70,4 @@ def build(spec, num_classes):
 
 
 def callbacks():
-    return [Losses(), keras.callbacks.EarlyStopping(monitor="val_loss", patience=50)]
+    return [Losses(), keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience)]

@@ -271,8 +271,15 @@ def test_a_failed_operation_is_told_as_the_worker_that_is_lost_if_one_is(workers
 
 
 def test_a_failed_operation_keeps_its_own_reason_if_all_workers_run(workers):
-    told = _shared(workers.boards[0], LOST)
-    assert told.reason == "UnavailableError: Collective ops is aborted by: Connection reset"
+    told = _shared(workers.boards[0], tf.errors.InternalError(None, None, "no such kernel"))
+    assert told.reason == "InternalError: no such kernel"
+
+
+def test_a_connection_that_breaks_while_all_workers_run_is_told_without_tensorflows_words(workers):
+    told = _shared(workers.boards[0], _caused(LOST))
+    assert told.reason.startswith("A connection between workers was cut off, though all of them ")
+    assert "Look at the network between a:1, b:1, then start all workers again." in told.reason
+    assert told.code == FAILURE_CODE
 
 
 def test_a_worker_with_a_reason_of_its_own_does_not_ask_the_store_of_a_chief_that_is_gone(workers):

@@ -14,7 +14,7 @@ from tfscale.structures import Json
 _MAY_DIFFER = frozenset(
     (
         *("run_dir", "overwrite", "data_dir", "cache", "devices", "start_timeout", "workers"),
-        *("heartbeat_timeout", "step_timeout", "allow_public_network"),
+        *("heartbeat_timeout", "step_timeout", "allow_public_network", "inject_fault"),
         *("steps_per_execution", "collectives", "measure_efficiency", "versions", "plan"),
         *("checkpoint_every_steps", "keep_checkpoints", "buckets", "max_bad_examples"),
     )

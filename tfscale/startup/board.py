@@ -16,7 +16,7 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.errors import FAILURE_CODE, SharedFailure, describe_failure
 from tfscale.process.exit import leave
 from tfscale.startup.notes import Notes
-from tfscale.startup.peers import Peers, explained
+from tfscale.startup.peers import Peers, explained, told_of_a_cut
 
 HEARTBEAT_SECONDS = 10.0
 _FAREWELL_SECONDS = 3.0
@@ -94,10 +94,12 @@ class Board(Notes):
             yield
         except Exception as error:
             reason, code = describe_failure(error)
-            if _may_be_for_a_lost_worker(error):
+            if _has_one_of(error, _LOST):
                 self._lost |= self._peers.lost()
                 if self._lost:
                     reason, code = self._told_of_lost(), FAILURE_CODE
+                elif _has_one_of(error, (tf.errors.UnavailableError,)):
+                    reason, code = told_of_a_cut(self._cluster), FAILURE_CODE
             raise SharedFailure(*self._publish(reason, code)) from error
         finally:
             self._peers.stop()
@@ -203,11 +205,11 @@ def _parse(notice: str) -> tuple[str, int]:
     return reason, int(code)
 
 
-def _may_be_for_a_lost_worker(error: BaseException | None) -> bool:
-    """Whether it, or what it came from, is what TensorFlow says when a worker is gone."""
+def _has_one_of(error: BaseException | None, kinds: tuple[type[Exception], ...]) -> bool:
+    """Whether it, or what it came from, is one of TensorFlow's errors."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
-        if isinstance(error, _LOST):
+        if isinstance(error, kinds):
             return True
         seen.append(error)
         error = error.__cause__ or error.__context__

@@ -9,6 +9,8 @@ from tfscale.cluster.machines import split_address
 from tfscale.cluster.tf_config import write_tf_config
 from tfscale.errors import ConfigError
 
+TEST_FAULTS = "TFSCALE_TEST_FAULTS"  # 1 where a run may be damaged on purpose
+
 
 def check_environment(environ: Mapping[str, str] = os.environ) -> None:
     """Refuses settings under which Keras 3 on TensorFlow is not what gets imported.
@@ -68,3 +70,8 @@ def numeric_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]
         *("TF_ENABLE_ONEDNN_OPTS", "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT"),
     )
     return {name: environ[name] for name in names if name in environ}
+
+
+def may_inject_faults(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is a test, in which a run may be told to have faults."""
+    return environ.get(TEST_FAULTS) == "1"

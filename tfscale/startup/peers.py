@@ -146,6 +146,15 @@ def explained(cluster: Cluster, lost: Iterable[tuple[int, str]], timeout_seconds
     )
 
 
+def told_of_a_cut(cluster: Cluster) -> str:
+    """Why this worker ends, in one line, where a connection has ended and no worker has."""
+    return (
+        "A connection between workers was cut off, though all of them run; expected it to hold "
+        f"until the end. Look at the network between {', '.join(cluster.addresses)}, then start "
+        "all workers again."
+    )
+
+
 def _without_own_delay(seconds: float) -> float:
     """What a question without an answer took; 0 if this process was held up itself meanwhile."""
     return seconds if seconds <= _LONGEST_QUESTION_SECONDS else 0.0
