@@ -80,6 +80,7 @@ with _group("The cluster"):
     _real("start_timeout", "Seconds to wait for the other workers.")
     _real("heartbeat_timeout", "Seconds that a worker may be silent before all others end.")
     flags.DEFINE_bool("allow_public_network", False, "Let workers have public addresses.")
+    _real("step_timeout", "Seconds without progress in a step; 0: learned from the run.")
 
 with _group("How fast"):
     _number("steps_per_execution", "Steps of one on-device loop; 0 makes it last a second.")

@@ -37,15 +37,16 @@ _AT_LEAST = {
 }
 _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
-_LARGEST_SEED = 2**31 - 1  # the seed of an example starts as an int32
 _BETWEEN = {
     "warmup_fraction": (0.0, 1.0),
     "momentum": (0.0, 1.0),
     "weight_decay": (0.0, 1.0),
     # A busy machine may need two seconds, and an hour is as good as for ever.
     "heartbeat_timeout": (2.0, 3600.0),
+    "seed": (0, 2**31 - 1),  # that of an example starts as an int32
 }
 _ABOVE_ZERO = ("start_timeout",)
+_FROM_ZERO = ("bucket_mb", "step_timeout")  # 0 leaves it to the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class Config:
         start_timeout: seconds that the workers wait for each other at the start.
         heartbeat_timeout: seconds that a worker may be silent before the others end, 2 to 3600.
         allow_public_network: whether a worker's own address may be one that all the world reaches.
+        step_timeout: seconds without progress after which a run ends; 0 learns them from the run.
         overwrite: whether an earlier run in `run_dir` may be replaced.
         checkpoint_every_steps: steps from one checkpoint to the next; 0 for as often as they cost
             about a hundredth of the time.
@@ -129,6 +131,7 @@ class Config:
     start_timeout: float = 120.0
     heartbeat_timeout: float = 10.0
     allow_public_network: bool = False
+    step_timeout: float = 0.0
     overwrite: bool = False
     checkpoint_every_steps: int = 0
     keep_checkpoints: int = 2
@@ -166,24 +169,22 @@ class Config:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ConfigError(f"--{name}={value} is out of range; expected more than 0.")
-        if not 0 <= self.bucket_mb < float("inf"):
-            raise ConfigError(
-                f"--bucket_mb={self.bucket_mb} is out of range; expected 0 to choose, or more."
-            )
+        for name in _FROM_ZERO:
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ConfigError(
+                    f"--{name}={value} is out of range; expected 0 to choose, or more."
+                )
         if self.compress != "none" and self.wire_dtype != "float32":
             raise ConfigError(
                 f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
                 "gradients travel; expected one of them. Leave --wire_dtype away."
             )
-        if self.seed > _LARGEST_SEED:
-            raise ConfigError(
-                f"--seed={self.seed} is out of range; expected at most {_LARGEST_SEED}."
-            )
         for name, (least_real, most) in _BETWEEN.items():
             value = getattr(self, name)
             if not least_real <= value <= most:
                 raise ConfigError(
-                    f"--{name}={value} is out of range; expected {least_real:g} to {most:g}."
+                    f"--{name}={value} is out of range; expected {least_real:.10g} to {most:.10g}."
                 )
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ConfigError(

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.checkpoints.dying import dies_at
 from tfscale.checkpoints import commit
 
 ARRAYS = {
@@ -123,61 +124,17 @@ def test_a_file_that_is_no_safetensors_is_refused_whatever_its_manifest_says(tmp
         commit.verified(folder)
 
 
-# A save that is killed. Each place is the call of a function that a save makes, counted; half of a
-# file is what is there when a process is killed while it writes.
-
-CALLS = ("synced", "save_file", "sha256_of")
-
-
-def _dies_at(monkeypatch, place):
-    """Makes this process die at a call; gives the counter."""
-    calls = []
-
-    def counted(name, original):
-        def call(*args):
-            calls.append(name)
-            if len(calls) == place:
-                if name == "save_file":
-                    original(*args)
-                    os.truncate(args[1], args[1].stat().st_size // 2)
-                os._exit(9)
-            return original(*args)
-
-        return call
-
-    for name in CALLS:
-        monkeypatch.setattr(commit, name, counted(name, getattr(commit, name)))
-    for name in ("mkdir", "rename", "write_text"):
-        original = getattr(type(commit.Path()), name)
-
-        def method(self, *args, _original=original, _name=name, **kwargs):
-            calls.append(_name)
-            if len(calls) == place:
-                os._exit(9)
-            return _original(self, *args, **kwargs)
-
-        monkeypatch.setattr(type(commit.Path()), name, method)
-    return calls
+def _save_and_remove(folder):
+    _write(folder, 2, value=2.0)
+    commit.remove(folder / "step-0000000000")
 
 
-def _killed_at(tmp_path, monkeypatch, place):
-    """Saves in a process that dies there; gives whether it did."""
-    pid = os.fork()
-    if not pid:
-        with monkeypatch.context() as patch:
-            _dies_at(patch, place)
-            _write(tmp_path, 2, value=2.0)
-            commit.remove(tmp_path / "step-0000000000")
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
-
-
-def test_a_save_that_is_killed_anywhere_leaves_the_one_before(tmp_path, monkeypatch):
+def test_a_save_that_is_killed_anywhere_leaves_the_one_before(tmp_path):
     places = 0
     while True:
         folder = tmp_path / str(places)
         _write(folder, 0), _write(folder, 1, value=1.0)
-        was_killed = _killed_at(folder, monkeypatch, places + 1)
+        was_killed = dies_at(places + 1, lambda folder=folder: _save_and_remove(folder))
         found, refused = commit.newest(folder)
         assert found.step in (1, 2)
         assert found.facts["value"] == float(found.step)

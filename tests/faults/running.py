@@ -54,7 +54,10 @@ class Running:
         self._stack = contextlib.ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         self._words = [sys.executable, str(ROOT / "launch" / "worker.py"), *_FLAGS, *flags]
-        self._words += [f"--run_dir={self._folder / 'run'}", f"--hosts={','.join(self.hosts)}"]
+        self.run_dir = self._folder / "run"
+        self._words += [f"--run_dir={self.run_dir}"]
+        if len(self.hosts) > 1:
+            self._words += [f"--hosts={','.join(self.hosts)}"]
         self._gang = self._stack.enter_context(Gang())
         self.began = time.monotonic()
         ranks = range(len(self.hosts)) if ranks is None else ranks
@@ -66,7 +69,7 @@ class Running:
         environ = _environment() | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self._folder)}
         with out.open("wb") as stdout, err.open("wb") as stderr:
             member = self._gang.start(
-                [*self._before(rank), *self._words, f"--index={rank}"],
+                [*self._before(rank), *self._words, *[f"--index={rank}"] * (len(self.hosts) > 1)],
                 environ=environ,
                 folder=ROOT,
                 streams=Streams(stdout=stdout, stderr=stderr),

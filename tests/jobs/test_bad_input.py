@@ -273,7 +273,7 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     run_dir = tmp_path / "file" / "runs"
     reason = _refusal(tmp_path, *_flags(tmp_path, run_dir=run_dir))
-    _contains(reason, f"--run_dir={run_dir} can't be written to (Not a directory", "Use another")
+    _contains(reason, f"--run_dir={run_dir} can't be written to (File exists", "Use another")
     assert (tmp_path / "file").read_text() == "not a folder"
 
 

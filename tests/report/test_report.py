@@ -75,6 +75,7 @@ def test_the_report_has_the_keys_that_its_readers_rely_on():
         "goodput",
         "starts",
         "checkpoints",
+        "stragglers",
         "seconds",
         "metrics",
         "bad_examples",

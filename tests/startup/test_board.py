@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import FAILURE_CODE, ConfigError, SharedFailure
 from tfscale.startup import board as coordination
+from tfscale.startup import notes
 from tfscale.startup.board import Board
 
 
@@ -21,7 +22,7 @@ class _NoStore:
 
 @pytest.fixture
 def board(monkeypatch):
-    monkeypatch.setattr(coordination.context, "context", _NoStore)
+    monkeypatch.setattr(notes.context, "context", _NoStore)
     return _board()
 
 
@@ -98,12 +99,12 @@ class _Store:
 
 def _two_boards(monkeypatch, complain):
     store = _Store()
-    monkeypatch.setattr(coordination.context, "context", lambda: store)
+    monkeypatch.setattr(notes.context, "context", lambda: store)
     addresses = ("a:1", "b:1")
     boards = []
     for index in range(2):
         # Both workers of a run count their runs by themselves; here one process counts for both.
-        monkeypatch.setattr(coordination, "_runs", itertools.count(7))
+        monkeypatch.setattr(notes, "_runs", itertools.count(7))
         boards.append(Board(Cluster(addresses, index), complain))
     return boards
 

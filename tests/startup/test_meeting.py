@@ -39,6 +39,12 @@ class Board:
         time.sleep(random.random() * 0.003)
         self.store.put((topic, self.rank), text)
 
+    def withdraw(self, topic):
+        self.store.said.pop(topic, None)
+
+    def forget(self, topic):
+        self.store.said.pop((topic, self.rank), None)
+
     def heard_of_all(self, topic):
         return [self.store.get((topic, rank)) for rank in range(self.size)]
 
@@ -81,3 +87,6 @@ def test_workers_meet_at_one_point_and_none_waits_for_one_that_waits_for_it(seed
         assert not thread.is_alive()
     assert met[0]
     assert met[0] == met[1] == met[2]
+    # What everybody has heard doesn't stay: a run of days has many meetings.
+    kept = {str(topic).split("/")[1] for topic in store.said}
+    assert len(kept) <= 2

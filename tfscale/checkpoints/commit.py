@@ -160,6 +160,15 @@ def verified(path: Path) -> Checkpoint:
     return Checkpoint(path, content["step"], content)
 
 
+def facts_of(path: Path) -> Mapping[str, Json]:
+    """What a checkpoint says beside its arrays, without a look at these.
+
+    Raises:
+        RefusedError: it can't be understood, or has changed.
+    """
+    return _content(path / MANIFEST)
+
+
 def remove(path: Path) -> None:
     """Removes a checkpoint; one that is half removed is no checkpoint any more.
 

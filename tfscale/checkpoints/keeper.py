@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from tfscale.checkpoints import commit
 from tfscale.checkpoints.background import Background
 from tfscale.checkpoints.commit import Checkpoint
-from tfscale.checkpoints.retention import remove_old
+from tfscale.checkpoints.retention import LOSS, losses_of, remove_old
 from tfscale.checkpoints.schedule import Schedule
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
 from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, SharedFailure
 from tfscale.files.run_directory import RunDirectory, reason_of
 from tfscale.fit.points import Point, Resumed
+from tfscale.process.spare_cores import SpareCores
 from tfscale.startup.job import Job
 from tfscale.startup.meeting import Meeting
 
@@ -66,6 +67,7 @@ class Keeper:
         self._keep, self._every = job.config.keep_checkpoints, job.config.checkpoint_every_steps
         self._total_steps = snapshots.steps_per_epoch * job.config.epochs
         self._background, self._schedule = Background(), Schedule()
+        self._spare_cores = SpareCores()
         self._losses: dict[int, float] = {}
         self._is_wanted = self._has_called = self._has_looked = False
         self._stopped_by = ""
@@ -80,6 +82,8 @@ class Keeper:
         self._snapshots.begin()
         resumed, anew = self._snapshots.put_back(self._earlier)
         self._last_step, self._earlier = resumed.taken, None
+        if self._job.cluster.is_chief:
+            self._losses = losses_of(self._folder)
         for name in anew:
             self._job.terminal.show(f"{name} wasn't there when the checkpoint was written.")
         return resumed
@@ -158,13 +162,14 @@ class Keeper:
         blocked = time.perf_counter() - began
         if self._job.cluster.is_chief:
             if done == 0 and (loss := self._validation_loss()) is not None:
-                self._losses[step] = loss
+                self._losses[step] = snapshot.facts[LOSS] = loss
             with self._explained():
                 self._background.start(lambda: self._write(snapshot, blocked))
         self.costs.blocked_seconds += time.perf_counter() - began
 
     def _write(self, snapshot: Snapshot, blocked_seconds: float) -> None:
         began, processor = time.perf_counter(), time.thread_time()
+        spare_cores = self._spare_cores.measure()  # since the last one was written
         self._directory.make_again()
         commit.write(self._folder, snapshot.step, snapshot.files, snapshot.facts)
         remove_old(self._folder, self._keep, self._losses)
@@ -174,7 +179,9 @@ class Keeper:
             time.monotonic(),
             blocked_seconds=blocked_seconds,
             processor_seconds=time.thread_time() - processor,
+            spare_cores=spare_cores,
         )
+        self._spare_cores.measure()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -14,8 +14,7 @@ from tfscale.structures import Json
 _MAY_DIFFER = frozenset(
     (
         *("run_dir", "overwrite", "data_dir", "cache", "devices", "start_timeout", "workers"),
-        *("heartbeat_timeout", "allow_public_network"),
-        "inject_fault",
+        *("heartbeat_timeout", "step_timeout", "allow_public_network", "inject_fault"),
         *("steps_per_execution", "collectives", "measure_efficiency", "versions", "plan"),
         *("checkpoint_every_steps", "keep_checkpoints", "buckets", "max_bad_examples"),
     )
@@ -80,7 +79,9 @@ def find(job: Job) -> Earlier:
             facts = found.facts
             names = ("step", "epoch", "bucket_bytes", "replicas", "workers")
             told = {name: facts[name] for name in names}
-    return Earlier(**json.loads(job.board.say("earlier run", json.dumps(told))), checkpoint=found)
+    # As long as it takes: every byte has been read.
+    told = json.loads(job.board.say("earlier run", json.dumps(told), timeout_seconds=0))
+    return Earlier(**told, checkpoint=found)
 
 
 def differences(

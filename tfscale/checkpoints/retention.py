@@ -6,6 +6,19 @@ from pathlib import Path
 
 from tfscale.checkpoints import commit
 
+LOSS = "validation_loss"  # of the weights of a checkpoint, where it is one of an epoch's end
+
+
+def losses_of(folder: Path) -> dict[int, float]:
+    """The validation losses of a run's checkpoints by their steps, where they are known."""
+    found = {}
+    for path in commit.all_of(folder):
+        with contextlib.suppress(commit.RefusedError, OSError):
+            facts = commit.facts_of(path)
+            if LOSS in facts:
+                found[commit.step_of(path.name)] = float(facts[LOSS])
+    return found
+
 
 def remove_old(folder: Path, keep: int, losses: Mapping[int, float]) -> None:
     """Removes all but the last ones and the best one.

@@ -10,23 +10,26 @@ class Schedule:
     """Plain arithmetic over times that it is told.
 
     What a checkpoint costs is the time in which training stood still for it, and the processor time
-    of its writing, which training may have wanted. It doesn't matter how long the disk takes: the
-    next one waits for that, and nobody else does.
+    of its writing as far as there was no idle core for it. It doesn't matter how long the disk
+    takes: the next one waits for that, and nobody else does.
     """
 
     def __init__(self) -> None:
         """The first one is due at once: until there is one, everything can be lost."""
         self._next = -math.inf
 
-    def took(self, now: float, *, blocked_seconds: float, processor_seconds: float) -> None:
+    def took(
+        self, now: float, *, blocked_seconds: float, processor_seconds: float, spare_cores: float
+    ) -> None:
         """Tells what one has cost that is durable now.
 
         Args:
             now: seconds of a clock.
             blocked_seconds: in which training stood still.
             processor_seconds: of the thread that wrote it.
+            spare_cores: that are idle while training goes on, the mean.
         """
-        cost = blocked_seconds + processor_seconds
+        cost = blocked_seconds + processor_seconds * max(0.0, 1.0 - spare_cores)
         self._next = now + max(cost / _MOST_OF_THE_TIME, _LEAST_SECONDS)
 
     def is_due(self, now: float) -> bool:

@@ -5,7 +5,7 @@ All workers take part in both, because some of it is each replica's own; the chi
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -49,12 +49,18 @@ class Snapshots:
         job: whose workers train.
         prepared: what trains.
         callbacks: that keep something; those that every worker has come first, in one order.
+        require_sound: raises on every worker if the training's state is none to go on from.
     """
 
     def __init__(
-        self, job: Job, prepared: Prepared, callbacks: Sequence[keras.callbacks.Callback]
+        self,
+        job: Job,
+        prepared: Prepared,
+        callbacks: Sequence[keras.callbacks.Callback],
+        require_sound: Callable[[], None],
     ) -> None:
         """Looks at the callbacks as they were made."""
+        self._require_sound = require_sound
         self._job = job
         self._prepared = prepared
         self._distributed = prepared.distributed
@@ -82,7 +88,11 @@ class Snapshots:
 
         Args:
             done: batches of the epoch that are over.
+
+        Raises:
+            SharedFailure: it is none to go on from.
         """
+        self._require_sound()
         distributed = self._distributed
         arrays = distributed.state.read()
         weights = {name: arrays.pop(name) for name in list(arrays) if name.startswith(WEIGHTS)}
@@ -140,7 +150,8 @@ class Snapshots:
         told: dict[str, Json] = json.loads(carrier.from_chief(said))
         groups = _groups(arrays)
         found: dict[str, np.ndarray] = {}
-        for _ in range(int(self._job.board.say("resumed arrays", str(len(groups))))):
+        count = self._job.board.say("resumed arrays", str(len(groups)), timeout_seconds=0)
+        for _ in range(int(count)):
             data = save(groups.pop(0)) if checkpoint is not None else None
             found |= load(carrier.from_chief(data))
         return told, found

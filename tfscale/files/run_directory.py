@@ -189,11 +189,14 @@ class RunDirectory:
         if not self._reason:
             return None
         came = f"--run_dir={self.path} can't be written to ({self._reason})"
-        told = f"{self._lost} is lost; make room, or use another --run_dir" if self._lost else ""
+        told = [f"{self._lost} is lost"] if self._lost else []
         if self._elsewhere is not None:
             names = ", ".join(sorted(path.name for path in self._elsewhere.iterdir()))
-            told = f"this run's {names} went to {self._elsewhere}{f', {told}' if told else ''}"
-        return ConfigError(f"{came}; expected room and permission for its files: {told}.")
+            told = [f"this run's {names} went to {self._elsewhere}", *told]
+        return ConfigError(
+            f"{came}; expected room and permission for its files: {', '.join(told)}. Make room, or "
+            "use another --run_dir."
+        )
 
 
 def reason_of(error: OSError) -> str:

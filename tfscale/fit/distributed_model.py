@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfscale.data.feed import next_of
 from tfscale.data.splits import Splits
 from tfscale.fit.alone import measured_seconds
+from tfscale.fit.arrivals import Arrivals
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.build import Steps, build_steps
 from tfscale.fit.carrier import Carrier
@@ -71,6 +71,7 @@ class DistributedModel:
         model: the model.
         step: steps since the start of training.
         points: between two on-device loops, for who wants to know of them.
+        arrivals: of batches, for who looks while a loop runs.
         last_logs: of the last on-device loop of training.
         state: what training steps change.
         unrepeatable: operations of the traced step whose random numbers nobody can draw again.
@@ -91,8 +92,8 @@ class DistributedModel:
         """Builds the model and its optimizers, and replaces what is replaced."""
         self.model = model
         self.boundary: Boundary | None = None
-        self.step = 0
-        self.boundary_seconds = 0.0
+        self.step, self.boundary_seconds = 0, 0.0
+        self.arrivals = Arrivals()
         self.points, self.last_logs = Points(), dict[str, Json]()
         self.unrepeatable: list[str] = []
         self._strategy = strategy = job.strategy
@@ -261,15 +262,11 @@ class DistributedModel:
         started = tf.timestamp()
 
         def body(number: tf.Tensor, waited: tf.Tensor, _: Structure) -> Structure:
-            before = tf.timestamp()
-            with tf.control_dependencies([before]):
-                batch = next_of(iterator)
-            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-                after = tf.timestamp()
+            batch, seconds = self.arrivals.next_of(iterator)
             picked = self._strategy.run(self._picked_step, args=(batch,))
             means = [self._local_mean(value) for value in picked]
             self.unrepeatable = random_operations()
-            return number + 1, waited + (after - before), means
+            return number + 1, waited + seconds, means
 
         with tf.control_dependencies([started]):
             waited = tf.zeros([], tf.float64)

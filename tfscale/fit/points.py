@@ -47,11 +47,13 @@ class Points:
         resume: puts the run where an earlier one has left it; called once, when all callbacks have
             seen the beginning of the first epoch.
         every: training steps at whose multiples a loop ends; 0 for none.
+        passed: how many this worker has come to, also where it evaluates alone and tells nobody.
     """
 
     listeners: list[Callable[[Point], None]] = field(default_factory=list)
     resume: Callable[[], Resumed] | None = None
     every: int = 0
+    passed: int = 0
 
     def begin(self) -> Resumed:
         """Where the epoch begins that training begins with."""

@@ -56,6 +56,11 @@ class TrainingState:
         for number, optimizer in enumerate(optimizers):
             self._add_shared(f"optimizer-{number}", optimizer.variables)
 
+    @property
+    def shared(self) -> Mapping[str, Foreign]:
+        """The variables that are the same on every replica between two steps, by their names."""
+        return self._shared
+
     def read(self) -> dict[str, np.ndarray]:
         """Every array by its name; on the chief it is all of them. They don't change any more.
 

@@ -1,6 +1,6 @@
 """The content of `report.json`, after a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tfscale.data.stage_times import Stages
@@ -58,7 +58,7 @@ class Finished:
     bad_examples: Mapping[str, Json] = field(default_factory=dict)
 
 
-def report_of(job: Job, finished: Finished) -> dict[str, Json]:
+def report_of(job: Job, finished: Finished, stragglers: Sequence[Json] = ()) -> dict[str, Json]:
     """The content of `report.json`; BUILD.md says what each figure means.
 
     `share_of_step` has each figure over all boundaries but the first, as `Block` defines it for
@@ -91,6 +91,7 @@ def report_of(job: Job, finished: Finished) -> dict[str, Json]:
         "scaling_efficiency": _efficiency(finished),
         "goodput": finished.goodput,
         "starts": finished.starts,
+        "stragglers": list(stragglers),
         "checkpoints": dict(finished.checkpoints),
         "seconds": dict(finished.seconds),
         "metrics": dict(finished.metrics),

@@ -1,23 +1,21 @@
-"""What workers tell each other beside gradients: facts at the start, a failure, and goodbye.
+"""How workers end together: a failure of one with its reason, a loss by name, and goodbye.
 
-TensorFlow's coordination service, which stands as soon as the strategy does, has a small store of
-keys that lives in worker 0. It works from a thread of its own while the main thread is blocked in
-a collective, so that one worker's failure ends the others with its reason and not with a timeout.
+All of it works from threads of its own while the main thread is blocked in a collective, so that
+one worker's failure ends the others with its reason and not with a timeout.
 """
 
 import contextlib
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import FAILURE_CODE, SharedFailure, describe_failure
 from tfscale.process.exit import leave
+from tfscale.startup.notes import Notes
 from tfscale.startup.peers import Peers, explained, told_of_a_cut
 
 HEARTBEAT_SECONDS = 10.0
@@ -35,11 +33,10 @@ _LOST = (
     tf.errors.UnknownError,
 )
 _ENDED = "ended"  # in the place of a failure, once no worker can fail any more
-_runs = itertools.count()  # every run of a process has keys of its own, the same on all workers
 
 
-class Board:
-    """The workers' common notice board; with one worker nothing leaves the process.
+class Board(Notes):
+    """The workers' common notice board, on which a failure of one ends all.
 
     Args:
         cluster: who writes and who reads.
@@ -54,11 +51,9 @@ class Board:
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         """Starts to watch for failures; the strategy has to stand already."""
-        self._cluster = cluster
-        self._prefix = f"tfscale/{next(_runs)}"
+        super().__init__(cluster)
         self._failure_key = f"{self._prefix}/failure"
         self._complain = complain
-        self._store = context.context()
         self._failing = threading.Event()
         self._heartbeat_seconds = heartbeat_seconds
         self._peers = Peers(cluster, heartbeat_seconds, self._end_without)
@@ -66,71 +61,6 @@ class Board:
         self._turn = threading.Lock()  # one thread of this process tells the reason and ends it
         if cluster.num_workers > 1:
             threading.Thread(target=self._watch, name="failure-watch", daemon=True).start()
-
-    def exchange(self, topic: str, text: str, timeout_seconds: float = 300.0) -> list[str]:
-        """Gives what every worker said about `topic`, in the order of the rank."""
-        if self._cluster.num_workers == 1:
-            return [text]
-        self.tell(topic, text)
-        timeout = int(timeout_seconds * 1000)
-        return [
-            self._store.get_config_key_value(self._key(topic, rank), timeout)
-            for rank in range(self._cluster.num_workers)
-        ]
-
-    def say(self, topic: str, text: str, timeout_seconds: float = 300.0) -> str:
-        """The chief's text about `topic`, on every worker; the others' own text is ignored.
-
-        Args:
-            topic: what it is about, once a run.
-            text: what the chief says.
-            timeout_seconds: how long the others wait; 0 for as long as the chief lives.
-        """
-        if self._cluster.num_workers == 1:
-            return text
-        if self._cluster.is_chief:
-            self._store.set_config_key_value(self._key(topic, 0), text)
-            return text
-        timeout = int(timeout_seconds * 1000)
-        return str(self._store.get_config_key_value(self._key(topic, 0), timeout))
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether there are other workers."""
-        return self._cluster.num_workers > 1
-
-    def post(self, topic: str, text: str) -> None:
-        """Says something for all workers; only the first who does is heard."""
-        with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            self._store.set_config_key_value(f"{self._prefix}/{topic}", text)
-
-    def awaited(self, topic: str) -> str:
-        """What was posted, however long that takes; "" when the board has ended."""
-        try:
-            return str(self._store.get_config_key_value(f"{self._prefix}/{topic}", 0))
-        except (tf.errors.OpError, RuntimeError):
-            return ""
-
-    def tell(self, topic: str, text: str) -> None:
-        """Says this worker's part of what `heard_of_all` gives."""
-        self._store.set_config_key_value(self._key(topic, self._cluster.index), text)
-
-    def heard_of_all(self, topic: str) -> list[str]:
-        """What every worker tells about a topic, in the order of the rank; waits for all."""
-        return [
-            str(self._store.get_config_key_value(self._key(topic, rank), 0))
-            for rank in range(self._cluster.num_workers)
-        ]
-
-    def forget(self, topic: str) -> None:
-        """Takes away what this worker has said and everybody has heard."""
-        if self._cluster.num_workers > 1:
-            self._store.delete_config_key_value(self._key(topic, self._cluster.index))
-
-    def barrier(self, name: str, timeout_seconds: float = 600.0) -> None:
-        """Returns when every worker has come here."""
-        if self._cluster.num_workers > 1:
-            self._store.wait_at_barrier(f"{self._prefix}/{name}", int(timeout_seconds * 1000))
 
     def leave(self) -> None:
         """Returns when every worker has come here and the store is no longer needed.
@@ -268,9 +198,6 @@ class Board:
             except tf.errors.DeadlineExceededError:
                 if not self._peers.is_running(other):
                     return
-
-    def _key(self, topic: str, rank: int) -> str:
-        return f"{self._prefix}/{topic}/{rank}"
 
 
 def _parse(notice: str) -> tuple[str, int]:

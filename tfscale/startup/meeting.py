@@ -63,6 +63,9 @@ class Meeting:
             reason, self._reason, self._target = self._reason, "", None
             self._number += 1
         if self._board.is_shared:
+            # Whoever is here has heard all that was said of the meeting before this one.
+            self._board.withdraw(self._topic("call", self._number - 2))
+            self._board.forget(self._topic("promise", self._number - 2))
             threading.Thread(target=self._listen, name="meeting", daemon=True).start()
         return reason
 
@@ -74,5 +77,5 @@ class Meeting:
             self._board.tell(self._topic("promise"), str(self._reached + 1))
             self._reason = reason
 
-    def _topic(self, what: str) -> str:
-        return f"meeting/{self._number}/{what}"
+    def _topic(self, what: str, number: int | None = None) -> str:
+        return f"meeting/{self._number if number is None else number}/{what}"

@@ -179,6 +179,7 @@ class _Epochs:
         return resumed.done
 
     def _reached(self, done: int) -> None:
+        self._points.passed += 1
         if not self._source.is_alone:  # a callback of the chief asks, and nobody else is here
             self._points.reached(Point(self._loop, done, self.num_batches))
 

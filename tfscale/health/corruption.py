@@ -1,0 +1,112 @@
+"""Silent corruption: a bit of one replica's weights or optimizer that is not what it was.
+
+Replicas start alike and take the same sums, so that they stay alike bit for bit. They are compared
+before each checkpoint, so that none is written of a state that isn't sound, and between two of them
+as often as that takes less than half a hundredth of the time. What replicas keep by themselves and
+average at the end of a loop, such as batch statistics, is alike afterwards whatever it was before.
+"""
+
+import hashlib
+import struct
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfscale.errors import FAILURE_CODE, SharedFailure
+from tfscale.fit.distributed_model import DistributedModel
+from tfscale.fit.fingerprints import Fingerprints
+from tfscale.fit.points import Point
+from tfscale.startup.job import Job
+
+_MOST_OF_THE_TIME = 0.004  # the promise is half a hundredth
+_DIGEST = struct.Struct("<32sd")  # of a replica's fingerprint, and what the last one took there
+
+
+class Guard:
+    """Compares all replicas at points; a listener, and asked before a checkpoint.
+
+    Args:
+        job: whose replicas are compared; with one, or where their sums needn't be alike, none are.
+        distributed: what trains on them.
+    """
+
+    def __init__(self, job: Job, distributed: DistributedModel) -> None:
+        """Has compared nothing yet."""
+        self.compared = 0
+        self._job, self._distributed = job, distributed
+        self._prints = Fingerprints(job.strategy, distributed.state.shared)
+        self._sound_step = 0
+        self._cost = self._trained = self._own_seconds = 0.0
+
+    def reached(self, point: Point) -> None:
+        """Compares at a point of training, if it is time to.
+
+        Raises:
+            SharedFailure: replicas differ.
+        """
+        boundary = self._distributed.boundary
+        if point.loop != "fit" or boundary is None:
+            return
+        self._trained += float(boundary.seconds.max())  # the same on every worker, as the cost is
+        if self._trained * _MOST_OF_THE_TIME >= self._cost:
+            self.compare()
+
+    def compare(self) -> None:
+        """Compares now; called on every worker.
+
+        Raises:
+            SharedFailure: replicas differ.
+        """
+        step = self._distributed.step
+        if step == self._sound_step or not self._is_meant():
+            return
+        began = time.perf_counter()
+        own = self._prints.read()
+        carrier = self._distributed.carrier
+        told = [_DIGEST.pack(hashlib.sha256(sums).digest(), self._own_seconds) for sums in own]
+        everybody = [_DIGEST.unpack(one) for one in carrier.of_all_replicas(told)]
+        if len({digest for digest, _ in everybody}) > 1:
+            self._end(carrier.of_all_replicas(own))
+        self.compared += 1
+        self._sound_step, self._trained = step, 0.0
+        # What the last comparison took, as all have heard now; this one's is told with the next.
+        self._cost = max(seconds for _, seconds in everybody)
+        if self.compared > 1:  # the first one is traced
+            self._own_seconds = time.perf_counter() - began
+
+    def _is_meant(self) -> bool:
+        """Not where there is one copy, or where rows are summed in any order, as on a GPU."""
+        if self._job.strategy.num_replicas_in_sync == 1:
+            return False
+        return not (self._job.devices.kind == "GPU" and self._distributed.traffic.sparse)
+
+    def _end(self, fingerprints: Sequence[bytes]) -> None:
+        sums = np.stack([np.frombuffer(one, np.float64) for one in fingerprints])
+        places = np.flatnonzero((sums != sums[0]).any(axis=0))
+        name = self._prints.names[int(places[0])]
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        sound = self._sound_step
+        since = f"step {sound}, at which they were compared" if sound else "the beginning"
+        raise SharedFailure(
+            f"After step {self._distributed.step} the copies of the model differ in {name}{more}: "
+            f"{self._odd(fingerprints)}. They were alike at {since}: a bit has changed in memory "
+            "or on its way. The same command goes on from the last checkpoint, which was compared "
+            "before it was written; if it comes again, test that machine's memory and device.",
+            FAILURE_CODE,
+        )
+
+    def _odd(self, fingerprints: Sequence[bytes]) -> str:
+        """The replicas that aren't like most; with two, nobody can say which is right."""
+        (most, count), *_ = Counter(fingerprints).most_common()
+        if 2 * count <= len(fingerprints):
+            return f"it can't be told which of {len(fingerprints)} is right"
+        odd = [number for number, one in enumerate(fingerprints) if one != most]
+        return ", ".join(map(self._named, odd)) + " is unlike the others"
+
+    def _named(self, replica: int) -> str:
+        cluster, local = self._job.cluster, self._job.devices.count
+        rank = replica // local
+        where = f" at {cluster.addresses[rank]}" if cluster.num_workers > 1 else ""
+        return f"replica {replica % local} of worker {rank}{where}"
