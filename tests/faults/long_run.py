@@ -5,7 +5,6 @@ for good, a SIGTERM at a worker, the same command is given again, until there is
 """
 
 import contextlib
-import dataclasses
 import json
 import random
 import sys
@@ -18,7 +17,6 @@ from safetensors.numpy import load_file
 
 from tests.faults.runs import STEPS_PER_EPOCH, flags, result
 from tests.jobs.workers import ROOT, _environment
-from tfscale.config import Config
 from tfscale.startup.environment import TEST_FAULTS
 from tfscale.supervise.gang import Gang, Streams
 
@@ -27,14 +25,11 @@ EVERY_STEPS = 4  # from one checkpoint to the next
 _POLL_SECONDS = 0.05
 _GONE_SECONDS = 10.0  # in which what was killed must be gone
 _HEARTBEAT_SECONDS = 5.0  # the shortest that no busy machine takes for a lost worker
-_STEP_SECONDS = 20.0  # a step takes one on a busy machine
-_HAS_WATCHDOG = "step_timeout" in {one.name for one in dataclasses.fields(Config)}
-# What nothing but a watchdog ends.
-ENDLESS = ("lock_held", "hang", "hang_in_input")
+_STEP_SECONDS = 20.0  # after which a step doesn't come any more, also on a busy machine
 KINDS = (
     *("exception", "exception_in_thread", "exception_in_handler", "abort", "segfault"),
     *("sigint", "sigkill", "sigterm", "sigstop", "full_disk", "cut_link", "kill_in_save", "slow"),
-    *(ENDLESS if _HAS_WATCHDOG else ()),
+    *("lock_held", "hang", "hang_in_input"),
 )
 OF_CHIEF = ("full_disk", "kill_in_save")
 
@@ -136,7 +131,7 @@ def play(folder, faults, *, epochs, workers=2, deadline_seconds=180.0, more=()):
     words += [f"--model_option=times_file={folder / 'times'}", "--model_option=patience=1000000"]
     words += [f"--dataset_option=hang_file={folder / 'run' / 'faults' / 'hang_in_input'}"]
     words += [f"--heartbeat_timeout={_HEARTBEAT_SECONDS}", "--bucket_mb=4"]
-    words += [f"--step_timeout={_STEP_SECONDS}"] * _HAS_WATCHDOG
+    words += [f"--step_timeout={_STEP_SECONDS}"]
     words += [f"--inject_fault={','.join(map(str, faults))}", *more]
     played, began = Played(folder), time.monotonic()
     most = 2 * len(faults) + 3  # a launcher that can't be started again and again ends this, too

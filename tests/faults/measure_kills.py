@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.faults import costs
 from tests.faults.long_run import drawn, epochs_for, play
 from tests.faults.soak import failures_of
+from tests.sweeper import begin_session
 
 LIMIT_SECONDS = 10.0  # R7: from a crash to the first new step, with a shared run directory
 BETWEEN_SECONDS = 300.0  # R16: from one fault to the next
@@ -29,6 +30,7 @@ def main():
     parser.add_argument("--seed", type=int)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
+    begin_session()
     seed = costs.seed_of(given.seed)
     faults = drawn(given.kills, seed, kinds=("sigkill",), workers=given.workers)
     print(f"seed {seed}: {len(faults)} kills, {given.workers} workers", flush=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.faults import costs
 from tests.faults.long_run import KINDS, differences, drawn, epochs_for, play
+from tests.sweeper import begin_session
 
 
 def failures_of(clean, faulty, faults):
@@ -68,9 +69,11 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--deadline", type=float, default=180.0, help="seconds without a step")
+    parser.add_argument("--step_timeout", type=float, default=8.0, help="seconds of a hang")
     parser.add_argument("--folder", type=Path, help="that stays; a temporary one by default")
     parser.add_argument("flags", nargs="*", help="of the workers, behind a --")
     given = parser.parse_args()
+    begin_session()
     seed = costs.seed_of(given.seed)
     faults = drawn(given.faults, seed, kinds=given.kinds.split(","), workers=given.workers)
     _say(f"seed {seed}: {len(faults)} faults, {given.workers} workers")
@@ -78,7 +81,7 @@ def main():
         "epochs": epochs_for(faults),
         "workers": given.workers,
         "deadline_seconds": given.deadline,
-        "more": given.flags,
+        "more": [f"--step_timeout={given.step_timeout}", *given.flags],
     }
     with tempfile.TemporaryDirectory(prefix="tfscale-soak-") as temporary:
         folder = given.folder or Path(temporary)

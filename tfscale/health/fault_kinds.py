@@ -33,7 +33,7 @@ class Scene:
     Args:
         what: it is and at which step, in a few words.
         folder: where is noted what has happened.
-        step_seconds: that the last step took.
+        step_seconds: that a step takes.
         happens: notes that the fault comes now; called right before.
         weight: one of the model's, as each replica of this worker has it.
     """

@@ -5,10 +5,12 @@ started again: what has happened is noted in `RUN_DIR/faults/`. It works only wh
 says that this is a test.
 """
 
+import collections
 import json
 import os
 import random
 import re
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ from tfscale.startup.job import Job
 FOLDER = "faults"
 RANDOM = "random"
 _ORDER = re.compile(r"(\w+)@(\d+|random)(?::(\d+))?")
-_LONGEST_STEP_SECONDS = 1.0  # that a fault waits to be in the middle of
+_LONGEST_STEP_SECONDS = 1.0  # the first one takes longer
+_USUAL_STEPS = 9  # of whose seconds the middle one is usual
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class Injector:
         self._left = [fault for fault in faults if not (folder / fault.name).exists()]
         self._folder, self._weight, self._clock = folder, weight, clock
         self._last = clock()
+        self._seconds = collections.deque[float](maxlen=_USUAL_STEPS)
         self._slow_until = 0
 
     def reached(self, step: int) -> None:
@@ -150,14 +154,19 @@ class Injector:
         Args:
             step: training steps so far.
         """
-        seconds = self._clock() - self._last
         if step < self._slow_until:
-            time.sleep(2.0 * seconds)
+            # Not of the last step, which has waited for another worker that may be slow as well.
+            time.sleep(2.0 * self._usual_seconds())
+        else:
+            self._seconds.append(self._clock() - self._last)
         if self._left and self._left[0].step <= step:
-            self._begin(self._left.pop(0), step, seconds)
+            self._begin(self._left.pop(0), step)
         self._last = self._clock()
 
-    def _begin(self, fault: Fault, step: int, seconds: float) -> None:
+    def _usual_seconds(self) -> float:
+        return min(statistics.median(self._seconds), _LONGEST_STEP_SECONDS)
+
+    def _begin(self, fault: Fault, step: int) -> None:
         kind = KINDS[fault.kind]
 
         def happens() -> None:
@@ -169,7 +178,7 @@ class Injector:
         scene = Scene(
             f"an injected {fault.kind} at step {step}",
             self._folder,
-            min(seconds, _LONGEST_STEP_SECONDS),
+            self._usual_seconds(),
             happens,
             self._weight,
         )
