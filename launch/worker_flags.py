@@ -99,6 +99,7 @@ with _group("When it fails"):
     flags.DEFINE_integer(
         "restarts", 0, "Restarts in a row without a new checkpoint; 0: none.", lower_bound=0
     )
+    _choice("on_nan", settings.ON_NAN, "When a loss isn't finite.")
 
 with _group("What is shown"):
     flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers.")

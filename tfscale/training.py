@@ -10,7 +10,7 @@ import keras
 
 from tfscale.checkpoints import export, rescue, resume
 from tfscale.checkpoints.claim import claimed
-from tfscale.checkpoints.keeper import Keeper
+from tfscale.checkpoints.keeper import Keeper, after
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
 from tfscale.checkpoints.resume import Earlier
 from tfscale.checkpoints.snapshot import Snapshots
@@ -23,6 +23,7 @@ from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.on_chief import members_of
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fit.trainable_set import TrainableSet
+from tfscale.health.non_finite import NonFinite, SkippedSteps
 from tfscale.health.preemption import Preemption
 from tfscale.model.comparable import callback_facts
 from tfscale.model.user_callbacks import (
@@ -85,7 +86,7 @@ def run(
         ending.callback(curves.close)
         training = _Training(job, prepared, directory, scores, own)
         keeper = training.keeper(earlier)
-        running = Running(job, prepared, directory, scores, keeper, began)
+        running = Running(job, prepared, directory, scores, keeper, began, training.skipped.told)
         preemption.ask = keeper.stop
         pace = training.fit(earlier, [curves, *lines], keeper, started)
         metrics = evaluate(running, [pace, *lines], training.evaluated)
@@ -175,23 +176,33 @@ class _Training:
         self._job, self._prepared, self._directory, self._own = job, prepared, directory, own
         self._history = keras.callbacks.History()
         self._scored = scores.of("validation")
-        self._pace = Pace(prepared.distributed)
+        self._pace, self.skipped = Pace(prepared.distributed), SkippedSteps()
         self.evaluated = EvaluatedWeights(
             job.strategy, may_change=weights_may_change(prepared.model, own)
         )
 
     def keeper(self, earlier: Earlier) -> Keeper:
         """Takes this training's checkpoints, or goes on from one."""
-        own = members_of(self._own)
-        keeping = [self._history, self._scored, self.evaluated, self._pace, *own]
-        return Keeper(
-            self._job,
-            Snapshots(self._job, self._prepared, keeping),
-            Meeting(self._job.board),
+        job, prepared, own = self._job, self._prepared, members_of(self._own)
+        keeping = [self._history, self._scored, self.evaluated, self._pace, self.skipped, *own]
+        keeper = Keeper(
+            job,
+            Snapshots(job, prepared, keeping),
+            Meeting(job.board),
             self._directory,
             validation_loss=self._validation_loss,
             earlier=earlier.checkpoint,
         )
+        self._non_finite = NonFinite(
+            job,
+            prepared,
+            skipped=self.skipped,
+            what_stays=lambda: after(keeper.last_saved()),
+            way_back=keeper.way_back.to,
+            is_left_to_callback=any(isinstance(one, keras.callbacks.TerminateOnNaN) for one in own),
+        )
+        prepared.distributed.judges.append(self._non_finite.judge)
+        return keeper
 
     def _validation_loss(self) -> float | None:
         losses = self._history.history.get("val_loss")
@@ -229,6 +240,7 @@ class _Training:
                     verbose=job.terminal.verbosity,
                 )
                 keeper.finish()
+                self._non_finite.require_finite_weights()
             except SharedFailure:
                 raise
             except Exception as error:

@@ -56,6 +56,11 @@ class TrainingState:
         for number, optimizer in enumerate(optimizers):
             self._add_shared(f"optimizer-{number}", optimizer.variables)
 
+    def components(self) -> list[Foreign]:
+        """The variables of this worker's devices themselves, of all local replicas."""
+        everything = [*self._shared.values(), *self._own.values()]
+        return [one for each in everything for one in _components(self._strategy, each)]
+
     def read(self) -> dict[str, np.ndarray]:
         """Every array by its name; on the chief it is all of them. They don't change any more.
 
