@@ -89,14 +89,18 @@ def _examined(distributed: DistributedModel, batch: Structure) -> list[tuple[str
         model.train_step(batch)
         loss = noted.loss()
     found = [
-        (f"the output of layer {layer.name} ({type(layer).__name__}) is the first one", values)
+        (
+            f"the first output that isn't is that of layer {layer.name} ({type(layer).__name__})",
+            values,
+        )
         for layer, values in outputs
     ]
     if loss is not None:
         found.append(("every layer's output is finite, and their loss isn't", [loss]))
     for gradients, variables in (one for of_optimizer in held for one in of_optimizer):
         known = model.trainable_variables if variables is None else variables
-        for gradient, variable in zip(gradients, known, strict=True):
+        # From the loss backwards, as they are computed.
+        for gradient, variable in reversed(list(zip(gradients, known, strict=True))):
             if gradient is not None:
                 path = getattr(variable, "path", variable.name)
                 name = f"the loss is finite, and the gradient of {path} isn't"
