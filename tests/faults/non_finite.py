@@ -231,7 +231,7 @@ def ours(name, folder, devices):
     files = sorted(path.name for path in (folder / "run").rglob("*") if path.is_file())
     weights = [one.tolist() for one in models[0].get_weights()]
     scale = getattr(models[0].optimizer, "dynamic_scale", None)
-    found["scale"] = None if scale is None else float(scale)
+    found["scale"] = None if scale is None else float(scale.numpy())
     history = [{name: float(value) for name, value in logs.items()} for logs in history]
     return found | {"files": files, "shown": shown, "weights": weights, "history": history}
 
