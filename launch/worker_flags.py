@@ -100,6 +100,7 @@ with _group("When it fails"):
     flags.DEFINE_integer(
         "restarts", 0, "Restarts in a row without a new checkpoint; 0: none.", lower_bound=0
     )
+    _choice("on_nan", settings.ON_NAN, "When a loss isn't finite.")
 
 with _group("For tests of this template"):
     flags.DEFINE_string("inject_fault", "", "Faults that happen: KIND@STEP[:WORKER],...")

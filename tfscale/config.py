@@ -13,6 +13,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 WIRE_DTYPES = ("float32", "bfloat16", "float16")
 COMPRESSIONS = ("none", "int8", "topk")
 COLLECTIVES = ("auto", "nccl", "ring")
+ON_NAN = ("stop", "skip", "rollback")
 
 _CHOICES = {
     "optimizer": OPTIMIZERS,
@@ -21,6 +22,7 @@ _CHOICES = {
     "wire_dtype": WIRE_DTYPES,
     "compress": COMPRESSIONS,
     "collectives": COLLECTIVES,
+    "on_nan": ON_NAN,
 }
 _AT_LEAST = {
     "batch_size": 1,
@@ -90,6 +92,8 @@ class Config:
             about a hundredth of the time.
         keep_checkpoints: how many of the last checkpoints stay, beside the best one; 0 for none
             at all.
+        on_nan: what becomes of a step whose loss isn't finite: "stop" ends the run, "skip" takes
+            the step back and goes on, "rollback" ends it to be gone on with from a checkpoint.
         data_dir: the folder that the dataset file's data is in, of this machine; None for "data".
         cache: where examples are kept that are the same in each epoch: "none", "memory", or a
             folder of a local disk.
@@ -135,6 +139,7 @@ class Config:
     overwrite: bool = False
     checkpoint_every_steps: int = 0
     keep_checkpoints: int = 2
+    on_nan: str = "stop"
     data_dir: str | None = None
     cache: str = "none"
     max_bad_examples: int = 0
@@ -175,11 +180,6 @@ class Config:
                 raise ConfigError(
                     f"--{name}={value} is out of range; expected 0 to choose, or more."
                 )
-        if self.compress != "none" and self.wire_dtype != "float32":
-            raise ConfigError(
-                f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
-                "gradients travel; expected one of them. Leave --wire_dtype away."
-            )
         for name, (least_real, most) in _BETWEEN.items():
             value = getattr(self, name)
             if not least_real <= value <= most:
@@ -189,6 +189,20 @@ class Config:
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ConfigError(
                 f"--learning_rate={self.learning_rate} is out of range; expected more than 0."
+            )
+        self._require_together()
+
+    def _require_together(self) -> None:
+        """Refuses settings that contradict each other."""
+        if self.compress != "none" and self.wire_dtype != "float32":
+            raise ConfigError(
+                f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
+                "gradients travel; expected one of them. Leave --wire_dtype away."
+            )
+        if self.on_nan == "rollback" and not self.keep_checkpoints:
+            raise ConfigError(
+                "--on_nan=rollback goes back to a checkpoint, of which --keep_checkpoints=0 writes "
+                "none; expected at least one. Leave --keep_checkpoints away, or use --on_nan=stop."
             )
 
     @property

@@ -1,7 +1,7 @@
 """A run from its last step to its report: evaluated, saved, and what there is to tell."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import keras
@@ -37,6 +37,7 @@ class Running:
         scores: of whole splits.
         keeper: of checkpoints.
         began: `time.perf_counter` at the beginning.
+        non_finite_steps: what there is to report of steps that were skipped.
     """
 
     job: Job
@@ -45,6 +46,7 @@ class Running:
     scores: WholeScores
     keeper: Keeper
     began: float
+    non_finite_steps: Callable[[], dict[str, Json]]
 
 
 def evaluate(
@@ -120,6 +122,7 @@ def finish(
         checkpoints=asdict(running.keeper.costs),
         stages=_stages(running, pace),
         bad_examples=agreed(job.board, prepared.data, "bad data"),
+        non_finite_steps=running.non_finite_steps(),
     )
 
 

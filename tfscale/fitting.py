@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from tfscale.checkpoints import rescue
-from tfscale.checkpoints.keeper import Keeper
+from tfscale.checkpoints.keeper import Keeper, after
 from tfscale.checkpoints.resume import Earlier
 from tfscale.checkpoints.snapshot import Snapshots
 from tfscale.data.bad_data import agreed, explained
@@ -18,6 +18,7 @@ from tfscale.fit.prepared import Prepared
 from tfscale.fit.trainable_set import TrainableSet
 from tfscale.health import injected_faults
 from tfscale.health.corruption import Guard
+from tfscale.health.non_finite import NonFinite, SkippedSteps
 from tfscale.health.stragglers import StragglerLines
 from tfscale.model.user_callbacks import append_to_files, write_to_scratch
 from tfscale.process.terminal import silence
@@ -40,6 +41,7 @@ class Fitting:
 
     Attributes:
         stragglers: who holds the others up.
+        skipped: steps that were taken back.
         evaluated: which weights were evaluated last.
     """
 
@@ -55,7 +57,7 @@ class Fitting:
         self._job, self._prepared, self._directory, self._own = job, prepared, directory, own
         self._history = keras.callbacks.History()
         self._scored = scores.of("validation")
-        self._pace = Pace(prepared.distributed)
+        self._pace, self.skipped = Pace(prepared.distributed), SkippedSteps()
         self._guard = Guard(job, prepared.distributed)
         self.stragglers = StragglerLines(
             prepared.distributed,
@@ -68,20 +70,41 @@ class Fitting:
 
     def keeper(self, earlier: Earlier) -> Keeper:
         """Takes this training's checkpoints, or goes on from one."""
-        own = members_of(self._own)
-        keeping = [self._history, self._scored, self.evaluated, self._pace, *own]
-        return Keeper(
-            self._job,
-            Snapshots(self._job, self._prepared, keeping, self._guard.compare),
-            Meeting(self._job.board),
+        job, prepared, own = self._job, self._prepared, members_of(self._own)
+        keeping = [self._history, self._scored, self.evaluated, self._pace, self.skipped, *own]
+        keeper = Keeper(
+            job,
+            Snapshots(job, prepared, keeping, self._guard.compare),
+            Meeting(job.board),
             self._directory,
             validation_loss=self._validation_loss,
             earlier=earlier.checkpoint,
         )
+        self._non_finite = NonFinite(
+            job,
+            prepared,
+            skipped=self.skipped,
+            what_stays=lambda: after(keeper.last_saved()),
+            way_back=keeper.way_back.to,
+            is_left_to_callback=any(isinstance(one, keras.callbacks.TerminateOnNaN) for one in own),
+        )
+        prepared.distributed.judges.append(self._non_finite.judge)
+        return keeper
 
     def _validation_loss(self) -> float | None:
         losses = self._history.history.get("val_loss")
         return float(losses[-1]) if losses else None
+
+    def _listen(self, keeper: Keeper, earlier: Earlier) -> None:
+        """Tells of every point who wants to know, and where an earlier run has left it."""
+        job, distributed = self._job, self._prepared.distributed
+        points = distributed.points
+        points.listeners.append(self._guard.reached)
+        points.listeners.append(lambda point: keeper.reached(point, distributed.step))
+        points.listeners += injected_faults.listeners(job, self._prepared, self._directory.path)
+        points.every = job.config.checkpoint_every_steps
+        if earlier.is_there:
+            points.resume = keeper.resume
 
     def fit(
         self,
@@ -103,13 +126,7 @@ class Fitting:
         ]
         ours.append(_after_each_batch(started))
         ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, f"bad data/{epoch}")))
-        points = distributed.points
-        points.listeners.append(self._guard.reached)
-        points.listeners.append(lambda point: keeper.reached(point, distributed.step))
-        points.listeners += injected_faults.listeners(job, prepared, self._directory.path)
-        points.every = job.config.checkpoint_every_steps
-        if earlier.is_there:
-            points.resume = keeper.resume
+        self._listen(keeper, earlier)
         with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
             write_to_scratch(self._own, None if self._directory.is_chief else Path(scratch))
             if earlier.is_there:
@@ -124,6 +141,7 @@ class Fitting:
                     verbose=job.terminal.verbosity,
                 )
                 keeper.finish()
+                self._non_finite.require_finite_weights()
             except SharedFailure:
                 raise
             except Exception as error:

@@ -76,7 +76,7 @@ def run(
         ending.callback(curves.close)
         training = Fitting(job, prepared, directory, scores, own)
         keeper = training.keeper(earlier)
-        running = Running(job, prepared, directory, scores, keeper, began)
+        running = Running(job, prepared, directory, scores, keeper, began, training.skipped.told)
         preemption.ask = keeper.stop
         lines = _lines(job)
         pace = training.fit(earlier, [curves, *lines], keeper, started)

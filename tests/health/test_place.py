@@ -16,10 +16,10 @@ RUN = Frame("tfscale.training", "run")
 FIT = Frame("tfscale.fitting", "Fitting.fit")
 LIST = Frame(place.HOOKS, "CallbackList.on_epoch_end")
 MINE = Frame("mine", "Losses.on_epoch_end", "/home/me/model.py", 31)
-LOOP = Frame("tfscale.fit.distributed_model", "DistributedModel._train_call")
+LOOP = Frame("tfscale.fit.distributed_model", "DistributedModel.train_call")
 TEST = Frame("tfscale.fit.evaluation", "Evaluation.test_call")
 DEVICE = Frame("tensorflow.python.eager.execute", "quick_execute")
-SAY = Frame("tfscale.startup.board", "Board.say")
+SAY = Frame("tfscale.startup.notes", "Notes.say")
 ALONE = Frame("tfscale.fit.on_chief", "OnChief.run.<locals>.run_members")
 
 

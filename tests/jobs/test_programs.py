@@ -38,6 +38,7 @@ REPORT = {
     "accelerator_utilisation": None,
     "input": None,
     "bad_examples": None,
+    "non_finite_steps": None,
     "scaling_efficiency": None,
     "goodput": None,
     "starts": None,

@@ -79,6 +79,7 @@ def test_the_report_has_the_keys_that_its_readers_rely_on():
         "seconds",
         "metrics",
         "bad_examples",
+        "non_finite_steps",
         "weights_sha256",
         "model",
         "versions",

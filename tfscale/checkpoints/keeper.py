@@ -11,6 +11,7 @@ from tfscale.checkpoints.commit import Checkpoint
 from tfscale.checkpoints.retention import LOSS, losses_of, remove_old
 from tfscale.checkpoints.schedule import Schedule
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
+from tfscale.checkpoints.way_back import WayBack
 from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, SharedFailure
 from tfscale.files.run_directory import RunDirectory, reason_of
 from tfscale.fit.points import Point, Resumed
@@ -46,6 +47,9 @@ class Keeper:
         directory: of the run, in which the checkpoints have a folder.
         validation_loss: of the last epoch, None where there is none.
         earlier: what the run goes on from, on the chief.
+
+    Attributes:
+        way_back: to a step that is over, for who wants to look at the next one again.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Keeper:
         earlier: Checkpoint | None = None,
     ) -> None:
         """Has taken none yet."""
+        self.way_back = WayBack(job, snapshots, directory)
         self.costs = Costs()
         self.is_training = False
         self._job, self._snapshots, self._meeting = job, snapshots, meeting
@@ -109,6 +114,7 @@ class Keeper:
         if point.loop == "fit":
             if not self.is_training and not self._last_step:
                 self._snapshots.begin()
+                self.way_back.start = self._snapshots.take(0) if self._keep else None
             self.is_training = True
             if self._keep and (self._is_wanted or self._is_time(point, step)):
                 self._take(point.done, step)
@@ -123,6 +129,13 @@ class Keeper:
             who: was stopped and how, as a sentence begins.
         """
         self._meeting.call(who)
+
+    def last_saved(self) -> int:
+        """The step of the last checkpoint, when what was taken is durable; 0 if there is none."""
+        with contextlib.suppress(OSError, SharedFailure):
+            self._background.wait()  # what can't be written doesn't count
+        steps = [commit.step_of(path.name) for path in commit.all_of(self._folder)]
+        return max(steps, default=0)
 
     def finish(self) -> None:
         """Returns when all that was taken is durable: training is over.
@@ -170,9 +183,11 @@ class Keeper:
     def _write(self, snapshot: Snapshot, blocked_seconds: float) -> None:
         began, processor = time.perf_counter(), time.thread_time()
         spare_cores = self._spare_cores.measure()  # since the last one was written
+        self._require_finite(snapshot)
         self._directory.make_again()
         commit.write(self._folder, snapshot.step, snapshot.files, snapshot.facts)
         remove_old(self._folder, self._keep, self._losses)
+        self.way_back.start = None
         self.costs.written += 1
         self.costs.write_seconds += time.perf_counter() - began
         self._schedule.took(
@@ -182,6 +197,21 @@ class Keeper:
             spare_cores=spare_cores,
         )
         self._spare_cores.measure()
+
+    def _require_finite(self, snapshot: Snapshot) -> None:
+        """Refuses a state from which nobody can go on.
+
+        Raises:
+            SharedFailure: a weight isn't finite.
+        """
+        bad = self._snapshots.finite.first_bad_of(snapshot.arrays())
+        if bad:
+            steps = [commit.step_of(path.name) for path in commit.all_of(self._folder)]
+            raise SharedFailure(
+                f"Weight {bad} isn't finite after step {snapshot.step}, of which no checkpoint is "
+                f"written; {after(max(steps, default=0))}.",
+                FAILURE_CODE,
+            )
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -193,9 +223,7 @@ class Keeper:
         try:
             yield
         except OSError as error:
-            last = max(
-                (commit.step_of(path.name) for path in commit.all_of(self._folder)), default=0
-            )
+            last = self.last_saved()
             then = f"goes on from step {last}" if last else "begins anew"
             raise SharedFailure(
                 f"A checkpoint can't be written to {self._folder} ({reason_of(error)}); expected "
@@ -235,3 +263,10 @@ class Keeper:
         # The chief, which ends last, must not be ended by others while it still writes.
         told = self._job.board.say("stopped", told, timeout_seconds=0)
         raise SharedFailure(f"{self._stopped_by}; {told}.", PREEMPTED_CODE)
+
+
+def after(step: int) -> str:
+    """What becomes of a run that ends, whose last checkpoint is of that step; 0 for none."""
+    if not step:
+        return "there is no checkpoint, and the same command begins anew"
+    return f"the last checkpoint, step {step}, stays, and the same command goes on from it"

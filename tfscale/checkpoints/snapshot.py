@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from tfscale.checkpoints import random_states
 from tfscale.checkpoints.callback_states import CallbackStates
 from tfscale.checkpoints.commit import Checkpoint
+from tfscale.fit.finite_weights import FiniteWeights
 from tfscale.fit.points import Resumed
 from tfscale.fit.prepared import Prepared
 from tfscale.fit.training_state import WEIGHTS
@@ -41,6 +42,10 @@ class Snapshot:
     files: dict[str, dict[str, np.ndarray]]
     facts: dict[str, Json]
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Those of all files."""
+        return {name: one for arrays in self.files.values() for name, one in arrays.items()}
+
 
 class Snapshots:
     """Takes a training's state, and puts one back.
@@ -50,6 +55,10 @@ class Snapshots:
         prepared: what trains.
         callbacks: that keep something; those that every worker has come first, in one order.
         require_sound: raises on every worker if the training's state is none to go on from.
+
+    Attributes:
+        prepared: what trains.
+        finite: looks after what a snapshot may have.
     """
 
     def __init__(
@@ -62,14 +71,16 @@ class Snapshots:
         """Looks at the callbacks as they were made."""
         self._require_sound = require_sound
         self._job = job
-        self._prepared = prepared
+        self.prepared = prepared
         self._distributed = prepared.distributed
         self._states = CallbackStates(callbacks)
+        self.finite = FiniteWeights(prepared.model, job.strategy)
+        self._told_times = 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Training steps of an epoch."""
-        return self._prepared.data.training.steps or 1
+        return self.prepared.data.training.steps or 1
 
     def begin(self) -> None:
         """Training has begun: all callbacks have been told, and no step is taken."""
@@ -99,23 +110,24 @@ class Snapshots:
         said, kept = self._states.read()
         step = distributed.step
         facts: dict[str, Json] = {
+            "step": step,
             "epoch": (step - done) // self.steps_per_epoch,
             "batches_of_epoch": done,
             "logs": {name: np.asarray(one).tolist() for name, one in distributed.last_logs.items()},
             "callbacks": said,
-            "bucket_bytes": self._prepared.buckets.size_bytes,
+            "bucket_bytes": self.prepared.buckets.size_bytes,
             "workers": self._job.cluster.num_workers,
             "replicas": self._job.strategy.num_replicas_in_sync,
             "global_batch": self._job.config.batch_size,
             "seed": self._job.config.seed,
-            "data_checksum": self._prepared.data.training.checksum,
+            "data_checksum": self.prepared.data.training.checksum,
             "versions": versions(),
             "written": time.time(),
         }
         rest = arrays | kept | random_states.read()
         return Snapshot(step, {WEIGHTS_FILE: weights, STATE_FILE: rest}, facts)
 
-    def put_back(self, checkpoint: Checkpoint | None) -> tuple[Resumed, list[str]]:
+    def put_back(self, checkpoint: Checkpoint | Snapshot | None) -> tuple[Resumed, list[str]]:
         """Makes the training what it was.
 
         Args:
@@ -137,10 +149,12 @@ class Snapshots:
             name: np.asarray(one) if isinstance(one, list) else one
             for name, one in facts["logs"].items()
         }
-        self._prepared.data.training.seek(distributed.step)
+        self.prepared.data.training.seek(distributed.step)
         return Resumed(done=facts["batches_of_epoch"], taken=distributed.step), anew
 
-    def _told(self, checkpoint: Checkpoint | None) -> tuple[dict[str, Json], dict[str, np.ndarray]]:
+    def _told(
+        self, checkpoint: Checkpoint | Snapshot | None
+    ) -> tuple[dict[str, Json], dict[str, np.ndarray]]:
         """What the chief has read, on every worker, whether or not it sees the chief's files."""
         carrier = self._distributed.carrier
         if carrier.num_workers == 1 and checkpoint is not None:
@@ -149,8 +163,10 @@ class Snapshots:
         said = None if checkpoint is None else json.dumps(dict(checkpoint.facts)).encode()
         told: dict[str, Json] = json.loads(carrier.from_chief(said))
         groups = _groups(arrays)
+        self._told_times += 1
+        topic = f"resumed arrays/{self._told_times}"
         found: dict[str, np.ndarray] = {}
-        count = self._job.board.say("resumed arrays", str(len(groups)), timeout_seconds=0)
+        count = self._job.board.say(topic, str(len(groups)), timeout_seconds=0)
         for _ in range(int(count)):
             data = save(groups.pop(0)) if checkpoint is not None else None
             found |= load(carrier.from_chief(data))

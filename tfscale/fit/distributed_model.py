@@ -9,9 +9,10 @@ batch statistics and each worker's figures. `evaluation` has the other two.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfscale.data.splits import Splits
@@ -20,23 +21,23 @@ from tfscale.fit.arrivals import Arrivals
 from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.build import Steps, build_steps
 from tfscale.fit.carrier import Carrier
-from tfscale.fit.evaluation import STEPS_PER_CALL, Evaluation, HowToEvaluate
+from tfscale.fit.evaluation import STEPS_PER_CALL, evaluations
 from tfscale.fit.findings import find
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.global_random import GlobalRandom
 from tfscale.fit.keras.install import install
 from tfscale.fit.keras.loops import Call, StepFunctions
-from tfscale.fit.keras.optimizer import ReducedUpdate
+from tfscale.fit.keras.noted import watch as watch_losses
 from tfscale.fit.keras.rehearsal import Rehearsed
 from tfscale.fit.loop_length import fixed_steps_per_call, next_steps_per_call
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.on_chief import Chief
-from tfscale.fit.own_logs import OwnLogs
+from tfscale.fit.own_logs import OwnLogs, local_means
 from tfscale.fit.own_scaling import watch
 from tfscale.fit.points import Points
 from tfscale.fit.prediction import Prediction
-from tfscale.fit.reducers import make_reducers
+from tfscale.fit.reducers import make_reducers, make_updates
 from tfscale.fit.replica_state import (
     ReplicaStatistics,
     random_state_of,
@@ -44,6 +45,7 @@ from tfscale.fit.replica_state import (
     separate_random_states,
 )
 from tfscale.fit.rhythm import described, wishes_of
+from tfscale.fit.step_guard import COLUMNS, StepGuard, Verdict
 from tfscale.fit.train_step import HowToStep, TrainStep, require_graph, uses_xla
 from tfscale.fit.training_state import TrainingState, shares
 from tfscale.fit.unrepeatable import random_operations
@@ -81,6 +83,8 @@ class DistributedModel:
         boundary_seconds: spent between loops so far, on this worker, tracing left out.
         chief: runs the callbacks that no other worker runs.
         asks: how often a step asks all replicas what its losses divide by.
+        updates: of the optimizers that a step updates with.
+        verdict: about the last on-device loop; `judges` are called with each, and may raise.
 
     Raises:
         ConfigError: the model doesn't fit the data, or asks for what can't be distributed.
@@ -96,6 +100,8 @@ class DistributedModel:
         self.arrivals = Arrivals()
         self.points, self.last_logs = Points(), dict[str, Json]()
         self.unrepeatable: list[str] = []
+        self.verdict: Verdict | None = None
+        self.judges = list[Callable[[], None]]()
         self._strategy = strategy = job.strategy
         self._spec = data.training.spec
         self._fixed_steps = fixed_steps_per_call(
@@ -106,6 +112,7 @@ class DistributedModel:
         self._figures = HostFigures(job.devices.num_gpus)
         require_graph(model)
         watch()
+        watch_losses()
         self._global_random = GlobalRandom(strategy)
         self._random = [*random_states(model), self._global_random.state]
         steps = build_steps(model, self._spec, strategy)
@@ -120,18 +127,16 @@ class DistributedModel:
         self._exchange = Exchange(
             strategy, self._totals, self.communication, worker=self._worker, num_workers=num_workers
         )
+        observe = self.communication.observe
         self._reducers = make_reducers(
-            steps.optimizers,
-            strategy,
-            wire,
-            bucket_bytes=bucket_bytes,
-            observe=self.communication.observe,
+            steps.optimizers, strategy, wire, bucket_bytes=bucket_bytes, observe=observe
         )
-        self._train_step = self._make_train_step(job, steps)
+        self.updates = make_updates(steps, self._reducers, replicas)
+        self._train_step = self._make_train_step(job)
         separate_random_states(self._random, strategy, job.cluster.index)
         self.carrier = Carrier(strategy, self._worker, num_workers)
         self.state = self._make_state(steps)
-        self._train_loop = tf.function(self._train_steps, autograph=False)
+        self.guard(skips=job.config.on_nan == "skip")
         self.chief = Chief(job, model)
         install(model, self._step_functions(job, steps.own_test), strategy)
         install_batch_methods(model)
@@ -150,7 +155,7 @@ class DistributedModel:
             },
         )
 
-    def _make_train_step(self, job: Job, steps: Steps) -> TrainStep:
+    def _make_train_step(self, job: Job) -> TrainStep:
         replicas = self._strategy.num_replicas_in_sync
         how = HowToStep(
             replicas,
@@ -158,35 +163,20 @@ class DistributedModel:
             jit=uses_xla(self.model, asked=job.config.jit, replicas=replicas),
             numbers_are_sums=self._findings.losses_are_sums,
         )
-        return TrainStep(self.model, self._spec, self._make_updates(steps), how)
-
-    def _make_updates(self, steps: Steps) -> list[ReducedUpdate]:
-        return [
-            ReducedUpdate(
-                optimizer,
-                reducer,
-                replicas=self._strategy.num_replicas_in_sync,
-                is_scaled_by_keras=steps.own_training is None,
-            )
-            for optimizer, reducer in zip(steps.optimizers, self._reducers, strict=True)
-        ]
+        return TrainStep(self.model, self._spec, self.updates, how)
 
     def _step_functions(self, job: Job, own_test: Rehearsed | None) -> StepFunctions:
-        are_sums = self._findings.losses_are_sums
-        together, alone = (
-            Evaluation(
-                self.model,
-                self._strategy,
-                self._totals,
-                OwnLogs(self._totals, own_test),
-                num_workers=1 if is_alone else job.cluster.num_workers,
-                how=HowToEvaluate(is_alone=is_alone, numbers_are_sums=are_sums),
-            )
-            for is_alone in (False, True)
+        test = evaluations(
+            self.model,
+            self._strategy,
+            self._totals,
+            own_test,
+            num_workers=job.cluster.num_workers,
+            numbers_are_sums=self._findings.losses_are_sums,
         )
         return StepFunctions(
-            train=self.chief.heard_by_all(self._train_call),
-            test=lambda call: (alone if call.input.is_alone else together).test_call(call),
+            train=self.chief.heard_by_all(self.train_call),
+            test=test,
             predict=Prediction(self.model, self._strategy).call,
             steps_of_next_call=self._steps_of_next_call,
             last_logs=lambda: self.last_logs,
@@ -194,6 +184,12 @@ class DistributedModel:
             fixed_steps=self._fixed_steps,
             as_input=GivenData(job, self.chief),
         )
+
+    def guard(self, *, skips: bool) -> None:
+        """Makes loops skip steps whose loss or gradients aren't finite, or only tell of them."""
+        weights = self.model.trainable_variables
+        self._guard = StepGuard(self._strategy, self.state, weights, skips=skips)
+        self._train_loop = tf.function(self._train_steps, autograph=False)
 
     def alone_seconds(self) -> float:
         """Seconds of a step of one replica that has nobody to wait for; changes no state."""
@@ -228,17 +224,18 @@ class DistributedModel:
     def _steps_of_next_call(self, name: str) -> int:
         """How many steps the next call takes, the same on every worker."""
         fit = self.points.most_steps(self.step, self._steps_per_call)
-        by_method = {"fit": fit, "evaluate": STEPS_PER_CALL}
-        return by_method.get(name, 1)
+        return {"fit": fit, "evaluate": STEPS_PER_CALL}.get(name, 1)
 
-    def _train_call(self, call: Call) -> dict[str, Json]:
+    def train_call(self, call: Call) -> dict[str, Json]:
+        """Takes the steps of a call; gives the logs of all replicas."""
         called = time.perf_counter()
         figures = tf.constant(self._figures.measure(), tf.float64)
-        packed, rows, own = self._train_loop(call.input.iterator, tf.constant(call.steps), figures)
-        self.step += call.steps
-        self.boundary = Boundary.of_rows(
-            rows.numpy(), step=self.step, steps=call.steps, is_warm=self._is_warm
-        )
+        iterator, steps = call.input.iterator, call.steps
+        packed, rows, own, skipped = self._train_loop(iterator, tf.constant(steps), figures)
+        rows, found = np.split(rows.numpy(), [-COLUMNS], axis=1)
+        self.verdict = Verdict(self.step, steps, found, tuple(skipped.numpy().tolist()))
+        self.step += steps
+        self.boundary = Boundary.of_rows(rows, step=self.step, steps=steps, is_warm=self._is_warm)
         if self._is_warm:
             spent = time.perf_counter() - called
             self.boundary_seconds += spent - float(self.boundary.seconds[self._worker])
@@ -247,45 +244,51 @@ class DistributedModel:
                     self._steps_per_call, self.boundary.step_seconds, limit=_MOST_STEPS_PER_CALL
                 )
         self._is_warm = True
-        self.last_logs = self._own_logs.shown(self._totals.packing.unpack(packed), own)
+        totals, is_new = self._totals.packing.unpack(packed), len(self.verdict.skipped) < steps
+        self.last_logs = self._own_logs.shown(totals, own, is_new=is_new)
+        for judge in self.judges:
+            judge()
         return dict(self.last_logs)
 
     def _train_steps(
         self, iterator: Foreign, steps: tf.Tensor, figures: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], tf.Tensor]:
         """Takes `steps` steps, then exchanges what a boundary exchanges.
 
         Returns:
-            What `Exchange` gives; the averages are of what a train_step of the user's own
-            returned in the last step, where it isn't the model's metrics.
+            What `Exchange` gives; a worker's figures end with what the guard has found, and the
+            averages are of what a train_step of the user's own returned in the last step, where it
+            isn't the model's metrics. Then the places of skipped steps.
         """
         started = tf.timestamp()
 
-        def body(number: tf.Tensor, waited: tf.Tensor, _: Structure) -> Structure:
+        def body(
+            number: tf.Tensor, waited: tf.Tensor, own: Structure, lists: Structure
+        ) -> Structure:
             batch, seconds = self.arrivals.next_of(iterator)
-            picked = self._strategy.run(self._picked_step, args=(batch,))
-            means = [self._local_mean(value) for value in picked]
+            kept = self._guard.before()
+            *picked, verdict = self._strategy.run(self._picked_step, args=(batch,))
+            means = local_means(self._strategy, picked)
             self.unrepeatable = random_operations()
-            return number + 1, waited + seconds, means
+            own, lists = self._guard.after(number, verdict, lists, kept, (own, means))
+            return number + 1, waited + seconds, own, lists
 
         with tf.control_dependencies([started]):
             waited = tf.zeros([], tf.float64)
             self._strategy.run(self.communication.reset)
         nothing = [tf.zeros(shape, tf.float64) for shape in self._own_logs.packing.shapes]
-        _, waited, own = tf.while_loop(
+        _, waited, own, lists = tf.while_loop(
             lambda number, *_: number < steps,
             body,
-            (tf.constant(0), waited, nothing),
+            (tf.constant(0), waited, nothing, self._guard.lists(steps)),
             parallel_iterations=1,
         )
         statistics = ReplicaStatistics.of_step(self.model, self._strategy)
-        own_figures = tf.concat([[waited], figures], axis=0)
-        return self._exchange(started, own_figures, statistics, own)
+        found, skipped = self._guard.found(lists)
+        own_figures = tf.concat([[waited], figures, found], axis=0)
+        return *self._exchange(started, own_figures, statistics, own), skipped
 
     def _picked_step(self, batch: Structure) -> list[tf.Tensor]:
         self._global_random.use_here()
-        return self._own_logs.picked(self._train_step(batch))
-
-    def _local_mean(self, value: Structure) -> tf.Tensor:
-        parts = self._strategy.experimental_local_results(value)
-        return tf.add_n(list(parts)) / len(parts)
+        logs, verdict = self._guard.judged(self._train_step, batch)
+        return [*self._own_logs.picked(logs), verdict]

@@ -1,5 +1,6 @@
 """`evaluate` on all replicas: every example once, whatever the number divides by."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 from tfscale.data.feed import next_of
 from tfscale.fit.keras.loops import Call
 from tfscale.fit.keras.losses import output_losses_weighted
+from tfscale.fit.keras.rehearsal import Rehearsed
 from tfscale.fit.keras.scale import sharing
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.own_logs import OwnLogs
@@ -145,3 +147,36 @@ class Evaluation:
         own = self._own.packing.pack(self._own.picked(logs))
         sums = tf.where(count > 0, own * weight, tf.zeros_like(own))
         return tf.concat([[weight], sums], axis=0)
+
+
+def evaluations(
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    totals: MetricTotals,
+    own: Rehearsed | None,
+    *,
+    num_workers: int,
+    numbers_are_sums: bool,
+) -> Callable[[Call], dict[str, Json]]:
+    """The `test_call` of all workers together, and of one that evaluates alone, in one.
+
+    Args:
+        model: compiled and built.
+        strategy: of the job.
+        totals: the model's metric variables.
+        own: what the model's own `test_step` does, if it has one.
+        num_workers: of the job.
+        numbers_are_sums: whether numbers that own losses give are sums over examples.
+    """
+    together, alone = (
+        Evaluation(
+            model,
+            strategy,
+            totals,
+            OwnLogs(totals, own),
+            num_workers=1 if is_alone else num_workers,
+            how=HowToEvaluate(is_alone=is_alone, numbers_are_sums=numbers_are_sums),
+        )
+        for is_alone in (False, True)
+    )
+    return lambda call: (alone if call.input.is_alone else together).test_call(call)

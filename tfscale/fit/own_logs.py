@@ -25,6 +25,7 @@ class OwnLogs:
     def __init__(self, totals: MetricTotals, rehearsed: Rehearsed | None) -> None:
         """Works out which names are whose."""
         self._totals = totals
+        self._last: Sequence[tf.Tensor] = ()
         self._rehearsed = rehearsed
         logs = rehearsed.logs if rehearsed else {}
         of_metrics = totals.names(rehearsed.updated) if rehearsed else set()
@@ -41,13 +42,17 @@ class OwnLogs:
         shown = flat_logs(logs) if self.names else {}
         return [tf.cast(shown[name], tf.float64) for name in self.names]
 
-    def shown(self, totals: Sequence[tf.Tensor], means: Sequence[tf.Tensor]) -> dict[str, Json]:
+    def shown(
+        self, totals: Sequence[tf.Tensor], means: Sequence[tf.Tensor], *, is_new: bool = True
+    ) -> dict[str, Json]:
         """The logs.
 
         Args:
             totals: of the metric variables, over all replicas.
             means: of what `picked` gives.
+            is_new: False if no step has given any: then those before are shown again.
         """
+        self._last = means = means if is_new else self._last or means
         if self._rehearsed is None:
             return self._totals.results(totals)
         results = self._totals.results(totals, self._rehearsed.updated)
@@ -56,3 +61,9 @@ class OwnLogs:
         # In the order in which the step returns them; a dict's own names come as they are.
         returned = [name for name in self._rehearsed.logs if name in everything]
         return {name: everything[name] for name in returned} or results
+
+
+def local_means(strategy: tf.distribute.Strategy, picked: Sequence[Structure]) -> list[tf.Tensor]:
+    """The means over this worker's replicas of what each has picked."""
+    parts = [list(strategy.experimental_local_results(value)) for value in picked]
+    return [tf.add_n(each) / len(each) for each in parts]

@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.fit.keras.optimizer import is_linear, optimized_variables
+from tfscale.fit.build import Steps
+from tfscale.fit.keras.optimizer import ReducedUpdate, is_linear, optimized_variables
 from tfscale.gradients.reducer import GradientReducer, Way
 from tfscale.gradients.wires import Wire
 
@@ -43,6 +44,17 @@ def make_reducers(
             )
         )
         for optimizer in optimizers
+    ]
+
+
+def make_updates(
+    steps: Steps, reducers: Sequence[GradientReducer], replicas: int
+) -> list[ReducedUpdate]:
+    """Makes each optimizer that a step updates with use its reducer; see `ReducedUpdate`."""
+    is_kerass = steps.own_training is None
+    return [
+        ReducedUpdate(optimizer, reducer, replicas=replicas, is_scaled_by_keras=is_kerass)
+        for optimizer, reducer in zip(steps.optimizers, reducers, strict=True)
     ]
 
 

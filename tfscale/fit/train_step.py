@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.layers import synchronized_layer
+from tfscale.fit.keras.noted import note_loss, noting
 from tfscale.fit.keras.optimizer import ReducedUpdate
 from tfscale.fit.keras.rehearsal import regularized
 from tfscale.fit.keras.scale import sharing
@@ -93,19 +94,22 @@ class TrainStep:
                 if tensor is not None
             ]
             with tf.control_dependencies(waited_for):
-                gradients, logs = gradients_of(part_of(batch, part, self._count))
+                gradients, logs, loss = gradients_of(part_of(batch, part, self._count))
+            if loss is not None:
+                note_loss(loss)
             parts.append(gradients)
         self._updates[0](mean_of(parts), self._updated_variables)
         return logs
 
     def _gradients_of(self, totals: Sequence[tf.Tensor]) -> Callable[[Structure], Structure]:
-        """What runs the `train_step` up to the update: gives its gradients and its logs."""
+        """What runs the `train_step` up to the update: gives its gradients, logs and loss."""
 
-        def gradients_of(batch: Structure) -> tuple[list[Gradient], Structure]:
-            with sharing(self._share(totals)), self._held() as held:
+        def gradients_of(batch: Structure) -> tuple[list[Gradient], Structure, tf.Tensor | None]:
+            with sharing(self._share(totals)), self._held() as held, noting() as noted:
                 logs = self._model.train_step(batch)
+                loss = noted.loss()
             gradients, self._updated_variables = held[0]
-            return gradients, logs
+            return gradients, logs, loss
 
         if not self._jit:
             return gradients_of

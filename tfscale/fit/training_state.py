@@ -61,6 +61,11 @@ class TrainingState:
         """The variables that are the same on every replica between two steps, by their names."""
         return self._shared
 
+    def components(self) -> list[Foreign]:
+        """The variables of this worker's devices themselves, of all local replicas."""
+        everything = [*self._shared.values(), *self._own.values()]
+        return [one for each in everything for one in _components(self._strategy, each)]
+
     def read(self) -> dict[str, np.ndarray]:
         """Every array by its name; on the chief it is all of them. They don't change any more.
 

@@ -15,7 +15,7 @@ from tfscale.health.deadlines import BETWEEN, DATA, END, EVALUATION, SAVING, STA
 
 # Functions that stand for a section, as (module, function); a test looks whether they are there.
 LOOPS = {
-    ("tfscale.fit.distributed_model", "_train_call"): STEP,
+    ("tfscale.fit.distributed_model", "train_call"): STEP,
     ("tfscale.fit.evaluation", "test_call"): EVALUATION,
     ("tfscale.fit.prediction", "call"): EVALUATION,
 }
@@ -26,7 +26,7 @@ PARTS = {
     ("tfscale.ending", "finish"): SAVING,
 }
 FIT = ("tfscale.fitting", "fit")
-BOARD = "tfscale.startup.board"
+BOARD = "tfscale.startup.notes"
 HOOKS = "keras.src.callbacks.callback_list"
 ALONE = ("tfscale.fit.on_chief", "run_members")
 ON_DEVICE = "tensorflow.python.eager."

@@ -37,6 +37,7 @@ class Finished:
         starts: how often the training has begun or gone on.
         checkpoints: what they have cost in this start.
         bad_examples: of each split that has some: how many records were skipped, and which.
+        non_finite_steps: how many steps were skipped, and the first of them; empty for none.
     """
 
     times: StepTimes
@@ -56,6 +57,7 @@ class Finished:
     checkpoints: Mapping[str, float]
     stages: Stages | None = None
     bad_examples: Mapping[str, Json] = field(default_factory=dict)
+    non_finite_steps: Mapping[str, Json] = field(default_factory=dict)
 
 
 def report_of(job: Job, finished: Finished, stragglers: Sequence[Json] = ()) -> dict[str, Json]:
@@ -96,6 +98,7 @@ def report_of(job: Job, finished: Finished, stragglers: Sequence[Json] = ()) -> 
         "seconds": dict(finished.seconds),
         "metrics": dict(finished.metrics),
         "bad_examples": dict(finished.bad_examples),
+        "non_finite_steps": dict(finished.non_finite_steps),
         "weights_sha256": finished.weights_sha256,
         "model": {"file": finished.model_file, "load": finished.load_command},
         "versions": versions(),

@@ -71,11 +71,13 @@ class Budget:
             sees_progress: whether `step` can be known here. Where it can't, an attempt of ten
                 minutes counts as progress.
             words: the reason that a worker has said. Where it names a step and is the same as
-                last time, the run has not come further, whatever was saved on the way there.
+                last time up to the first semicolon, behind which stands what is left, the run has
+                not come further, whatever was saved on the way there.
         """
         if not is_retryable(code):
             why = "the same command can't work" if code == CONFIG_CODE else "it was meant to end"
             return Decision(None, why)
+        words = words.partition("; ")[0]
         is_same = words == self._words and bool(_AT_A_STEP.search(words))
         self._words = words
         if not is_same:

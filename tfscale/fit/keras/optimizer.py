@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
+from tfscale.fit.keras.noted import note_gradients, note_scaled
 from tfscale.structures import Foreign, Gradient
 
 
@@ -60,13 +61,22 @@ class ReducedUpdate:
         self._reduce = reduce
         self._divisor = 1 if is_scaled_by_keras else replicas
         self._rates = [_LearningRate(layer) for layer in layers]
+        # Which skips a step whose gradients overflow, and goes on with a smaller scale.
+        scaling = keras.optimizers.LossScaleOptimizer
+        self._expects_overflows = any(isinstance(layer, scaling) for layer in layers)
         self._optimizer, self._original = optimizer, optimizer.apply
         # Replicas of a worker are traced in threads of their own, which take turns.
         self._of_thread = threading.local()
         optimizer.apply = self
-        if is_scaled_by_keras and replicas > 1:
-            scale_loss = optimizer.scale_loss
-            optimizer.scale_loss = lambda loss: scale_loss(loss) / replicas
+        scale_loss, is_divided = optimizer.scale_loss, is_scaled_by_keras and replicas > 1
+
+        def scaled(loss: tf.Tensor) -> tf.Tensor:
+            result = scale_loss(loss)
+            result = result / replicas if is_divided else result
+            note_scaled(result, loss)
+            return result
+
+        optimizer.scale_loss = scaled
 
     def __call__(
         self,
@@ -86,7 +96,10 @@ class ReducedUpdate:
         with contextlib.ExitStack() as stack:
             for rate in self._rates:
                 stack.enter_context(rate.asked_once())
-            self._original(self._reduce(shares), trainable_variables)
+            reduced = self._reduce(shares)
+            if not self._expects_overflows:
+                note_gradients(reduced)
+            self._original(reduced, trainable_variables)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[list[tuple[list[Gradient], Sequence[Any] | None]]]:
