@@ -31,6 +31,7 @@ KINDS = (
     *("sigint", "sigkill", "sigterm", "sigstop", "full_disk", "cut_link", "kill_in_save", "slow"),
     *("lock_held", "hang", "hang_in_input"),
 )
+_READ_AHEAD_STEPS = 32  # whose examples are made before anybody notices that no more come
 OF_CHIEF = ("full_disk", "kill_in_save")
 
 
@@ -57,6 +58,7 @@ def drawn(count, seed, *, kinds=KINDS, workers=2):
         step += generator.randint(2 * EVERY_STEPS, 4 * EVERY_STEPS)
         worker = 0 if kind in OF_CHIEF else generator.randrange(workers)
         faults.append(Fault(kind, step, worker))
+        step += _READ_AHEAD_STEPS * (kind == "hang_in_input")
     return faults
 
 

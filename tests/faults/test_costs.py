@@ -28,7 +28,9 @@ def test_the_seed_draws_the_faults():
     kinds = [fault.kind for fault in faults[0]]
     assert len(set(kinds)) >= 13
     assert max(map(kinds.count, kinds)) <= 2
+    after = [one.step for one in faults[0] if one.kind == "hang_in_input"]
+    assert min(one.step - step for step in after for one in faults[0] if one.step > step) > 32
     assert {fault.worker for fault in faults[0]} == {0, 1}
     assert all(fault.worker == 0 for fault in faults[0] if fault.kind in OF_CHIEF)
-    steps = [fault.step for fault in faults[0]]
+    steps = [fault.step for fault in drawn(26, 1, kinds=("sigkill",))]
     assert all(8 <= after - before <= 16 for before, after in zip(steps, steps[1:], strict=False))
