@@ -172,16 +172,7 @@ class Config:
             raise ConfigError(
                 f"--bucket_mb={self.bucket_mb} is out of range; expected 0 to choose, or more."
             )
-        if self.compress != "none" and self.wire_dtype != "float32":
-            raise ConfigError(
-                f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
-                "gradients travel; expected one of them. Leave --wire_dtype away."
-            )
-        if self.on_nan == "rollback" and not self.keep_checkpoints:
-            raise ConfigError(
-                "--on_nan=rollback goes back to a checkpoint, of which --keep_checkpoints=0 writes "
-                "none; expected at least one. Leave --keep_checkpoints away, or use --on_nan=stop."
-            )
+        self._require_agreement()
         if self.seed > _LARGEST_SEED:
             raise ConfigError(
                 f"--seed={self.seed} is out of range; expected at most {_LARGEST_SEED}."
@@ -195,6 +186,19 @@ class Config:
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ConfigError(
                 f"--learning_rate={self.learning_rate} is out of range; expected more than 0."
+            )
+
+    def _require_agreement(self) -> None:
+        """Refuses two values that cannot be meant together."""
+        if self.compress != "none" and self.wire_dtype != "float32":
+            raise ConfigError(
+                f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
+                "gradients travel; expected one of them. Leave --wire_dtype away."
+            )
+        if self.on_nan == "rollback" and not self.keep_checkpoints:
+            raise ConfigError(
+                "--on_nan=rollback goes back to a checkpoint, of which --keep_checkpoints=0 writes "
+                "none; expected at least one. Leave --keep_checkpoints away, or use --on_nan=stop."
             )
 
     @property

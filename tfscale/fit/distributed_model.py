@@ -28,7 +28,6 @@ from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.global_random import GlobalRandom
 from tfscale.fit.keras.install import install
 from tfscale.fit.keras.loops import Call, StepFunctions
-from tfscale.fit.keras.noted import watch as watch_losses
 from tfscale.fit.keras.rehearsal import Rehearsed
 from tfscale.fit.loop_length import fixed_steps_per_call, next_steps_per_call
 from tfscale.fit.metric_totals import MetricTotals
@@ -95,8 +94,7 @@ class DistributedModel:
         """Builds the model and its optimizers, and replaces what is replaced."""
         self.model = model
         self.boundary: Boundary | None = None
-        self.step = 0
-        self.boundary_seconds = 0.0
+        self.step, self.boundary_seconds = 0, 0.0
         self.points, self.last_logs = Points(), dict[str, Json]()
         self.unrepeatable: list[str] = []
         self.verdict: Verdict | None = None
@@ -106,12 +104,10 @@ class DistributedModel:
         self._fixed_steps = fixed_steps_per_call(
             job.config.steps_per_execution, model.steps_per_execution
         )
-        self._steps_per_call = self._fixed_steps or 1
-        self._is_warm = False
+        self._steps_per_call, self._is_warm = self._fixed_steps or 1, False
         self._figures = HostFigures(job.devices.num_gpus)
         require_graph(model)
         watch()
-        watch_losses()
         self._global_random = GlobalRandom(strategy)
         self._random = [*random_states(model), self._global_random.state]
         steps = build_steps(model, self._spec, strategy)
