@@ -169,3 +169,9 @@ def test_what_was_asked_for_by_hand_makes_no_other_run():
     given = Config(run_dir="runs/first", given=("optimizer",))
     assert given == Config(run_dir="runs/first")
     assert "--given" not in given.as_flags()
+
+
+def test_going_back_needs_something_to_go_back_to():
+    with pytest.raises(ConfigError, match="--on_nan=rollback"):
+        Config(run_dir="run", on_nan="rollback", keep_checkpoints=0)
+    assert Config(run_dir="run", on_nan="rollback").on_nan == "rollback"

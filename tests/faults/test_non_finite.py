@@ -17,7 +17,7 @@ ON_ONE = [name for kind in SKIPPED for name in (kind, f"plain_{kind}")]
 CAUSES = {
     "input": "x of its batch isn't finite",
     "relu": "x of its batch isn't finite",
-    "layer": "the first output that isn't is that of layer log (Log)",
+    "layer": "the first output that isn't is that of layer log .Log.",
     "gradient": "the loss is finite, and the gradient of .*norm/scale isn't",
     "flat": "every layer's output is finite, and their loss isn't",
     "micro_batches": "x of its batch isn't finite",
@@ -111,11 +111,19 @@ def test_all_workers_end_with_the_same_line_and_save_nothing_that_is_not_finite(
     with Running(2, *flags) as running:
         ended = running.all_ended(within=SECONDS)
         assert [each.code for each in ended.values()] == [1, 1]
-        lines = [each.err.strip().splitlines()[-1] for each in ended.values()]
-        told = re.search(
-            r"[Ss]tep (\d+) .*worker (\d) at (\S+) \(replica \d\).*x of its batch", lines[0]
-        )
-        assert told and lines[1].endswith(lines[0][told.start() :]), lines
-        assert running.hosts[int(told[2])] == told[3]
-        saved = re.search(r"last checkpoint, step (\d+), stays", lines[0])
-        assert int(saved[1]) < int(told[1]) and int(saved[1]) % 2 == 0
+        first, second = (told_of(each.err) for each in ended.values())
+        assert first == second
+        where, replica, saved = first["where"], int(first["replica"]), int(first["saved"])
+        assert running.hosts[replica] == where
+        assert saved < int(first["step"]) and saved % 2 == 0
+
+
+def told_of(text):
+    """What the last line of a worker tells."""
+    pattern = (
+        r"[Ss]tep (?P<step>\d+) .*worker \d at (?P<where>\S+) \(replica (?P<replica>\d)\).*: "
+        r"(?P<cause>[^:;]*); the last checkpoint, step (?P<saved>\d+), stays"
+    )
+    found = re.search(pattern, text.strip().splitlines()[-1])
+    assert found, text
+    return found.groupdict()

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.fit.keras import noted
 from tfscale.fit.step_guard import Finding, StepGuard, Verdict
 
-noted.watch()
 NAN, INF = float("nan"), float("inf")
 NONE = [-1.0, 0.0, 0.0, 0.0]
 

@@ -108,3 +108,11 @@ def test_pauses_differ_a_little():
     assert _after(_budget(jitter=-1.0), FAILED).pause_seconds == pytest.approx(0.9)
     assert _after(_budget(jitter=1.0), FAILED).pause_seconds == pytest.approx(1.1)
     assert 0.9 <= _after(Budget(3), FAILED).pause_seconds <= 1.1
+
+
+def test_the_same_fault_at_the_same_step_is_one_whatever_is_left_of_the_run():
+    budget, found = _budget(), []
+    for saved in (30, 34, 36):
+        words = f"The loss of step 37 is nan; the last checkpoint, step {saved}, stays"
+        found.append(budget.after(FAILED, saved, seconds=1.0, sees_progress=True, words=words))
+    assert [each.pause_seconds for each in found] == [1.0, 2.0, None]

@@ -28,7 +28,6 @@ from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.global_random import GlobalRandom
 from tfscale.fit.keras.install import install
 from tfscale.fit.keras.loops import Call, StepFunctions
-from tfscale.fit.keras.noted import watch as watch_losses
 from tfscale.fit.keras.rehearsal import Rehearsed
 from tfscale.fit.loop_length import fixed_steps_per_call, next_steps_per_call
 from tfscale.fit.metric_totals import MetricTotals
@@ -112,7 +111,6 @@ class DistributedModel:
         self._figures = HostFigures(job.devices.num_gpus)
         require_graph(model)
         watch()
-        watch_losses()
         self._global_random = GlobalRandom(strategy)
         self._random = [*random_states(model), self._global_random.state]
         steps = build_steps(model, self._spec, strategy)

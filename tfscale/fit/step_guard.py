@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale.fit.keras.noted import all_finite, noting
+from tfscale.fit.keras.noted import all_finite, noting, watch
 from tfscale.fit.keras.rehearsal import flat_logs
 from tfscale.fit.training_state import TrainingState
 from tfscale.gradients.all_reduce import sum_over_replicas
@@ -95,6 +95,7 @@ class StepGuard:
         skips: bool,
     ) -> None:
         """Has judged nothing."""
+        watch()
         self._strategy = strategy
         self._components = state.components() if skips else []
         self._weights = [strategy.experimental_local_results(one.value)[0] for one in weights]
