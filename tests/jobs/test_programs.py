@@ -39,6 +39,7 @@ REPORT = {
     "input": None,
     "bad_examples": None,
     "non_finite_steps": None,
+    "stragglers": None,
     "scaling_efficiency": None,
     "goodput": None,
     "starts": None,
