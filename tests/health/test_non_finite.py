@@ -73,7 +73,7 @@ def test_the_run_ends_with_the_step_the_worker_and_what_stays():
         case.hear(FINE, BAD)
     assert found.value.reason == (
         "The loss of step 105 is nan on worker 1 at b:2 (replica 3): x of its batch isn't finite; "
-        "step 3 stays. --on_nan=skip leaves such steps out."
+        "it was found after step 110; step 3 stays. --on_nan=skip leaves such steps out."
     )
     assert is_retryable(found.value.code)
     assert case.way == [(105, True), (104, False)]
@@ -89,7 +89,7 @@ def test_a_step_before_it_is_named_if_that_was_where_it_began():
 def test_what_does_not_happen_again_is_said():
     case = _Case("rollback")
     case.again = []
-    with pytest.raises(SharedFailure, match="finite when it is taken again.*; step 3 stays.$"):
+    with pytest.raises(SharedFailure, match=r"finite when it is taken again.*; step 3 stays\.$"):
         case.hear(FINE, BAD)
 
 

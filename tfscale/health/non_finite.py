@@ -97,7 +97,9 @@ class NonFinite:
         if self._finding is None and (finding := verdict.finding()):
             self._finding = finding
             if not self._is_left_to_callback or not finding.loss:
-                self._end(self._told(finding))
+                # Behind the cause, which is to be the same in whatever loop a step is taken.
+                end = verdict.before + verdict.steps
+                self._end(f"{self._told(finding)}; it was found after step {end}")
 
     def require_finite_weights(self) -> None:
         """Looks at the weights when training is over; called on every worker.
