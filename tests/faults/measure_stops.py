@@ -17,6 +17,7 @@ from absl import app, flags
 
 from tests.faults.running import Running
 from tfscale.checkpoints import commit
+from tfscale.files.checkpoint_names import FOLDER
 
 _RUNS = flags.DEFINE_integer("runs", 3, "Of each case.", lower_bound=1)
 _LIMIT = 30.0  # seconds
@@ -40,7 +41,7 @@ def play(num_workers, rank, number):
             worker.member.wait(began + _LIMIT)
         seconds = time.monotonic() - began
         ended = [worker.ended() for worker in job.workers.values()]
-        found, refused = commit.newest(job.run_dir / commit.FOLDER)
+        found, refused = commit.newest(job.run_dir / FOLDER)
         return seconds, _problem(ended, found, refused)
 
 

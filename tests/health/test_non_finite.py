@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfscale.cluster.cluster import Cluster
 from tfscale.errors import SharedFailure, is_retryable
+from tfscale.fit.finite_weights import FiniteWeights
 from tfscale.fit.step_guard import Verdict
 from tfscale.health.non_finite import MOST_IN_A_ROW, NonFinite, SkippedSteps
 
@@ -24,16 +26,16 @@ class _Case:
             config=SimpleNamespace(on_nan=on_nan),
             strategy=SimpleNamespace(
                 extended=SimpleNamespace(worker_devices=("CPU:0", "CPU:1")),
-                experimental_local_results=strategy.experimental_local_results,
             ),
-            cluster=SimpleNamespace(is_chief=True, num_workers=2, addresses=("a:1", "b:2")),
+            cluster=Cluster(("a:1", "b:2")),
             board=SimpleNamespace(
                 say=lambda topic, text: text, exchange=lambda topic, text: [text, text]
             ),
             terminal=SimpleNamespace(show=self.shown.append),
         )
         self.model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="only")])
-        self.distributed = SimpleNamespace(verdict=None, step=10)
+        finite = FiniteWeights(self.model, strategy)
+        self.distributed = SimpleNamespace(verdict=None, step=10, finite=finite)
         data = SimpleNamespace(training=SimpleNamespace(make=self._make))
         self.watch = NonFinite(
             job,

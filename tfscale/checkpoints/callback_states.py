@@ -147,7 +147,7 @@ class _Reading:
             self.arrays[f"{self.prefix}/{name}"] = np.array(value)
             return {"array": f"{self.prefix}/{name}", "scalar": isinstance(value, np.generic)}
         kind = type(value).__name__
-        if kind in _MANY and type(value) in (list, tuple, set, deque):
+        if type(value) is _MANY.get(kind):
             items = sorted(value) if kind == "set" else value
             many = [self.held(item, f"{name}/{place}") for place, item in enumerate(items)]
             return {"many": many, "kind": kind}

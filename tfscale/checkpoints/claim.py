@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Mapping
 
-from tfscale.checkpoints import commit, export
+from tfscale.checkpoints import export
 from tfscale.checkpoints.resume import Earlier, differences
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
+from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.compiled_model import OwnRate
 from tfscale.fit.prepared import Prepared
@@ -62,7 +63,7 @@ def _reason(
     reason = directory.claim(overwrite=overwrite, needed_bytes=needed, goes_on=goes_on)
     if not reason:
         # A kill inside a save leaves as much as a checkpoint has.
-        atomic.remove_unfinished(directory.path / commit.FOLDER)
+        atomic.remove_unfinished(directory.path / FOLDER)
     return reason
 
 

@@ -19,14 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from tfscale.files.atomic import TEMPORARY_PREFIX, synced
+from tfscale.files.checkpoint_names import name_of, step_of
 from tfscale.files.manifest import sha256_of
 from tfscale.structures import Json
 
-FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
 _REFUSED = "refused-"
 _VERSION = 1
-_STEP = re.compile(r"step-(\d{10,})")
 _FILE = re.compile(r"[a-z]+\.safetensors")
 _MOST_BYTES = 2**30  # of a manifest; nobody's is larger, and a wrong one must not fill the memory
 
@@ -78,7 +77,7 @@ def write(
     Raises:
         OSError: it couldn't be written; nothing of it is left, or a folder that nobody reads.
     """
-    target = folder / f"step-{step:010d}"
+    target = folder / name_of(step)
     if target.exists():
         return target
     temporary = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}"
@@ -122,14 +121,13 @@ def all_of(folder: Path) -> Iterator[Path]:
         entries = sorted(entry.name for entry in os.scandir(folder))
     except OSError:
         return
-    for name in sorted((name for name in entries if _STEP.fullmatch(name)), key=step_of):
+    for name in sorted((name for name in entries if step_of(name) >= 0), key=step_of):
         yield folder / name
 
 
-def step_of(name: str) -> int:
-    """Training steps before the checkpoint of a folder of this name; -1 if it is no such name."""
-    found = _STEP.fullmatch(name)
-    return int(found[1]) if found else -1
+def last_step(folder: Path) -> int:
+    """Training steps before the newest checkpoint, verified or not; 0 where there is none."""
+    return max((step_of(path.name) for path in all_of(folder)), default=0)
 
 
 def verified(path: Path) -> Checkpoint:

@@ -13,6 +13,7 @@ from tfscale.checkpoints.schedule import Schedule
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
 from tfscale.checkpoints.way_back import WayBack
 from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, SharedFailure
+from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.run_directory import RunDirectory, reason_of
 from tfscale.fit.points import Point, Resumed
 from tfscale.process.spare_cores import SpareCores
@@ -67,7 +68,7 @@ class Keeper:
         self.costs = Costs()
         self.is_training = False
         self._job, self._snapshots, self._meeting = job, snapshots, meeting
-        self._directory, self._folder = directory, directory.path / commit.FOLDER
+        self._directory, self._folder = directory, directory.path / FOLDER
         self._validation_loss, self._earlier = validation_loss, earlier
         self._keep, self._every = job.config.keep_checkpoints, job.config.checkpoint_every_steps
         self._total_steps = snapshots.steps_per_epoch * job.config.epochs
@@ -114,13 +115,19 @@ class Keeper:
         if point.loop == "fit":
             if not self.is_training and not self._last_step:
                 self._snapshots.begin()
-                self.way_back.start = self._snapshots.take(0) if self._keep else None
+                self._take_start()
             self.is_training = True
             if self._keep and (self._is_wanted or self._is_time(point, step)):
                 self._take(point.done, step)
             self._call_if_due()
         if self._stopped_by and self._may_stop(point):
             self._stop(point, step)
+
+    def _take_start(self) -> None:
+        """Takes what there is before the first step, until there is a checkpoint on the disk."""
+        if self._keep:
+            start = self._snapshots.take(0)  # all take part, and the chief has all of it
+            self.way_back.start = start if self._job.cluster.is_chief else None
 
     def stop(self, who: str) -> None:
         """Asks all workers to end with a checkpoint, from any thread of any worker.
@@ -134,8 +141,7 @@ class Keeper:
         """The step of the last checkpoint, when what was taken is durable; 0 if there is none."""
         with contextlib.suppress(OSError, SharedFailure):
             self._background.wait()  # what can't be written doesn't count
-        steps = [commit.step_of(path.name) for path in commit.all_of(self._folder)]
-        return max(steps, default=0)
+        return commit.last_step(self._folder)
 
     def finish(self) -> None:
         """Returns when all that was taken is durable: training is over.
@@ -204,12 +210,11 @@ class Keeper:
         Raises:
             SharedFailure: a weight isn't finite.
         """
-        bad = self._snapshots.finite.first_bad_of(snapshot.arrays())
+        bad = self._snapshots.prepared.distributed.finite.first_bad_of(snapshot.arrays())
         if bad:
-            steps = [commit.step_of(path.name) for path in commit.all_of(self._folder)]
             raise SharedFailure(
                 f"Weight {bad} isn't finite after step {snapshot.step}, of which no checkpoint is "
-                f"written; {after(max(steps, default=0))}.",
+                f"written; {after(commit.last_step(self._folder))}.",
                 FAILURE_CODE,
             )
 

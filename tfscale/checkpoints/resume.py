@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tfscale.checkpoints import commit
 from tfscale.checkpoints.commit import Checkpoint
+from tfscale.files.checkpoint_names import FOLDER
+from tfscale.files.run_directory import RunDirectory
 from tfscale.startup.job import Job
 from tfscale.structures import Json
 
@@ -71,9 +73,9 @@ def find(job: Job) -> Earlier:
     found: Checkpoint | None = None
     told: dict[str, Json] = {}
     if job.cluster.is_chief and config.keep_checkpoints and not config.overwrite:
-        run_dir = Path(config.run_dir)
-        if not (run_dir / "report.json").exists():
-            found, refused = commit.newest(run_dir / commit.FOLDER)
+        directory = RunDirectory(config.run_dir, job.cluster, job.terminal.complain)
+        if not directory.has_finished_run:
+            found, refused = commit.newest(directory.path / FOLDER)
             for line in refused:
                 job.terminal.complain(line)
         if found is not None:

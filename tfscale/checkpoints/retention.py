@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tfscale.checkpoints import commit
+from tfscale.files.checkpoint_names import step_of
 
 LOSS = "validation_loss"  # of the weights of a checkpoint, where it is one of an epoch's end
 
@@ -16,7 +17,7 @@ def losses_of(folder: Path) -> dict[int, float]:
         with contextlib.suppress(commit.RefusedError, OSError):
             facts = commit.facts_of(path)
             if LOSS in facts:
-                found[commit.step_of(path.name)] = float(facts[LOSS])
+                found[step_of(path.name)] = float(facts[LOSS])
     return found
 
 
@@ -29,7 +30,7 @@ def remove_old(folder: Path, keep: int, losses: Mapping[int, float]) -> None:
         losses: the validation loss of the weights of a step, where it is known.
     """
     paths = list(commit.all_of(folder))
-    steps = [commit.step_of(path.name) for path in paths]
+    steps = [step_of(path.name) for path in paths]
     known = {step: losses[step] for step in steps if step in losses}
     best = min(known, key=lambda step: known[step], default=-1)
     for path, step in zip(paths[:-keep], steps[:-keep], strict=True):

@@ -15,7 +15,6 @@ from safetensors.numpy import load, save
 from tfscale.checkpoints import random_states
 from tfscale.checkpoints.callback_states import CallbackStates
 from tfscale.checkpoints.commit import Checkpoint
-from tfscale.fit.finite_weights import FiniteWeights
 from tfscale.fit.points import Resumed
 from tfscale.fit.prepared import Prepared
 from tfscale.fit.training_state import WEIGHTS
@@ -33,14 +32,17 @@ class Snapshot:
     """What a checkpoint is written of.
 
     Args:
-        step: training steps before it.
         files: arrays of each file.
         facts: what else there is, ready for JSON.
     """
 
-    step: int
     files: dict[str, dict[str, np.ndarray]]
     facts: dict[str, Json]
+
+    @property
+    def step(self) -> int:
+        """Training steps before it."""
+        return int(self.facts["step"])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Those of all files."""
@@ -58,7 +60,6 @@ class Snapshots:
 
     Attributes:
         prepared: what trains.
-        finite: looks after what a snapshot may have.
     """
 
     def __init__(
@@ -74,7 +75,6 @@ class Snapshots:
         self.prepared = prepared
         self._distributed = prepared.distributed
         self._states = CallbackStates(callbacks)
-        self.finite = FiniteWeights(prepared.model, job.strategy)
         self._told_times = 0
 
     @property
@@ -125,7 +125,7 @@ class Snapshots:
             "written": time.time(),
         }
         rest = arrays | kept | random_states.read()
-        return Snapshot(step, {WEIGHTS_FILE: weights, STATE_FILE: rest}, facts)
+        return Snapshot({WEIGHTS_FILE: weights, STATE_FILE: rest}, facts)
 
     def put_back(self, checkpoint: Checkpoint | Snapshot | None) -> tuple[Resumed, list[str]]:
         """Makes the training what it was.

@@ -5,6 +5,7 @@ import json
 from tfscale.checkpoints import commit
 from tfscale.checkpoints.commit import Checkpoint
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
+from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.keras.loops import Call
 from tfscale.startup.job import Job
@@ -24,14 +25,14 @@ class WayBack:
         directory: with the checkpoints.
 
     Attributes:
-        start: of this start of the run, until there is a checkpoint.
+        start: of this start of the run, on the chief, until there is a checkpoint.
     """
 
     def __init__(self, job: Job, snapshots: Snapshots, directory: RunDirectory) -> None:
         """Has gone nowhere."""
         self.start: Snapshot | None = None
         self._job, self._snapshots = job, snapshots
-        self._folder = directory.path / commit.FOLDER
+        self._folder = directory.path / FOLDER
         self._count = 0
 
     def to(self, step: int, *, skips: bool = False) -> list[int] | None:

@@ -48,6 +48,15 @@ class Cluster:
         rank = 0 if index is None else index
         return cls(addresses, checked_rank(rank, len(addresses), "--index", example))
 
+    def named(self, rank: int) -> str:
+        """What people call a worker: with its address, unless there is only one.
+
+        Args:
+            rank: global.
+        """
+        where = f" at {self.addresses[rank]}" if self.num_workers > 1 else ""
+        return f"worker {rank}{where}"
+
     @property
     def num_workers(self) -> int:
         """Number of training processes, at least 1."""

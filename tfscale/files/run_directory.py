@@ -17,13 +17,14 @@ from pathlib import Path
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
+from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.ownership import exposure_of, make_private
 from tfscale.process.exit import lasting_folder
 from tfscale.process.terminal import silence
 
 # What a run leaves behind; logs are kept, because they tell what happened to an earlier run.
 _LEFT_BEHIND = (
-    *("report.json", "config.json", "model.keras", "tensorboard", "checkpoints"),
+    *("report.json", "config.json", "model.keras", "tensorboard", FOLDER),
     # In place of model.keras, and beside it, for models that plain Keras can't save or load.
     *("model.weights.h5", "model.weights.npz", "load_model.py"),
 )

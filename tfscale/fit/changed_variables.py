@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
+from tfscale.model.comparable import RANDOM_STATE
 from tfscale.structures import Foreign, Json
 
 _FEW = 64  # elements that are told in words, such as a learning rate at every step
-_OWN_ON_EVERY_REPLICA = "seed_generator_state"  # dropout has to differ between replicas
 
 
 class ChangedVariables:
@@ -51,7 +51,7 @@ class ChangedVariables:
         return {
             number: self._in_words(known[number])
             for number in chosen
-            if known[number].name != _OWN_ON_EVERY_REPLICA
+            if known[number].name != RANDOM_STATE
         }
 
     def share(self, values: dict[str, Json]) -> None:

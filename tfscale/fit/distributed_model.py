@@ -23,6 +23,7 @@ from tfscale.fit.build import Steps, build_steps
 from tfscale.fit.carrier import Carrier
 from tfscale.fit.evaluation import STEPS_PER_CALL, evaluations
 from tfscale.fit.findings import find
+from tfscale.fit.finite_weights import FiniteWeights
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.global_random import GlobalRandom
@@ -83,6 +84,7 @@ class DistributedModel:
         chief: runs the callbacks that no other worker runs.
         asks: how often a step asks all replicas what its losses divide by.
         updates: of the optimizers that a step updates with.
+        finite: looks after the weights.
         verdict: about the last on-device loop; `judges` are called with each, and may raise.
 
     Raises:
@@ -115,6 +117,7 @@ class DistributedModel:
         self._random = [*random_states(model), self._global_random.state]
         steps = build_steps(model, self._spec, strategy)
         fuse_batch_normalization(model)
+        self.finite = FiniteWeights(model, strategy)
         replicas = strategy.num_replicas_in_sync
         self._findings = find(model, data.training.first, steps, strategy)
         self.asks = 0 if replicas == 1 else steps.asks

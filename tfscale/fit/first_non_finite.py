@@ -4,18 +4,15 @@ All replicas take it together, with the weights that they have now; nothing is u
 """
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfscale.data.feed import Input
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.finite_weights import is_finite
-from tfscale.fit.keras.layers import layers_within
+from tfscale.fit.keras.layers import layers_within, outputs_recorded
 from tfscale.fit.keras.noted import all_finite, is_here, noting
 from tfscale.fit.keras.scale import sharing
 from tfscale.fit.share import RecordingShare
@@ -84,7 +81,7 @@ def _examined(distributed: DistributedModel, batch: Structure) -> list[tuple[str
     with contextlib.ExitStack() as stack:
         stack.enter_context(sharing(RecordingShare()))
         held = [stack.enter_context(update.held()) for update in distributed.updates]
-        outputs = stack.enter_context(_outputs(model))
+        outputs = stack.enter_context(outputs_recorded(layers_within(model)))
         noted = stack.enter_context(noting())
         model.train_step(batch)
         loss = noted.loss()
@@ -112,33 +109,3 @@ def _examined(distributed: DistributedModel, batch: Structure) -> list[tuple[str
 def _are_finite(values: Sequence[Foreign]) -> tf.Tensor:
     dense = [one.values if isinstance(one, tf.IndexedSlices) else one for one in values]
     return all_finite([one for one in dense if isinstance(one, tf.Tensor) and is_here(one)])
-
-
-@contextlib.contextmanager
-def _outputs(model: keras.Model) -> Iterator[list[tuple[keras.layers.Layer, list[Foreign]]]]:
-    """Notes what layers give in the body, in the order in which they are done."""
-    outputs: list[tuple[keras.layers.Layer, list[Foreign]]] = []
-
-    def noting_call(layer: keras.layers.Layer) -> Callable[..., Any]:
-        original = layer.call
-
-        @functools.wraps(original)
-        def call(*args: Foreign, **kwargs: Foreign) -> Structure:
-            given = original(*args, **kwargs)
-            outputs.append((layer, list(keras.tree.flatten(given))))
-            return given
-
-        return call
-
-    layers = layers_within(model)
-    replaced = [vars(layer).get("call") for layer in layers]
-    for layer in layers:
-        layer.call = noting_call(layer)
-    try:
-        yield outputs
-    finally:
-        for layer, call in zip(layers, replaced, strict=True):
-            if call is None:
-                del layer.call
-            else:
-                layer.call = call

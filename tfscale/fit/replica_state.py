@@ -13,8 +13,8 @@ import tensorflow as tf
 from tfscale.fit.assigned import assigned_within
 from tfscale.fit.packing import Packing
 from tfscale.gradients.all_reduce import sum_over_replicas
+from tfscale.model.comparable import RANDOM_STATE
 
-RANDOM_STATE = "seed_generator_state"  # what Keras names the variable of a seed generator
 _GOLDEN_RATIO_32 = 0x9E3779B9  # spreads consecutive numbers over the range of a uint32
 
 

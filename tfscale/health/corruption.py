@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfscale.errors import FAILURE_CODE, SharedFailure
+from tfscale.fit.boundary import Boundary
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.fingerprints import Fingerprints
 from tfscale.fit.points import Point
@@ -38,6 +39,7 @@ class Guard:
         self._job, self._distributed = job, distributed
         self._prints = Fingerprints(job.strategy, distributed.state.shared)
         self._sound_step = 0
+        self._counted: Boundary | None = None
         self._cost = self._trained = self._own_seconds = 0.0
 
     def reached(self, point: Point) -> None:
@@ -47,8 +49,9 @@ class Guard:
             SharedFailure: replicas differ.
         """
         boundary = self._distributed.boundary
-        if point.loop != "fit" or boundary is None:
+        if point.loop != "fit" or boundary is None or boundary is self._counted:
             return
+        self._counted = boundary  # an epoch begins at the boundary at which the last one ended
         self._trained += float(boundary.seconds.max())  # the same on every worker, as the cost is
         if self._trained * _MOST_OF_THE_TIME >= self._cost:
             self.compare()
@@ -106,7 +109,5 @@ class Guard:
         return ", ".join(map(self._named, odd)) + " is unlike the others"
 
     def _named(self, replica: int) -> str:
-        cluster, local = self._job.cluster, self._job.devices.count
-        rank = replica // local
-        where = f" at {cluster.addresses[rank]}" if cluster.num_workers > 1 else ""
-        return f"replica {replica % local} of worker {rank}{where}"
+        rank, local = divmod(replica, self._job.devices.count)
+        return f"replica {local} of {self._job.cluster.named(rank)}"

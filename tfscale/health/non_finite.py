@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import keras
 
 from tfscale.errors import FAILURE_CODE, SharedFailure, one_line
-from tfscale.fit.finite_weights import FiniteWeights
 from tfscale.fit.first_non_finite import causes
 from tfscale.fit.prepared import Prepared
 from tfscale.fit.step_guard import Finding
@@ -77,7 +76,6 @@ class NonFinite:
         """Has heard no verdict."""
         self.skipped = skipped
         self._job, self._prepared = job, prepared
-        self._finite = FiniteWeights(prepared.model, job.strategy)
         self._what_stays, self._way_back = what_stays, way_back
         self._is_left_to_callback = is_left_to_callback
         self._finding: Finding | None = None
@@ -107,7 +105,7 @@ class NonFinite:
         Raises:
             SharedFailure: one isn't finite, and a model with it isn't saved.
         """
-        bad = self._finite.first_bad()
+        bad = self._prepared.distributed.finite.first_bad()
         if not bad:
             return
         if self._finding is not None:
@@ -153,7 +151,7 @@ class NonFinite:
             return f"{self._seen(finding)}: {_NOT_AGAIN}"
         step, bad = finding.step, ""
         if again is None:
-            bad = self._finite.first_bad()
+            bad = self._prepared.distributed.finite.first_bad()
         else:
             step = again[0]
             self._way_back(step - 1)
@@ -189,6 +187,5 @@ class NonFinite:
         return [json.loads(text) for text in job.board.exchange("causes", json.dumps(own))]
 
     def _named(self, worker: int, replica: int) -> str:
-        cluster, local = self._job.cluster, len(self._job.strategy.extended.worker_devices)
-        where = f" at {cluster.addresses[worker]}" if cluster.num_workers > 1 else ""
-        return f"worker {worker}{where} (replica {worker * local + replica})"
+        local = len(self._job.strategy.extended.worker_devices)
+        return f"{self._job.cluster.named(worker)} (replica {worker * local + replica})"

@@ -20,7 +20,8 @@ from tfscale.structures import Foreign, Json
 
 _COUNTED = re.compile(r"_\d+(?=/|$)")
 _COUNTED_WITHIN = re.compile(r"_\d+(?=[_/]|$)")
-_RANDOM_STATE = "seed_generator_state"  # each replica has its own, on purpose
+# What Keras names the state of a generator of random numbers: each replica has its own, on purpose.
+RANDOM_STATE = "seed_generator_state"
 
 
 def facts_of(model: keras.Model, strategy: tf.distribute.Strategy) -> dict[str, Json]:
@@ -43,7 +44,7 @@ def facts_of(model: keras.Model, strategy: tf.distribute.Strategy) -> dict[str, 
         "the weights that the model starts with": [
             f"{uncounted(one.path)} {_checksum(one, strategy)}"
             for one in model.variables
-            if one.name != _RANDOM_STATE
+            if one.name != RANDOM_STATE
         ],
     }
 

@@ -138,7 +138,7 @@ class Peers:
 
 def explained(cluster: Cluster, lost: Iterable[tuple[int, str]], timeout_seconds: float) -> str:
     """Why this worker ends, in one line, from the workers that are lost and their fates."""
-    told = ", ".join(f"worker {rank} at {cluster.addresses[rank]} {why}" for rank, why in lost)
+    told = ", ".join(f"{cluster.named(rank)} {why}" for rank, why in lost)
     limit = "" if ENDED in told else f"; --heartbeat_timeout={timeout_seconds:g} sets the limit"
     return (
         f"W{told[1:]}; expected all workers to run until the end{limit}. Look at that worker's log "

@@ -208,5 +208,5 @@ def _named(cluster: Cluster, missing: Mapping[int, str]) -> str:
     """Who is missing and why, those with one reason together."""
     by_reason: dict[str, list[str]] = {}
     for rank, why in missing.items():
-        by_reason.setdefault(why, []).append(f"worker {rank} at {cluster.addresses[rank]}")
+        by_reason.setdefault(why, []).append(cluster.named(rank))
     return ", ".join(f"{', '.join(who)} ({why})" for why, who in by_reason.items())

@@ -5,10 +5,9 @@ A checkpoint is a folder `RUN_DIR/checkpoints/step-0000001234`, there as a whole
 """
 
 import os
-import re
 from pathlib import Path
 
-_CHECKPOINT = re.compile(r"step-(\d+)")
+from tfscale.files.checkpoint_names import FOLDER, step_of
 
 _Identity = tuple[int, int]  # of a file: another one of the same name has another
 
@@ -29,7 +28,7 @@ class RunProgress:
     @property
     def is_visible(self) -> bool:
         """Whether this machine sees the run's checkpoints, which the chief alone writes."""
-        return self._run_dir is not None and (self._run_dir / "checkpoints").is_dir()
+        return self._run_dir is not None and (self._run_dir / FOLDER).is_dir()
 
     @property
     def step(self) -> int | None:
@@ -48,11 +47,11 @@ class RunProgress:
             return {}
         found = {}
         try:
-            with os.scandir(self._run_dir / "checkpoints") as entries:
+            with os.scandir(self._run_dir / FOLDER) as entries:
                 for entry in entries:
-                    if name := _CHECKPOINT.fullmatch(entry.name):
+                    if (step := step_of(entry.name)) >= 0:
                         status = entry.stat()
-                        found[int(name[1])] = (status.st_ino, status.st_mtime_ns)
+                        found[step] = (status.st_ino, status.st_mtime_ns)
         except OSError:
             return found  # the chief removes old ones meanwhile
         return found

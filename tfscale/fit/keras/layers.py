@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfscale.fit.keras.classes import is_kerass
+from tfscale.model.comparable import RANDOM_STATE
 from tfscale.structures import Foreign, Structure
 
 
@@ -40,7 +41,7 @@ def own_variables(model: keras.Model) -> list[keras.Variable]:
         for layer in model._flatten_layers()
         if not is_kerass(type(layer))
         for variable in layer._non_trainable_variables
-        if variable.name != "seed_generator_state"
+        if variable.name != RANDOM_STATE
     ]
 
 
@@ -52,19 +53,45 @@ def calls_recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[list[LayerC
     """
     calls: list[LayerCall] = []
 
-    def recording(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def call(*args: Foreign, **kwargs: Foreign) -> Structure:
-            calls.append(LayerCall(layer, args, kwargs))
-            return original(*args, **kwargs)
+    def recorded(
+        layer: keras.layers.Layer, original: Callable[..., Any], *args: Foreign, **kwargs: Foreign
+    ) -> Structure:
+        calls.append(LayerCall(layer, args, kwargs))
+        return original(*args, **kwargs)
 
-        return call
+    with _calls_through(layers, recorded):
+        yield calls
 
+
+@contextlib.contextmanager
+def outputs_recorded(
+    layers: Sequence[keras.layers.Layer],
+) -> Iterator[list[tuple[keras.layers.Layer, list[Foreign]]]]:
+    """Writes down what these layers give in the body, in the order in which they are done."""
+    outputs: list[tuple[keras.layers.Layer, list[Foreign]]] = []
+
+    def recorded(
+        layer: keras.layers.Layer, original: Callable[..., Any], *args: Foreign, **kwargs: Foreign
+    ) -> Structure:
+        given = original(*args, **kwargs)
+        outputs.append((layer, list(keras.tree.flatten(given))))
+        return given
+
+    with _calls_through(layers, recorded):
+        yield outputs
+
+
+@contextlib.contextmanager
+def _calls_through(
+    layers: Sequence[keras.layers.Layer], instead: Callable[..., Structure]
+) -> Iterator[None]:
+    """In the body each call of these layers is one of `instead(layer, call, *args, **kwargs)`."""
     replaced = [vars(layer).get("call") for layer in layers]
     for layer in layers:
-        layer.call = recording(layer, layer.call)
+        bound = functools.partial(instead, layer, layer.call)
+        layer.call = functools.wraps(layer.call)(bound)
     try:
-        yield calls
+        yield
     finally:
         for layer, call in zip(layers, replaced, strict=True):
             if call is None:

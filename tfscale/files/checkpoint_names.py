@@ -1,0 +1,21 @@
+"""What the folders of a run's checkpoints are called; each is there as a whole or not at all."""
+
+import re
+
+FOLDER = "checkpoints"  # of all of them, in the run directory
+_STEP = re.compile(r"step-(\d{10,})")
+
+
+def name_of(step: int) -> str:
+    """The name of the folder of a checkpoint.
+
+    Args:
+        step: training steps before it.
+    """
+    return f"step-{step:010d}"
+
+
+def step_of(name: str) -> int:
+    """Training steps before the checkpoint of a folder of this name; -1 if it is no such name."""
+    found = _STEP.fullmatch(name)
+    return int(found[1]) if found else -1
