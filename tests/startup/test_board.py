@@ -10,6 +10,7 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.errors import FAILURE_CODE, ConfigError, SharedFailure
 from tfscale.startup import board as coordination
 from tfscale.startup import notes
+from tfscale.startup import store as store_module
 from tfscale.startup.board import Board
 
 
@@ -22,7 +23,7 @@ class _NoStore:
 
 @pytest.fixture
 def board(monkeypatch):
-    monkeypatch.setattr(notes.context, "context", _NoStore)
+    monkeypatch.setattr(store_module.context, "context", _NoStore)
     return _board()
 
 
@@ -99,7 +100,7 @@ class _Store:
 
 def _two_boards(monkeypatch, complain):
     store = _Store()
-    monkeypatch.setattr(notes.context, "context", lambda: store)
+    monkeypatch.setattr(store_module.context, "context", lambda: store)
     addresses = ("a:1", "b:1")
     boards = []
     for index in range(2):
@@ -204,7 +205,7 @@ def test_a_worker_that_ends_without_a_reason_ends_the_others_with_its_name(worke
     (reason,) = workers.said
     assert reason.startswith(f"Worker 1 at b:1 {ENDED}; expected all workers to run")
     assert workers.codes == [FAILURE_CODE]
-    assert chief._store._get_now(chief._failure_key) == f"{FAILURE_CODE} {reason}"
+    assert chief._store._keys._get_now(chief._failure_key) == f"{FAILURE_CODE} {reason}"
 
 
 def test_so_does_the_chief_with_which_the_store_is_gone(workers):
@@ -213,7 +214,7 @@ def test_so_does_the_chief_with_which_the_store_is_gone(workers):
     (reason,) = workers.said
     assert reason.startswith(f"Worker 0 at a:1 {ENDED}")
     assert workers.codes == [FAILURE_CODE]
-    assert other._store._get_now(other._failure_key) is None
+    assert other._store._keys._get_now(other._failure_key) is None
 
 
 def test_a_worker_that_has_said_goodbye_may_end(workers):
@@ -225,7 +226,7 @@ def test_a_worker_that_has_said_goodbye_may_end(workers):
 
 def test_a_worker_that_ended_with_a_reason_is_told_with_that_reason(workers):
     chief, other = workers.boards
-    other._store.set_config_key_value(other._failure_key, "2 --seed=-1 is out of range")
+    other._store.put(other._failure_key, "2 --seed=-1 is out of range")
     _lose(chief, 1)
     assert (workers.said, workers.codes) == (["--seed=-1 is out of range"], [2])
 
@@ -238,11 +239,11 @@ def test_the_chief_may_end_when_this_worker_knows_that_the_run_has_ended(workers
 
 
 def test_the_chief_does_not_wait_for_the_goodbye_of_a_worker_that_is_gone(workers, monkeypatch):
-    def silent(key, timeout):
+    def silent(key, timeout_seconds=0.0):
         raise tf.errors.DeadlineExceededError(None, None, "no such key in time")
 
     chief, _ = workers.boards
-    monkeypatch.setattr(chief._store, "get_config_key_value", silent)
+    monkeypatch.setattr(chief._store, "get", silent)
     monkeypatch.setattr(coordination, "_FAREWELL_SECONDS", 30.0)
     chief._peers.gone = {1: ENDED}
     began = time.monotonic()
@@ -286,7 +287,7 @@ def test_a_worker_with_a_reason_of_its_own_does_not_ask_the_store_of_a_chief_tha
     _, other = workers.boards
     other._peers.gone = {0: ENDED}
     assert _shared(other, ConfigError("--seed=-1 is out of range")).code == 2
-    assert other._store._get_now(other._failure_key) is None
+    assert other._store._keys._get_now(other._failure_key) is None
 
 
 def test_nobody_is_watched_any_more_after_the_end_of_the_run(workers):

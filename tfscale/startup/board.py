@@ -20,7 +20,7 @@ from tfscale.startup.peers import Peers, explained, told_of_a_cut
 
 HEARTBEAT_SECONDS = 10.0
 _FAREWELL_SECONDS = 3.0
-_GOODBYE_MS = 500  # until it is asked whether a worker that says none still runs
+_GOODBYE_SECONDS = 0.5  # until it is asked whether a worker that says none still runs
 _LINGER_SECONDS = 1.0  # in which other workers see that this one still runs
 # What TensorFlow says when a worker, or the leader, can't be reached any more.
 _LOST = (
@@ -74,7 +74,7 @@ class Board(Notes):
             if self._cluster.is_chief:
                 # Every worker's watch has waited for this, or there would be one more each run.
                 with contextlib.suppress(tf.errors.OpError, RuntimeError):
-                    self._store.set_config_key_value(self._failure_key, _ENDED)
+                    self._store.put(self._failure_key, _ENDED)
             self._say_goodbye()
 
     @contextlib.contextmanager
@@ -128,9 +128,9 @@ class Board(Notes):
         if self._cluster.is_chief or (0 not in self._lost and self._peers.is_running(0)):
             with contextlib.suppress(tf.errors.OpError, RuntimeError):
                 # The first to come here wins: the store refuses a second value for a key.
-                self._store.set_config_key_value(self._failure_key, f"{code} {reason}")
+                self._store.put(self._failure_key, f"{code} {reason}")
             with contextlib.suppress(tf.errors.OpError, RuntimeError):
-                notice = self._store.get_config_key_value(self._failure_key, 2000)
+                notice = self._store.get(self._failure_key, 2.0)
                 is_told = True
                 if notice != _ENDED:
                     reason, code = _parse(notice)
@@ -155,7 +155,7 @@ class Board(Notes):
         if not self._cluster.is_chief:
             return self._failing.is_set()
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            self._store.get_config_key_value(self._key("goodbye", rank), _GOODBYE_MS)
+            self._store.get(self._key("goodbye", rank), _GOODBYE_SECONDS)
             return True
         return False
 
@@ -164,7 +164,7 @@ class Board(Notes):
 
     def _watch(self) -> None:
         try:
-            notice = self._store.get_config_key_value(self._failure_key, 0)
+            notice = self._store.get(self._failure_key)
         except (tf.errors.OpError, RuntimeError):
             return  # The service has ended, which whoever is in a collective learns by itself.
         if notice == _ENDED or not self._is_first_to_fail():
@@ -184,7 +184,7 @@ class Board(Notes):
         """Worker 0 holds the store, so it leaves when the others have read it."""
         rank, num_workers = self._cluster.index, self._cluster.num_workers
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            self._store.set_config_key_value(self._key("goodbye", rank), "")
+            self._store.put(self._key("goodbye", rank), "")
             deadline = time.monotonic() + _FAREWELL_SECONDS
             for other in range(1, num_workers if rank == 0 else 1):
                 self._await_goodbye(other, deadline)
@@ -193,7 +193,7 @@ class Board(Notes):
         """Returns when a worker has read what is in the store, or can't any more."""
         while other not in self._lost and time.monotonic() < deadline:
             try:
-                self._store.get_config_key_value(self._key("goodbye", other), _GOODBYE_MS)
+                self._store.get(self._key("goodbye", other), _GOODBYE_SECONDS)
                 return
             except tf.errors.DeadlineExceededError:
                 if not self._peers.is_running(other):

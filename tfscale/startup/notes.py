@@ -1,8 +1,6 @@
 """What workers tell each other beside gradients, in words.
 
-TensorFlow's coordination service, which stands as soon as the strategy does, has a small store of
-keys that lives in worker 0. It works from any thread, also while the main thread is blocked in a
-collective.
+It works from any thread, also while the main thread is blocked in a collective.
 """
 
 import contextlib
@@ -10,9 +8,9 @@ import itertools
 import time
 
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 from tfscale.cluster.cluster import Cluster
+from tfscale.startup.store import Store
 
 _runs = itertools.count()  # every run of a process has keys of its own, the same on all workers
 
@@ -28,16 +26,15 @@ class Notes:
         """Begins a run; the strategy has to stand already."""
         self._cluster = cluster
         self._prefix = f"tfscale/{next(_runs)}"
-        self._store = context.context()
+        self._store = Store(cluster.addresses[0] if cluster.addresses else "")
 
     def exchange(self, topic: str, text: str, timeout_seconds: float = 300.0) -> list[str]:
         """Gives what every worker said about `topic`, in the order of the rank."""
         if self._cluster.num_workers == 1:
             return [text]
         self.tell(topic, text)
-        timeout = int(timeout_seconds * 1000)
         return [
-            self._store.get_config_key_value(self._key(topic, rank), timeout)
+            self._store.get(self._key(topic, rank), timeout_seconds)
             for rank in range(self._cluster.num_workers)
         ]
 
@@ -52,10 +49,9 @@ class Notes:
         if self._cluster.num_workers == 1:
             return text
         if self._cluster.is_chief:
-            self._store.set_config_key_value(self._key(topic, 0), text)
+            self._store.put(self._key(topic, 0), text)
             return text
-        timeout = int(timeout_seconds * 1000)
-        return str(self._store.get_config_key_value(self._key(topic, 0), timeout))
+        return self._store.get(self._key(topic, 0), timeout_seconds)
 
     @property
     def is_shared(self) -> bool:
@@ -65,29 +61,28 @@ class Notes:
     def post(self, topic: str, text: str) -> None:
         """Says something for all workers; only the first who does is heard."""
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            self._store.set_config_key_value(f"{self._prefix}/{topic}", text)
+            self._store.put(f"{self._prefix}/{topic}", text)
 
     def withdraw(self, topic: str) -> None:
         """Takes away what was posted and everybody has heard."""
         with contextlib.suppress(tf.errors.OpError, RuntimeError):
-            self._store.delete_config_key_value(f"{self._prefix}/{topic}")
+            self._store.remove(f"{self._prefix}/{topic}")
 
     def awaited(self, topic: str) -> str:
         """What was posted, however long that takes; "" when the board has ended."""
         try:
-            return str(self._store.get_config_key_value(f"{self._prefix}/{topic}", 0))
+            return self._store.get(f"{self._prefix}/{topic}")
         except (tf.errors.OpError, RuntimeError):
             return ""
 
     def tell(self, topic: str, text: str) -> None:
         """Says this worker's part of what `heard_of_all` gives."""
-        self._store.set_config_key_value(self._key(topic, self._cluster.index), text)
+        self._store.put(self._key(topic, self._cluster.index), text)
 
     def heard_of_all(self, topic: str) -> list[str]:
         """What every worker tells about a topic, in the order of the rank; waits for all."""
         return [
-            str(self._store.get_config_key_value(self._key(topic, rank), 0))
-            for rank in range(self._cluster.num_workers)
+            self._store.get(self._key(topic, rank)) for rank in range(self._cluster.num_workers)
         ]
 
     def heard_within(self, topic: str, seconds: float) -> list[str | None]:
@@ -95,9 +90,9 @@ class Notes:
         deadline = time.monotonic() + seconds
         said: list[str | None] = []
         for rank in range(self._cluster.num_workers):
-            left = max(1, int(1000 * (deadline - time.monotonic())))
+            left = max(0.001, deadline - time.monotonic())
             try:
-                said.append(str(self._store.get_config_key_value(self._key(topic, rank), left)))
+                said.append(self._store.get(self._key(topic, rank), left))
             except (tf.errors.OpError, RuntimeError):
                 said.append(None)
         return said
@@ -105,12 +100,12 @@ class Notes:
     def forget(self, topic: str) -> None:
         """Takes away what this worker has said and everybody has heard."""
         if self._cluster.num_workers > 1:
-            self._store.delete_config_key_value(self._key(topic, self._cluster.index))
+            self._store.remove(self._key(topic, self._cluster.index))
 
     def barrier(self, name: str, timeout_seconds: float = 600.0) -> None:
         """Returns when every worker has come here."""
         if self._cluster.num_workers > 1:
-            self._store.wait_at_barrier(f"{self._prefix}/{name}", int(timeout_seconds * 1000))
+            self._store.meet(f"{self._prefix}/{name}", timeout_seconds)
 
     def _key(self, topic: str, rank: int) -> str:
         return f"{self._prefix}/{topic}/{rank}"

@@ -1,0 +1,78 @@
+"""Two workers whose connections are all cut off while both run: they hear each other afterwards."""
+
+import json
+import sys
+import textwrap
+
+import pytest
+
+from tests.jobs.workers import free_addresses, start_all
+
+DEADLINE_SECONDS = 90
+PROGRAM = """
+    import os, sys, time
+    from types import SimpleNamespace
+
+    addresses, rank, cutter = sys.argv[1].split(","), int(sys.argv[2]), int(sys.argv[3])
+    import tensorflow as tf
+
+    from tfscale.cluster.cluster import Cluster
+    from tfscale.errors import ConfigError, SharedFailure
+    from tfscale.health.fault_kinds import KINDS
+    from tfscale.startup.board import Board
+    from tfscale.startup.meeting import Meeting
+
+    def cut():
+        time.sleep(1.0)  # all threads ask the store, and wait
+        if rank == cutter:
+            KINDS["cut_link"].act(SimpleNamespace(happens=lambda: None))
+        time.sleep(1.0)
+
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    board = Board(Cluster(tuple(addresses), rank), lambda text: print("complains:", text), 8.0)
+    meeting = Meeting(board)
+    try:
+        with board.share_failures():
+            cut()
+            if rank == 1:
+                meeting.call("somebody stops")
+            while not (reason := meeting.reached()):
+                time.sleep(0.02)
+            print("meets:", reason, flush=True)
+            cut()
+            if rank == cutter:
+                raise ConfigError("the reason of one")
+            time.sleep(60.0)
+    except SharedFailure as failure:
+        print("fails:", failure.reason, flush=True)
+        os._exit(failure.code)
+"""
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["chief", "other"])
+def ended(request, tmp_path_factory):
+    """How both ended where one of them cuts all its connections, and which one."""
+    program = tmp_path_factory.mktemp("cut") / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM))
+    hosts = free_addresses(2)
+    task = {"cluster": {"worker": hosts}, "task": {"type": "worker"}}
+    cutter = request.param
+    commands = []
+    for rank in range(2):
+        task["task"]["index"] = rank
+        words = [sys.executable, str(program), ",".join(hosts), str(rank), str(cutter)]
+        commands.append(["env", f"TF_CONFIG={json.dumps(task)}", "PYTHONPATH=.", *words])
+    return cutter, start_all(commands, deadline_seconds=DEADLINE_SECONDS)
+
+
+def test_workers_still_meet_after_a_cut(ended):
+    _, workers = ended
+    for worker in workers:
+        assert "meets: somebody stops\n" in worker.out, worker
+
+
+def test_the_reason_of_one_still_ends_the_other(ended):
+    cutter, workers = ended
+    assert [worker.code for worker in workers] == [2, 2], workers
+    assert "fails: the reason of one\n" in workers[cutter].out, workers
+    assert "complains: the reason of one\n" in workers[1 - cutter].out, workers
