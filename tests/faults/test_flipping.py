@@ -41,5 +41,8 @@ def test_nothing_is_found_where_nothing_has_changed(found):
 
 def test_of_two_nobody_can_tell(tmp_path):
     (one,) = _found(tmp_path, "weights-2-1").values()
-    assert "it can't be told which of 2 is right" in one["reason"]
+    assert (
+        "replica 0 of worker 0 and replica 1 of worker 0 differ, and it can't be told which is "
+        "right" in one["reason"]
+    )
     assert one["steps"] == [3]

@@ -22,6 +22,7 @@ from tfscale.fit.points import Point
 from tfscale.startup.job import Job
 
 _MOST_OF_THE_TIME = 0.004  # the promise is half a hundredth
+_MOST_NAMED = 4
 _DIGEST = struct.Struct("<32sd")  # of a replica's fingerprint, and what the last one took there
 
 
@@ -103,10 +104,18 @@ class Guard:
     def _odd(self, fingerprints: Sequence[bytes]) -> str:
         """The replicas that aren't like most; with two, nobody can say which is right."""
         (most, count), *_ = Counter(fingerprints).most_common()
-        if 2 * count <= len(fingerprints):
-            return f"it can't be told which of {len(fingerprints)} is right"
         odd = [number for number, one in enumerate(fingerprints) if one != most]
-        return ", ".join(map(self._named, odd)) + " is unlike the others"
+        if 2 * count > len(fingerprints):
+            return f"{self._all_named(odd)} {'is' if len(odd) == 1 else 'are'} unlike the others"
+        alike = [number for number, one in enumerate(fingerprints) if one == most]
+        return (
+            f"{self._all_named(alike)} and {self._all_named(odd)} differ, and it can't be told "
+            "which is right"
+        )
+
+    def _all_named(self, replicas: Sequence[int]) -> str:
+        more = f" and {len(replicas) - _MOST_NAMED} more" if len(replicas) > _MOST_NAMED else ""
+        return ", ".join(map(self._named, replicas[:_MOST_NAMED])) + more
 
     def _named(self, replica: int) -> str:
         rank, local = divmod(replica, self._job.devices.count)
