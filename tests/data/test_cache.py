@@ -67,8 +67,8 @@ def test_kept_examples_are_those_that_are_made_and_each_is_made_once(tmp_path, w
     made = []
     kept = _taken(training_input, _file(folder, made), 12, seed=3)
     _equal(kept, _taken(training_input, _file("none"), 12, seed=3))
-    # Twice to see that they are no random ones, once of each for the cache; an example that ends one
-    # epoch and begins the next is made twice where it is wanted twice before it is there.
+    # Twice to see that they are no random ones, once of each for the cache; one that ends an epoch
+    # and begins the next is made twice where it is wanted twice before it is there.
     assert len(made) < 16 + 2 * SIZE
     assert not list(tmp_path.iterdir())
 

@@ -37,7 +37,7 @@ def played(tmp_path_factory):
                 folders[shape], shape, (*COMPARED, *ASKED, *(() if shape == PLAIN else OURS))
             )
         ]
-        ended = start_all(commands, deadline_seconds=240)
+        ended = start_all(commands, deadline_seconds=240, is_warm=True)
         failed = [worker for worker in ended if worker.code != 0]
         assert not failed, f"exit code {failed[0].code}:\n{failed[0].err[-4000:]}"
 

@@ -1,19 +1,22 @@
 """Two workers whose connections are all cut off while both run: they hear each other afterwards."""
 
-import json
 import sys
 import textwrap
 
 import pytest
 
-from tests.jobs.workers import free_addresses, start_all
+from tests.jobs.workers import ROOT, free_addresses, start_all
 
 DEADLINE_SECONDS = 90
 PROGRAM = """
-    import os, sys, time
+    import json, os, sys, time
     from types import SimpleNamespace
 
     addresses, rank, cutter = sys.argv[1].split(","), int(sys.argv[2]), int(sys.argv[3])
+    cluster = {"worker": addresses}
+    os.environ["TF_CONFIG"] = json.dumps(
+        {"cluster": cluster, "task": {"type": "worker", "index": rank}}
+    )
     import tensorflow as tf
 
     from tfscale.cluster.cluster import Cluster
@@ -55,14 +58,14 @@ def ended(request, tmp_path_factory):
     program = tmp_path_factory.mktemp("cut") / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
     hosts = free_addresses(2)
-    task = {"cluster": {"worker": hosts}, "task": {"type": "worker"}}
     cutter = request.param
-    commands = []
-    for rank in range(2):
-        task["task"]["index"] = rank
-        words = [sys.executable, str(program), ",".join(hosts), str(rank), str(cutter)]
-        commands.append(["env", f"TF_CONFIG={json.dumps(task)}", "PYTHONPATH=.", *words])
-    return cutter, start_all(commands, deadline_seconds=DEADLINE_SECONDS)
+    commands = [
+        [sys.executable, str(program), ",".join(hosts), str(rank), str(cutter)] for rank in range(2)
+    ]
+    environ = {"PYTHONPATH": str(ROOT)}
+    return cutter, start_all(
+        commands, deadline_seconds=DEADLINE_SECONDS, environ=environ, is_warm=True
+    )
 
 
 def test_workers_still_meet_after_a_cut(ended):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.jobs.gallery import own_steps, stock_models  # noqa: F401  # they fill it
-from tests.jobs.gallery.entry import ENTRIES, SHAPES
+from tests.jobs.gallery.entry import ENTRIES
 from tests.jobs.workers import gallery_commands, start_all
 
 _SIDE_BY_SIDE = (("plain", (1, 1)), ((1, 2),), ((2, 1),), ((2, 2),))
@@ -31,7 +31,7 @@ def gallery(request, tmp_path_factory):
             for shape in together
             for command in gallery_commands(_of_shape(names, shape), folder, shape)
         ]
-        ended = start_all(commands, deadline_seconds=_DEADLINE_SECONDS)
+        ended = start_all(commands, deadline_seconds=_DEADLINE_SECONDS, is_warm=True)
         failed = [worker for worker in ended if worker.code != 0]
         assert not failed, f"exit code {failed[0].code}:\n{failed[0].err[-4000:]}"
 
@@ -82,8 +82,15 @@ def _assert_near(found, plain, entry, epsilon):
             )
 
 
-@pytest.mark.parametrize("shape", SHAPES[1:], ids=lambda shape: f"{shape[0]}x{shape[1]}")
-@pytest.mark.parametrize("name", [name for name, one in ENTRIES.items() if one.of_last_batch])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        pytest.param(name, shape, id=f"{name}-{shape[0]}x{shape[1]}")
+        for name, one in ENTRIES.items()
+        for shape in one.shapes[1:]
+        if one.of_last_batch
+    ],
+)
 def test_numbers_of_an_own_evaluation_are_of_all_examples(gallery, name, shape):
     (alone,) = gallery((1, 1), name)
     for found in gallery(shape, name):

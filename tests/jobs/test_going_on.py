@@ -20,7 +20,7 @@ def _taken(files, workers, first_step, steps, weights, out):
     hosts = ",".join(free_addresses(workers)) if workers > 1 else ""
     program = [sys.executable, "-m", "tests.jobs.going_on", json.dumps(given), str(out), hosts]
     commands = [[*program, str(rank)] for rank in range(workers)]
-    for worker in start_all(commands, deadline_seconds=180):
+    for worker in start_all(commands, deadline_seconds=180, is_warm=True):
         assert worker.code == 0, worker.err[-3000:]
     with np.load(f"{out}.npz") as held:
         return [held[name] for name in held.files]
