@@ -42,21 +42,24 @@ class Fingerprints:
         return found
 
     def _sums_of_replicas(self) -> list[tf.Tensor]:
-        found = self._strategy.run(
-            lambda: tf.stack([_sum(one.value) for one in self._variables.values()])
-        )
+        weights = tf.range(1.0, _WEIGHTS + 1.0, dtype=tf.float64)[:, tf.newaxis]
+
+        def sums() -> tf.Tensor:
+            columns = [_columns(one.value) for one in self._variables.values()]
+            return tf.matmul(tf.stack(columns), weights)
+
+        found = self._strategy.run(sums)
         return list(self._strategy.experimental_local_results(found))
 
 
-def _sum(variable: Foreign) -> tf.Tensor:
+def _columns(variable: Foreign) -> tf.Tensor:
+    """The sums of its pieces, row by row of so many: few operations, as all of them are traced."""
     value = tf.convert_to_tensor(variable)
     if value.dtype == tf.bool:
         value = tf.cast(value, tf.uint8)
-    pieces = tf.reshape(tf.bitcast(value, tf.uint8 if value.dtype.size == 1 else tf.uint16), [-1])
-    size = tf.size(pieces, tf.int64)
-    rest = size % _WEIGHTS
-    # Whole rows are summed in one pass; what is left is as one more row.
-    whole = tf.reshape(pieces[: size - rest], [-1, _WEIGHTS])
-    columns = tf.reduce_sum(tf.cast(whole, tf.float64), 0)
-    left = tf.pad(tf.cast(pieces[size - rest :], tf.float64), [[0, _WEIGHTS - rest]])
-    return tf.reduce_sum((columns + left) * tf.range(1.0, _WEIGHTS + 1.0, dtype=tf.float64))
+    pieces = tf.bitcast(value, tf.uint8 if value.dtype.size == 1 else tf.uint16)
+    size = pieces.shape.num_elements()
+    missing = -(tf.size(pieces, tf.int64) if size is None else size) % _WEIGHTS
+    if size is None or missing:
+        pieces = tf.pad(tf.reshape(pieces, [-1]), [[0, missing]])
+    return tf.reduce_sum(tf.cast(tf.reshape(pieces, [-1, _WEIGHTS]), tf.float64), 0)
