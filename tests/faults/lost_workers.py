@@ -123,7 +123,7 @@ def _cut(settings):
         return _outcome(job, {rank: _named(job, 1 - rank, _SILENT) for rank in (0, 1)})
 
 
-def _has_namespaces():
+def has_namespaces():
     return os.geteuid() == 0 and bool(shutil.which("ip") and shutil.which("tc"))
 
 
@@ -145,7 +145,5 @@ FAULTS = {
     "SIGSTOP of the chief": Fault(_signalled(0, signal.SIGSTOP, _SILENT), _of_silence),
     "a worker never comes": Fault(_missing, _of_start),
     "a port is taken": Fault(_taken, _of_start),
-    "a link is cut": Fault(
-        _cut, lambda settings: settings.heartbeat_timeout + 5.0, _has_namespaces
-    ),
+    "a link is cut": Fault(_cut, lambda settings: settings.heartbeat_timeout + 5.0, has_namespaces),
 }
