@@ -27,14 +27,14 @@ test: dev-env
 # What docs/reliability.md says. One after the other; what fails doesn't keep the rest from running.
 SOAK = 'hostile --count=1000' 'measure_saves --runs=25' 'supervisor --runs=10' \
     'measure_stops --runs=3' 'measure_kills --kills=20 --seed=1' 'measure_lost_workers --runs=2' \
-    'hangs --runs=1' 'slow --runs=1' 'measure_overhead --runs=1' \
+    'cut_links --runs=2' 'hangs --runs=1' 'slow --runs=1' 'measure_overhead --runs=1' \
     'measure_false_alarms --minutes=5' 'soak --faults=200 --seed=1'
 
 soak: dev-env
 	@failed=; for command in $(SOAK); do \
-	    echo; echo "tests.faults.$$command"; \
+	    echo; echo "$$(date +%T) tests.faults.$$command"; \
 	    .venv/bin/python -m tests.faults.$$command || failed="$$failed $${command%% *}"; \
-	done; echo; echo "failed:$${failed:- none}"; [ -z "$$failed" ]
+	done; echo; echo "$$(date +%T) failed:$${failed:- none}"; [ -z "$$failed" ]
 
 lint: dev-env
 	.venv/bin/python -m ruff format --check .
