@@ -29,7 +29,7 @@ _STEP_SECONDS = 20.0  # after which a step doesn't come any more, also on a busy
 KINDS = (
     *("exception", "exception_in_thread", "exception_in_handler", "abort", "segfault"),
     *("sigint", "sigkill", "sigterm", "sigstop", "full_disk", "cut_link", "kill_in_save", "slow"),
-    *("lock_held", "hang", "hang_in_input"),
+    *("lock_held", "hang", "hang_in_input", "nan"),
 )
 _READ_AHEAD_STEPS = 32  # whose examples are made before anybody notices that no more come
 OF_CHIEF = ("full_disk", "kill_in_save")
