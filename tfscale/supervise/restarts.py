@@ -56,8 +56,9 @@ class _Supervisor:
                 return code
             self._attempts.keep(attempt)
             self._first_cause = self._first_cause or ended.cause
+            cause = ended.cause.rstrip(".")
             line = (
-                f"attempt {attempt.number} ended: {ended.cause}. The next one begins in "
+                f"attempt {attempt.number} ended: {cause}. The next one begins in "
                 f"{decision.pause_seconds:.1f} s{self._from(attempt)} ({decision.why})"
             )
             mark_logs(self._launch.run_dir, self._workers(ended), line)
