@@ -9,7 +9,7 @@ from tests.jobs.workers import ROOT, free_addresses, start_all
 
 DEADLINE_SECONDS = 90
 PROGRAM = """
-    import json, os, sys, time
+    import json, os, sys, threading, time
     from types import SimpleNamespace
 
     addresses, rank, cutter = sys.argv[1].split(","), int(sys.argv[2]), int(sys.argv[3])
@@ -25,10 +25,12 @@ PROGRAM = """
     from tfscale.startup.board import Board
     from tfscale.startup.meeting import Meeting
 
+    quiet = SimpleNamespace(happens=lambda: None)
+
     def cut():
         time.sleep(1.0)  # all threads ask the store, and wait
         if rank == cutter:
-            KINDS["cut_link"].act(SimpleNamespace(happens=lambda: None))
+            KINDS["cut_link"].act(quiet)
         time.sleep(1.0)
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -42,6 +44,12 @@ PROGRAM = """
             while not (reason := meeting.reached()):
                 time.sleep(0.02)
             print("meets:", reason, flush=True)
+            if rank == cutter:
+                threading.Timer(1.0, lambda: KINDS["cut_link"].act(quiet)).start()
+            else:
+                time.sleep(2.0)
+            board.barrier("both")
+            print("is past the barrier", flush=True)
             cut()
             if rank == cutter:
                 raise ConfigError("the reason of one")
@@ -72,6 +80,12 @@ def test_workers_still_meet_after_a_cut(ended):
     _, workers = ended
     for worker in workers:
         assert "meets: somebody stops\n" in worker.out, worker
+
+
+def test_who_waits_for_another_still_does(ended):
+    _, workers = ended
+    for worker in workers:
+        assert "is past the barrier\n" in worker.out, worker
 
 
 def test_the_reason_of_one_still_ends_the_other(ended):

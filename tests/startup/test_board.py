@@ -318,3 +318,20 @@ def test_a_notice_keeps_its_reason_with_all_its_spaces_and_numbers():
         "worker 1 at node1:1111 is missing",
         75,
     )
+
+
+@pytest.mark.parametrize("error", [LOST, ConfigError("x")], ids=type)
+def test_the_store_of_a_chief_that_is_stopped_is_not_asked_on_the_way_out(workers, error):
+    """Who asks it never comes back: tests/faults/soak.py hung there."""
+    _, other = workers.boards
+    other._peers.gone = {0: "has not answered for 10 s (stopped, or cut off?)"}
+    _shared(other, error)
+    other.post("watchdog/0/ask", "")
+    assert other._store._keys._get_now("tfscale/7/watchdog/0/ask") is None
+
+
+def test_a_board_with_a_store_is_posted_on(workers):
+    chief, other = workers.boards
+    _shared(other, ConfigError("x"))
+    other.post("topic", "text")
+    assert other._store._keys._get_now("tfscale/7/topic") == "text"

@@ -24,6 +24,7 @@ class _Keys:
         return "what is written"
 
     get_config_key_value = set_config_key_value = delete_config_key_value = _answer
+    wait_at_barrier = _answer
 
 
 @pytest.fixture
@@ -89,3 +90,13 @@ def test_what_does_not_come_in_time_is_not_asked_for_again(make):
     with pytest.raises(tf.errors.DeadlineExceededError):
         found.get("key", 0.5)
     assert keys.asked == 1
+
+
+def test_a_barrier_that_fails_again_and_again_has_failed(make):
+    found, keys = make(*[CUT] * 9)
+    with pytest.raises(tf.errors.UnavailableError):
+        found.meet("end", 600.0)
+    assert keys.asked == 3
+    found, keys = make(CUT)
+    found.meet("end", 600.0)
+    assert keys.asked == 2

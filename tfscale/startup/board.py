@@ -58,6 +58,7 @@ class Board(Notes):
         self._heartbeat_seconds = heartbeat_seconds
         self._peers = Peers(cluster, heartbeat_seconds, self._end_without)
         self._lost: dict[int, str] = {}  # the workers that have ended or are silent
+        self._has_store = True  # until the chief, with the store, is found to be stopped or gone
         self._turn = threading.Lock()  # one thread of this process tells the reason and ends it
         if cluster.num_workers > 1:
             threading.Thread(target=self._watch, name="failure-watch", daemon=True).start()
@@ -116,6 +117,14 @@ class Board(Notes):
         self._complain(reason)
         leave(code)
 
+    def post(self, topic: str, text: str) -> None:
+        """Says something for all workers, as long as there is a store.
+
+        Nobody comes back from asking that of a chief that is stopped.
+        """
+        if self._has_store:
+            super().post(topic, text)
+
     def _publish(self, reason: str, code: int) -> tuple[str, int]:
         if not self._is_first_to_fail():
             threading.Event().wait(_FAREWELL_SECONDS + 5.0)  # another thread ends the process
@@ -124,8 +133,9 @@ class Board(Notes):
     def _share(self, reason: str, code: int) -> tuple[str, int]:
         """Tells the others, and gives what the first of all has told."""
         is_told = False
-        # Nobody comes back from asking the store of a chief that is stopped.
-        if self._cluster.is_chief or (0 not in self._lost and self._peers.is_running(0)):
+        is_chief = self._cluster.is_chief
+        self._has_store = is_chief or (0 not in self._lost and self._peers.is_running(0))
+        if self._has_store:
             with contextlib.suppress(tf.errors.OpError, RuntimeError):
                 # The first to come here wins: the store refuses a second value for a key.
                 self._store.put(self._failure_key, f"{code} {reason}")

@@ -5,6 +5,7 @@ whatever waits for an answer then, and who listens would be deaf from then on; t
 opens another connection.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,6 +17,7 @@ from tfscale.startup.reach import is_answering, run_apart
 
 _PAUSE_SECONDS = 0.1  # before a question is asked again
 _MOST_SILENCES = 5  # of a second and more, in a row: nobody is there any more
+_MOST_MEETINGS = 3  # tries of one
 _T = TypeVar("_T")
 
 
@@ -74,19 +76,24 @@ class Store:
         self._asked(lambda: self._keys.delete_config_key_value(key))
 
     def meet(self, name: str, timeout_seconds: float) -> None:
-        """Returns when every worker is here.
+        """Returns when every worker is here; who comes a second time is no other one.
 
         Raises:
             tf.errors.OpError: somebody isn't, or the store can't be reached.
         """
-        self._keys.wait_at_barrier(name, int(1000 * timeout_seconds))
+        milliseconds = int(1000 * timeout_seconds)
+        # A worker that is lost may fail it in the same way, each time anew.
+        self._asked(lambda: self._keys.wait_at_barrier(name, milliseconds), most=_MOST_MEETINGS)
 
-    def _asked(self, ask: Callable[[], _T]) -> _T:
-        silences = 0
+    def _asked(self, ask: Callable[[], _T], most: float = math.inf) -> _T:
+        asked = silences = 0
         while True:
+            asked += 1
             try:
                 return ask()
             except tf.errors.UnavailableError:
+                if asked >= most:
+                    raise
                 is_there = run_apart(lambda: is_answering(self._address))
                 silences = 0 if is_there else silences + 1
                 if silences == _MOST_SILENCES:
