@@ -1,7 +1,8 @@
-"""What faults cost a training, from the times of its steps: plain arithmetic."""
+"""What faults cost a training, from the times of its steps, and how it is said."""
 
 import os
 import statistics
+import sys
 
 
 def step_seconds(steps):
@@ -56,3 +57,9 @@ def figures(values):
 def seed_of(given):
     """A seed: the one that was given, or a new one."""
     return int.from_bytes(os.urandom(4)) if given is None else given
+
+
+def say(text):
+    """Prints a line at once, also into a file that somebody watches."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults import costs
+from tests.faults.costs import say
+from tests.faults.lost_workers import port_of
 from tests.faults.runs import flags, result
 from tests.jobs.workers import ROOT, _environment
 from tests.sweeper import begin_session
@@ -76,7 +78,6 @@ def _job(folder, *more):
     with contextlib.ExitStack() as stack:
         link = stack.enter_context(links.shaped(2, 1_000))
         gang = stack.enter_context(Gang())
-        switch = f"{link.namespaces[1].rpartition('-')[0]}-switch"
         logs, members = [folder / f"{rank}.log" for rank in range(2)], []
         for rank, log in enumerate(logs):
             out = stack.enter_context(log.open("wb"))
@@ -85,7 +86,7 @@ def _job(folder, *more):
             environ = _environment() | {"TMPDIR": str(folder)}
             streams = Streams(stdout=out, stderr=out)
             members.append(gang.start(command, environ=environ, folder=ROOT, streams=streams))
-        yield _Job(members, logs, ["ip", "-n", switch, "link", "set", "port1"])
+        yield _Job(members, logs, port_of(link, 1))
 
 
 def clean(folder):
@@ -167,12 +168,13 @@ def main():
     )
     late = len([seconds for seconds in out if seconds > LIMIT_SECONDS]) + given.runs - len(out)
     failures = [problem for one in outcomes for problem in one.problems]
-    show = sys.stdout.write
-    show(f"{'seconds':44}{'runs':>6}{'min':>9}{'median':>9}{'max':>9}{'limit':>7}{'late':>6}\n")
-    show(f"{'from a cut until both workers are out':44}{len(out):6}{costs.figures(out)}")
-    show(f"{LIMIT_SECONDS:7.0f}{late:6}\n")
-    show(f"{'from its return to the first new step':44}{len(back):6}{costs.figures(back)}\n")
-    show(f"failures: {len(failures)}\n" + "".join(f"    {one}\n" for one in failures))
+    say(f"{'seconds':44}{'runs':>6}{'min':>9}{'median':>9}{'max':>9}{'limit':>7}{'late':>6}")
+    limit = f"{LIMIT_SECONDS:7.0f}{late:6}"
+    say(f"{'from a cut until both workers are out':44}{len(out):6}{costs.figures(out)}{limit}")
+    say(f"{'from its return to the first new step':44}{len(back):6}{costs.figures(back)}")
+    say(f"failures: {len(failures)}")
+    for failure in failures:
+        say(f"    {failure}")
     sys.exit(int(bool(late or failures or len(back) < given.runs)))
 
 

@@ -6,12 +6,12 @@ and whether the line names the worker. With --runs=N each kind is tried so often
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.costs import say
 from tests.jobs.workers import ROOT, start_all, worker_commands
 
 STEP_TIMEOUT = 8.0
@@ -83,29 +83,24 @@ def play(kind, folder, *, num_workers=2, step_timeout=STEP_TIMEOUT, more=()):
     )
 
 
-def _say(text):
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 def main():
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--kinds", default=",".join(KINDS))
     given = parser.parse_args()
-    _say(f"step deadline {STEP_TIMEOUT:.0f} s; seconds beyond it until all workers have ended")
-    _say(f"{'hang in':12}{'runs':>5}{'min':>8}{'median':>8}{'max':>8}{'named':>7}{'ended':>7}")
+    say(f"step deadline {STEP_TIMEOUT:.0f} s; seconds beyond it until all workers have ended")
+    say(f"{'hang in':12}{'runs':>5}{'min':>8}{'median':>8}{'max':>8}{'named':>7}{'ended':>7}")
     for kind in given.kinds.split(","):
         outcomes = []
         for _ in range(given.runs):
             with tempfile.TemporaryDirectory(prefix="tfscale-hang-") as folder:
                 outcomes.append(play(kind, Path(folder)))
-                _say(f"  {outcomes[-1].codes} {outcomes[-1].lines[0]}")
+                say(f"  {outcomes[-1].codes} {outcomes[-1].lines[0]}")
         late = [one.late_seconds for one in outcomes if one.late_seconds is not None] or [-1.0]
         named = sum(one.is_named(kind) for one in outcomes)
         ended = sum(None not in one.codes for one in outcomes)
-        _say(
+        say(
             f"{kind:12}{len(outcomes):5}{min(late):8.1f}{statistics.median(late):8.1f}"
             f"{max(late):8.1f}{named:7}{ended:7}"
         )

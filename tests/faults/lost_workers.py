@@ -118,9 +118,14 @@ def _cut(settings):
         link = stack.enter_context(links.shaped(2, 10_000))
         job = stack.enter_context(Running(link.hosts(2), timeout, before=link.command))
         job.wait_until_training()
-        switch = f"{link.namespaces[1].rpartition('-')[0]}-switch"
-        subprocess.run(["ip", "-n", switch, "link", "set", "port1", "nomaster"], check=True)
+        subprocess.run([*port_of(link, 1), "nomaster"], check=True)
         return _outcome(job, {rank: _named(job, 1 - rank, _SILENT) for rank in (0, 1)})
+
+
+def port_of(link, rank):
+    """What stands in front of what is done to a worker's port at the bridge of a link."""
+    switch = f"{link.namespaces[rank].rpartition('-')[0]}-switch"
+    return ["ip", "-n", switch, "link", "set", f"port{rank}"]
 
 
 def has_namespaces():

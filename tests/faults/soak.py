@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults import costs
+from tests.faults.costs import say
 from tests.faults.long_run import KINDS, differences, drawn, epochs_for, play
 from tests.sweeper import begin_session
 
@@ -38,27 +39,22 @@ def show(clean, faulty, faults):
     by_kind = {kind: [] for kind in sorted(came)}
     for note, one in zip(notes, lost, strict=True):
         by_kind[note["kind"]].append(one)
-    _say(f"{'fault':22}{'times':>6}{'min s':>9}{'median':>9}{'max':>9}")
+    say(f"{'fault':22}{'times':>6}{'min s':>9}{'median':>9}{'max':>9}")
     for kind, each in by_kind.items():
-        _say(f"{kind:22}{came[kind]:6}{costs.figures(each)}")
-    _say(f"{'all':22}{len(notes):6}{costs.figures(lost)}")
-    _say(
+        say(f"{kind:22}{came[kind]:6}{costs.figures(each)}")
+    say(f"{'all':22}{len(notes):6}{costs.figures(lost)}")
+    say(
         f"{faulty.attempts} starts of the workers, {faulty.launches} of the launcher; "
         f"{faulty.seconds:.0f} s, without faults {clean.seconds:.0f} s"
     )
     if faulty.is_done:
         report = faulty.result()[2]
-        _say(f"goodput {100 * report['goodput']:.1f} %, {report['steps']} steps")
+        say(f"goodput {100 * report['goodput']:.1f} %, {report['steps']} steps")
     failures = failures_of(clean, faulty, faults)
-    _say(f"failures: {len(failures)}")
+    say(f"failures: {len(failures)}")
     for failure in failures:
-        _say(f"    {failure}")
+        say(f"    {failure}")
     return failures
-
-
-def _say(text):
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def main():
@@ -76,7 +72,7 @@ def main():
     begin_session()
     seed = costs.seed_of(given.seed)
     faults = drawn(given.faults, seed, kinds=given.kinds.split(","), workers=given.workers)
-    _say(f"seed {seed}: {len(faults)} faults, {given.workers} workers")
+    say(f"seed {seed}: {len(faults)} faults, {given.workers} workers")
     settings = {
         "epochs": epochs_for(faults),
         "workers": given.workers,
