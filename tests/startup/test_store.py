@@ -100,3 +100,12 @@ def test_a_barrier_that_fails_again_and_again_has_failed(make):
     found, keys = make(CUT)
     found.meet("end", 600.0)
     assert keys.asked == 2
+
+
+def test_a_time_that_is_nearly_over_is_not_for_ever(make, monkeypatch):
+    found, keys = make()
+    given = []
+    monkeypatch.setattr(keys, "get_config_key_value", lambda key, wait: given.append(wait) or "")
+    found.get("key", 0.0004)
+    found.get("key")
+    assert given == [1, 0]

@@ -64,7 +64,7 @@ class Store:
             tf.errors.DeadlineExceededError: nobody has written it in time.
             tf.errors.OpError: the store can't be reached.
         """
-        milliseconds = int(1000 * timeout_seconds)
+        milliseconds = math.ceil(1000 * timeout_seconds)  # 0 would be for ever
         return self._asked(lambda: str(self._keys.get_config_key_value(key, milliseconds)))
 
     def remove(self, key: str) -> None:
