@@ -28,7 +28,7 @@ test: dev-env
 SOAK = 'hostile --count=1000' 'measure_saves --runs=25' 'supervisor --runs=10' \
     'measure_stops --runs=3' 'measure_kills --kills=20 --seed=1' 'measure_lost_workers --runs=2' \
     'cut_links --runs=2' 'hangs --runs=1' 'slow --runs=1' 'measure_overhead --runs=1' \
-    'measure_false_alarms --minutes=5' 'soak --faults=200 --seed=1'
+    'measure_false_alarms --minutes=10' 'soak --faults=200 --seed=1'
 
 soak: dev-env
 	@failed=; for command in $(SOAK); do \

@@ -1,8 +1,12 @@
 """What faults cost a training, from the times of its steps, and how it is said."""
 
+import itertools
 import os
 import statistics
 import sys
+
+_AROUND_SECONDS = 4.0  # before and after, in which steps take what they take without
+_FEWEST_STEPS = 5
 
 
 def step_seconds(steps):
@@ -45,6 +49,34 @@ def recovered(fault, steps):
     done = max((step.number for step in steps if step.at < first.at), default=0)
     new = next((s for s in steps if s.at >= first.at and s.number > done), first)
     return first.at - fault, new.at - fault
+
+
+def excess(ends, began, ended):
+    """Seconds by which the steps around something took longer than others near it.
+
+    Args:
+        ends: of all steps, in order.
+        began: when it has begun, within them.
+        ended: when it was over.
+
+    Returns:
+        From the step before it to the step after it, less what as many steps take in the seconds
+        around it; None if there are too few of these on a side.
+    """
+    before = max((place for place, end in enumerate(ends) if end <= began), default=0)
+    after = next((place for place, end in enumerate(ends) if end > ended), len(ends) - 1)
+    first = next(place for place, end in enumerate(ends) if end > began - _AROUND_SECONDS)
+    last = max(place for place, end in enumerate(ends) if end < ended + _AROUND_SECONDS)
+    sides = [lengths(ends[first : before + 1]), lengths(ends[after : last + 1])]
+    if min(map(len, sides)) < _FEWEST_STEPS:
+        return None
+    usual = statistics.fmean(map(statistics.fmean, sides))
+    return ends[after] - ends[before] - (after - before) * usual
+
+
+def lengths(times):
+    """Seconds from each to the next."""
+    return [end - begin for begin, end in itertools.pairwise(times)]
 
 
 def figures(values):

@@ -22,6 +22,16 @@ def test_a_run_has_recovered_with_the_first_step_of_its_next_start_and_the_first
     assert costs.recovered(12.5, STEPS) is None
 
 
+def test_what_a_save_costs_is_what_steps_take_longer_than_those_around_it():
+    # Steps of 0.25 s before the save, of 0.5 s after it, and two that it touches of 0.9 s together.
+    ends = [0.25 * number for number in range(40)]
+    ends += [ends[-1] + 0.4, ends[-1] + 0.9]
+    ends += [ends[-1] + 0.5 * number for number in range(1, 40)]
+    cost = costs.excess(ends, ends[39], ends[40] + 0.1)
+    assert cost == pytest.approx(0.9 - 2 * 0.375)
+    assert costs.excess(ends[:42], ends[39], ends[40] + 0.1) is None
+
+
 def test_the_seed_draws_the_faults():
     faults = [drawn(26, seed) for seed in (1, 1, 2)]
     assert faults[0] == faults[1] != faults[2]
