@@ -3,7 +3,10 @@
 What a session leaves behind is swept, however it ends.
 """
 
+import contextlib
 import os
+import resource
+import signal
 
 import pytest
 
@@ -54,3 +57,21 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False  # the order is ours
     return ByGroup(config, log)
+
+
+@pytest.fixture
+def files_of_at_most():
+    """What a disk that is nearly full says, in the body of `with files_of_at_most(BYTES):`."""
+
+    @contextlib.contextmanager
+    def limited(num_bytes):
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+
+    return limited

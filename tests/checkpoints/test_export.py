@@ -1,8 +1,5 @@
-import contextlib
 import hashlib
 import json
-import resource
-import signal
 import zipfile
 
 import keras
@@ -77,33 +74,22 @@ def lasting(tmp_path_factory, monkeypatch):
     return folder
 
 
-@contextlib.contextmanager
-def _files_of_at_most(num_bytes):
-    """What a disk that is nearly full says, for as long as it lasts."""
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
-
-
 @pytest.mark.parametrize("num_bytes", [0, 100, 5_000, 100_000])
-def test_a_disk_that_is_full_everywhere_leaves_nothing_half_written(tmp_path, lasting, num_bytes):
+def test_a_disk_that_is_full_everywhere_leaves_nothing_half_written(
+    tmp_path, lasting, num_bytes, files_of_at_most
+):
     run = tmp_path / "run"
     run.mkdir()
-    with _files_of_at_most(num_bytes):
+    with files_of_at_most(num_bytes):
         saved = save(_model(units=30_000), _directory(run), Way(WHOLE))
     assert saved.path is None
     assert "model.keras can't be written (File too large); expected room" in str(saved.problem)
     assert _names(run) == list(lasting.glob("tfscale-*")) == []
 
 
-def test_where_model_keras_has_no_room_its_weights_may(tmp_path, lasting):
+def test_where_model_keras_has_no_room_its_weights_may(tmp_path, lasting, files_of_at_most):
     model = _model(keras.optimizers.Adam(0.1), units=30_000)
-    with _files_of_at_most(model_bytes(_model(units=30_000)) + 50_000):
+    with files_of_at_most(model_bytes(_model(units=30_000)) + 50_000):
         saved = save(model, _directory(tmp_path), Way(WHOLE))
     assert saved.file == "model.weights.npz"
     assert _names(tmp_path) == ["model.weights.npz"]

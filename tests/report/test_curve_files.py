@@ -1,7 +1,4 @@
-import contextlib
-import resource
 import shutil
-import signal
 
 import pytest
 import tensorflow as tf
@@ -14,18 +11,6 @@ def _steps(folder, curve="loss"):
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     events.Reload()
     return [event.step for event in events.Tensors(curve)] if events.Tags()["tensors"] else []
-
-
-@contextlib.contextmanager
-def _files_of_at_most(num_bytes):
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_files_of_a_folder_that_was_removed_are_begun_anew_and_it_is_said_once(tmp_path):
@@ -46,12 +31,12 @@ def test_files_of_a_folder_that_was_removed_are_begun_anew_and_it_is_said_once(t
     assert len(made) == 3
 
 
-def test_a_full_disk_is_said_once_and_curves_go_on_when_there_is_room(tmp_path):
+def test_a_full_disk_is_said_once_and_curves_go_on_when_there_is_room(tmp_path, files_of_at_most):
     said = []
     files = CurveFiles(tmp_path, complain=said.append)
     files.write("train", {"loss": 1.0}, 1)
     files.flush()
-    with _files_of_at_most(0):
+    with files_of_at_most(0):
         for step in range(2, 40):
             files.write("train", {"loss": 1.0}, step)
             files.flush()

@@ -3,35 +3,7 @@ import signal
 
 import pytest
 
-from tfscale.supervise.stops import Stop, noted_stops
-
-
-class _Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_the_first_signal_decides_and_a_second_one_is_urgent():
-    clock = _Clock()
-    stop = Stop(clock)
-    assert (stop.signal, stop.code, stop.is_urgent) == (None, 0, False)
-    stop.note(signal.SIGINT)
-    clock.now += 5.0
-    assert not stop.is_urgent
-    stop.note(signal.SIGTERM)
-    assert (stop.signal, stop.code, stop.is_urgent) == (signal.SIGINT, 130, True)
-
-
-def test_what_a_scheduler_and_a_program_between_send_at_once_is_one_wish():
-    clock = _Clock()
-    stop = Stop(clock)
-    stop.note(signal.SIGTERM)
-    clock.now += 0.5
-    stop.note(signal.SIGTERM)
-    assert (stop.signal, stop.is_urgent) == (signal.SIGTERM, False)
+from tfscale.supervise.stops import noted_stops
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

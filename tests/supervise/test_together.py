@@ -16,9 +16,9 @@ from tests.supervise.sources import (
     command,
     name_in,
 )
+from tfscale.process.stop_wish import StopWish
 from tfscale.supervise import gang, together
 from tfscale.supervise.restarts import supervise
-from tfscale.supervise.stops import Stop
 from tfscale.supervise.together import Launch
 
 
@@ -219,7 +219,7 @@ def test_a_process_that_is_killed_and_stays_is_named(capsys, monkeypatch):
     held, failed = _Held(capsys), _Held(capsys)
     failed.poll = lambda: 1
     launch = Launch(lambda goes_on: [], {}, failing_seconds=0.0)
-    watch = together._Watch([held, failed], launch, Stop(), lambda: None)
+    watch = together._Watch([held, failed], launch, StopWish(), lambda: None)
     watch.until_all_have_ended()
     assert held.signals == {signal.SIGKILL}
     assert "[launch] killed, but held by the system (a device, a disk): 4321" in held.said

@@ -2,17 +2,13 @@
 
 import contextlib
 import signal
-import time
 from collections.abc import Callable, Iterator
 
 from tfscale.errors import PREEMPTED_CODE
 from tfscale.process.exit import ends_with_the_run, leave
 from tfscale.process.signals import heard
+from tfscale.process.stop_wish import StopWish
 from tfscale.startup.job import Job
-
-# A scheduler signals a launcher and its workers, and the launcher passes the signal on: all of that
-# is one wish.
-_SAME_WISH_SECONDS = 2.0
 
 
 class Preemption:
@@ -30,7 +26,7 @@ class Preemption:
         """Has heard nothing yet."""
         self.ask: Callable[[str], None] | None = None
         self._job = job
-        self._asked_at: float | None = None
+        self._wish = StopWish()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Preemption"]:
@@ -45,12 +41,12 @@ class Preemption:
         cluster = self._job.cluster
         where = f" at {cluster.addresses[cluster.index]}" if cluster.num_workers > 1 else ""
         who = f"Worker {cluster.index}{where} was stopped by {number.name}"
-        if self._asked_at is not None:
-            if time.monotonic() - self._asked_at < _SAME_WISH_SECONDS:
-                return
+        is_first = self._wish.note(number)
+        if self._wish.is_urgent:
             self._job.terminal.complain(f"{who} a second time: it ends at once.")
             leave(PREEMPTED_CODE)
-        self._asked_at = time.monotonic()
+        if not is_first:
+            return
         if self.ask is None:
             self._job.board.end_all(
                 f"{who} before training began; there was nothing to save.", PREEMPTED_CODE

@@ -4,10 +4,11 @@ import time
 from dataclasses import replace
 
 from tfscale.errors import CONFIG_CODE, PREEMPTED_CODE, is_retryable
+from tfscale.process.stop_wish import StopWish
 from tfscale.supervise.attempts import Attempt, Attempts, mark_logs
 from tfscale.supervise.budget import Budget, Decision
 from tfscale.supervise.run_progress import RunProgress
-from tfscale.supervise.stops import Stop, noted_stops
+from tfscale.supervise.stops import noted_stops
 from tfscale.supervise.together import Ended, Launch, run_once, say
 
 _POLL_SECONDS = 0.05
@@ -35,7 +36,7 @@ def supervise(launch: Launch, *, restarts: int = 0) -> int:
 
 
 class _Supervisor:
-    def __init__(self, launch: Launch, restarts: int, stop: Stop) -> None:
+    def __init__(self, launch: Launch, restarts: int, stop: StopWish) -> None:
         self._launch = launch
         self._stop = stop
         self._is_heard = restarts > 0

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfscale.errors import CONFIG_CODE, START_TIMEOUT_CODE, is_retryable, shell_code
+from tfscale.process.stop_wish import StopWish
 from tfscale.process.temporary import kept_log
 from tfscale.supervise.attempts import Attempt
 from tfscale.supervise.echo import Echo, echo
 from tfscale.supervise.gang import Gang, Member, Streams
-from tfscale.supervise.stops import Stop
 
 FAILING_SECONDS = 15.0  # a dead worker shows on the others after 5 to 11 s
 SAVING_SECONDS = 30.0  # what Kubernetes gives a pod, and Slurm a job by default (KillWait)
@@ -74,7 +74,7 @@ def say(text: str, *, is_alone: bool) -> None:
 def run_once(
     commands: Sequence[Sequence[str]],
     launch: Launch,
-    stop: Stop,
+    stop: StopWish,
     *,
     is_heard: bool,
     peer: Callable[[], Attempt | None],
@@ -145,7 +145,7 @@ class _Watch:
 
     members: Sequence[Member]
     launch: Launch
-    stop: Stop
+    stop: StopWish
     peer: Callable[[], Attempt | None]
     failed: list[int] = field(default_factory=list)  # places, in the order of their ends
     deadline: float | None = None
