@@ -55,6 +55,12 @@ def test_the_chief_saves_a_model_that_predicts_the_same(tmp_path):
     assert type(loaded.optimizer) is keras.optimizers.SGD
 
 
+def test_the_weights_of_a_start_that_failed_go_when_there_is_a_model(tmp_path):
+    save_arrays(tmp_path / "model.weights.npz", [np.ones(3)])
+    _save(_model(), _directory(tmp_path))
+    assert _names(tmp_path) == ["model.keras"]
+
+
 def test_every_worker_saves_and_only_the_chief_keeps_its_file(tmp_path, monkeypatch):
     model, saved = _model(), []
     original = model.save

@@ -1,5 +1,6 @@
 """The trained model as a file, and the hash of its weights."""
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable
@@ -75,7 +76,10 @@ def save(model: keras.Model, directory: RunDirectory, way: Way) -> Saved:
             if not directory.is_chief:
                 _throw_away(name, write)
                 return Saved(directory.path / name)
-            return Saved(directory.write(name, write), problem)
+            path = directory.write(name, write)
+            if name != ARRAYS:
+                _remove_rescued(path.with_name(ARRAYS))
+            return Saved(path, problem)
         except Exception as error:  # whatever a user's layer raises while it is saved
             is_full = isinstance(error, OSError)
             problem = problem or _problem(directory.path / name, error)
@@ -95,6 +99,12 @@ def told(saved: Saved, directory: RunDirectory, load_command: str) -> ConfigErro
         return None
     load = f"To load the model: {load_command}" if saved.path and load_command else ""
     return ConfigError(" ".join([*problems, *([load] if load else [])]))
+
+
+def _remove_rescued(path: Path) -> None:
+    """Removes the weights that an earlier start of the run has left when it failed."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _throw_away(name: str, write: Callable[[Path], None]) -> None:
