@@ -43,7 +43,7 @@ def averaged(
         *parts, whole = [_after(model, batch, own) for batch in batches]
     near = []
     for number, variable in enumerate(own):
-        before = keras.ops.convert_to_numpy(variable.value).astype("float64")
+        before = keras.ops.convert_to_numpy(variable).astype("float64")
         kind = _kind(before, [part[number] for part in parts], whole[number])
         is_float = tf.as_dtype(variable.dtype).is_floating
         if kind == "sum" or (kind == "other" and not is_float):

@@ -327,10 +327,12 @@ class Noisy(layers.Layer):
 
     def build(self, shape):
         self.seen = self.add_weight(shape=(shape[-1],), trainable=False, name="seen")
+        self.steps = self.add_weight(shape=(), trainable=False, name="steps")
 
     def call(self, x, training=False):
         if training:
             self.seen.assign(0.9 * self.seen + 0.1 * ops.mean(x, axis=0))
+            self.steps.assign_add(1.0)
         return x - self.seen
 
 

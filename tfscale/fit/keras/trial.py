@@ -59,7 +59,8 @@ def tried(
             trial.asks = len(share.denominators)
         for variable in [*variables, *(one for metric in metrics for one in metric.variables)]:
             value = scope.get_current_value(variable)
-            known = variable.value if value is None else value
+            # Not its `value`: NumPy can't read a scalar of several devices.
+            known = variable if value is None else value
             trial.values[id(variable)] = keras.ops.convert_to_numpy(known).astype("float64")
     return trial
 
