@@ -38,6 +38,11 @@ def _turn(test):
 
 
 def pytest_configure():
+    # Who starts tests behind `nohup` or `&` has signals ignored, in the programs of tests as well.
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in usual.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     begin_session()
 
 

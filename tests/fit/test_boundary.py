@@ -12,6 +12,8 @@ from tfscale.fit.boundary import Boundary, Exchange
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.replica_state import ReplicaStatistics
 from tfscale.gradients.timing import CommunicationTimes
+from tfscale.report.pace import block_of
+from tfscale.report.step_times import Block
 
 # Of each worker: seconds, waiting for input, exposed and all communication, and two figures.
 ROWS = np.array([[4.0, 0.5, 0.25, 1.0, 50.0, 100.0], [5.0, 0.0, 0.75, 2.0, 60.0, 200.0]])
@@ -27,6 +29,13 @@ def test_each_workers_row_is_read_by_its_columns():
     assert boundary.exposed_seconds.tolist() == [0.25, 0.75]
     assert boundary.travel_seconds.tolist() == [1.0, 2.0]
     assert boundary.figures.tolist() == [[50.0, 100.0], [60.0, 200.0]]
+
+
+def test_a_clock_that_is_set_back_gives_times_all_the_same():
+    rows = np.array([[-3600.0, -0.5, -1.0, -2.0, -7.0]])
+    boundary = Boundary.of_rows(rows, step=1, steps=1, is_warm=True)
+    assert block_of(boundary) == Block(steps=1, seconds=1e-6, input_wait_seconds=0.0)
+    assert boundary.figures.tolist() == [[-7.0]]
 
 
 def test_a_worker_may_have_no_figures():
@@ -95,8 +104,8 @@ def exchanged(monkeypatch):
         monkeypatch.setattr(tf.distribute, "get_replica_context", lambda: replica)
         monkeypatch.setattr(boundary_module, "sum_over_replicas", replica.sum_over_replicas)
         own_figures = tf.concat([[waited], tf.cast(figures, tf.float64)], axis=0)
-        begin = tf.constant(started, tf.float64)
-        return replica.exchange(begin, own_figures, replica.statistics, custom or [])
+        loop = tf.constant(started, tf.float64), tf.constant(0)
+        return replica.exchange(loop, own_figures, replica.statistics, custom or [])
 
     def handed(replica, arguments):
         with pytest.raises(_Handed) as caught:

@@ -14,6 +14,7 @@ from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import ring_bytes
 
 _OWN_COLUMNS = 4  # of a worker's row, before its figures
+_LEAST_SECONDS = 1e-6  # what the clock can tell
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,18 @@ class Boundary:
 
     @classmethod
     def of_rows(cls, rows: np.ndarray, *, step: int, steps: int, is_warm: bool) -> "Boundary":
-        """Reads what `Exchange` brought, float64 (num_workers, 4 + figures)."""
+        """Reads what `Exchange` brought, float64 (num_workers, 4 + figures).
+
+        Whoever sets a machine's clock back must not end a training whose loops last less than 0 s.
+        """
+        times = np.maximum(rows[:, :_OWN_COLUMNS], [_LEAST_SECONDS, 0.0, 0.0, 0.0])
         return cls(
             step,
             steps,
-            seconds=rows[:, 0],
-            input_wait_seconds=rows[:, 1],
-            exposed_seconds=rows[:, 2],
-            travel_seconds=rows[:, 3],
+            seconds=times[:, 0],
+            input_wait_seconds=times[:, 1],
+            exposed_seconds=times[:, 2],
+            travel_seconds=times[:, 3],
             figures=rows[:, _OWN_COLUMNS:],
             is_warm=is_warm,
         )
@@ -91,7 +96,7 @@ class Exchange:
 
     def __call__(
         self,
-        started: tf.Tensor,
+        loop: tuple[tf.Tensor, tf.Tensor],
         own_figures: tf.Tensor,
         statistics: ReplicaStatistics,
         custom: Sequence[tf.Tensor],
@@ -99,7 +104,7 @@ class Exchange:
         """Called outside of the replicas, after the loop.
 
         Args:
-            started: when the loop began, float64 seconds.
+            loop: when it began, float64 seconds, and what is known when it is over.
             own_figures: float64 (1 + n,): how long it waited for input, and this worker's figures.
             statistics: of batches, to be averaged; every replica gets the means.
             custom: numbers to be averaged over replicas.
@@ -109,6 +114,7 @@ class Exchange:
             waiting for input, of exposed and of all communication, and each worker's figures; the
             averages. The same on every replica.
         """
+        started, is_over = loop
         shapes = Packing([value.shape for value in custom])
         parts = self._parts(statistics, int(own_figures.shape[0]), sum(shapes.sizes))
         replicas = self._strategy.num_replicas_in_sync
@@ -116,8 +122,8 @@ class Exchange:
 
         def on_replica() -> tf.Tensor:
             totals = self._totals.local()
-            # The totals are read after the loop has written them, so the clock is read after both.
-            with tf.control_dependencies(totals):
+            # Not all models write totals, for which the clock would have to wait.
+            with tf.control_dependencies([is_over, *totals]):
                 seconds = tf.timestamp() - started
             packed = parts.pack(
                 [

@@ -261,7 +261,7 @@ class DistributedModel:
             averages are of what a train_step of the user's own returned in the last step, where it
             isn't the model's metrics. Then the places of skipped steps.
         """
-        started = tf.timestamp()
+        started = self.arrivals.begins()
 
         def body(
             number: tf.Tensor, waited: tf.Tensor, own: Structure, lists: Structure
@@ -287,7 +287,8 @@ class DistributedModel:
         statistics = ReplicaStatistics.of_step(self.model, self._strategy)
         found, skipped = self._guard.found(lists)
         own_figures = tf.concat([[waited], figures, found], axis=0)
-        return *self._exchange(started, own_figures, statistics, own), skipped
+        is_over = self.arrivals.is_over()
+        return *self._exchange((started, is_over), own_figures, statistics, own), skipped
 
     def _picked_step(self, batch: Structure) -> list[tf.Tensor]:
         self._global_random.use_here()
