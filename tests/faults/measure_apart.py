@@ -2,10 +2,10 @@
 
     .venv/bin/python -m tests.faults.measure_apart --kills=6
 
-Each of two workers has a supervisor and a run directory of its own, of which the chief's has the
-checkpoints. The chief and the other worker are killed in turn. Printed are seconds from a kill to
-the first new step. The exit code is 1 if a limit was missed, a supervisor gave up, or the result
-isn't that of a run without a break.
+Each of two workers has a supervisor and a run directory of its own, at the same path: another
+folder is mounted there for one of them, which needs root. The chief and the other worker are killed
+in turn. Printed are seconds from a kill to the first new step. The exit code is 1 if a limit was
+missed, a supervisor gave up, or the result isn't that of a run without a break.
 """
 
 import argparse
@@ -27,6 +27,8 @@ from tests.sweeper import begin_session
 
 LIMIT_SECONDS = 20.0
 FLAGS = ("--bucket_mb=4", "--checkpoint_every_steps=4", "--model_option=step_seconds=0.02")
+# Gets two paths and a command, for which the first is at the second.
+MOUNTED = ("unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$2"; shift 2; exec "$@"', "sh")
 _BETWEEN_STEPS = 10
 
 
@@ -36,9 +38,12 @@ def trained(folder, kills, epochs):
     Returns:
         When each was, the chief's steps, what `runs.result` gives, and problems.
     """
-    times, problems = [], []
+    times, problems, mounted = [], [], folder / "of-worker-1"
+    for path in (mounted, folder / "run"):
+        path.mkdir(parents=True)
+    prefixes = ([], [*MOUNTED, mounted, folder / "run"])
     more = (*FLAGS, f"--epochs={epochs}", "--restarts=3")
-    with started(folder, free_addresses(2), *more, run_dirs=("run", "run-1")) as job:
+    with started(folder, free_addresses(2), *more, prefixes=prefixes) as job:
         for number in range(kills):
             aim = job.last_step() + _BETWEEN_STEPS
             if seconds_until(lambda aim=aim: job.last_step() >= aim) is None:
@@ -55,7 +60,8 @@ def trained(folder, kills, epochs):
 def _worker_of(supervisor):
     """Its process, as it is now."""
     children = psutil.Process(supervisor.pid).children()
-    return next(child.pid for child in children if "launch/worker.py" in child.cmdline())
+    found = {child.pid: " ".join(child.cmdline()) for child in children}
+    return next(pid for pid, words in found.items() if "worker.py" in words)
 
 
 def main():

@@ -52,17 +52,16 @@ class Job:
 
 
 @contextlib.contextmanager
-def started(folder, addresses, *more, prefixes=((), ()), run_dirs=("run", "run")):
+def started(folder, addresses, *more, prefixes=((), ())):
     """Runs them while the body lasts.
 
     Args:
-        folder: a new one.
+        folder: of the run.
         addresses: of both workers.
         more: flags of both.
         prefixes: words in front of each one's command.
-        run_dirs: of each, within the folder.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     times = folder / "times"
     words = [*flags(folder), *more, f"--model_option=times_file={times}"]
     with contextlib.ExitStack() as stack:
@@ -72,7 +71,6 @@ def started(folder, addresses, *more, prefixes=((), ()), run_dirs=("run", "run")
             out = stack.enter_context(log.open("wb"))
             command = [*prefixes[rank], sys.executable, "launch/worker.py", *words]
             command += [f"--hosts={','.join(addresses)}", f"--index={rank}"]
-            command += [f"--run_dir={folder / run_dirs[rank]}"]
             environ = _environment() | {"TMPDIR": str(folder)}
             streams = Streams(stdout=out, stderr=out)
             members.append(gang.start(command, environ=environ, folder=ROOT, streams=streams))

@@ -1,5 +1,6 @@
 import shutil
 
+from tfscale.files.atomic import write_text
 from tfscale.supervise.run_progress import RunProgress
 
 
@@ -12,12 +13,12 @@ def _commit(run_dir, step):
 
 def test_a_run_without_a_folder_has_not_begun(tmp_path):
     for run_dir in (None, tmp_path / "run"):
-        progress = RunProgress(run_dir)
+        progress = RunProgress(run_dir, 0)
         assert (progress.step, progress.is_done, progress.is_visible) == (None, False, False)
 
 
 def test_the_highest_committed_step_counts(tmp_path):
-    progress = RunProgress(tmp_path)
+    progress = RunProgress(tmp_path, 0)
     _commit(tmp_path, 9)
     assert (progress.step, progress.is_visible) == (9, True)
     _commit(tmp_path, 1234)
@@ -29,7 +30,7 @@ def test_the_highest_committed_step_counts(tmp_path):
 def test_what_was_there_before_is_no_progress(tmp_path):
     _commit(tmp_path, 500)
     (tmp_path / "report.json").write_text("{}")
-    progress = RunProgress(tmp_path)
+    progress = RunProgress(tmp_path, 0)
     assert (progress.step, progress.is_done) == (None, False)
     _commit(tmp_path, 600)
     (tmp_path / "report.json").unlink()
@@ -39,8 +40,22 @@ def test_what_was_there_before_is_no_progress(tmp_path):
 
 def test_a_run_that_was_overwritten_counts_from_its_own_first_checkpoint(tmp_path):
     _commit(tmp_path, 500)
-    progress = RunProgress(tmp_path)
+    progress = RunProgress(tmp_path, 0)
     shutil.rmtree(tmp_path / "checkpoints")
     assert progress.step is None
     _commit(tmp_path, 100)
     assert progress.step == 100
+
+
+def test_a_node_without_the_checkpoints_sees_the_step_that_its_worker_has_left(tmp_path):
+    (tmp_path / "logs").mkdir()
+    mark = tmp_path / "logs" / "worker-1.step"
+    write_text(mark, "8")
+    progress = RunProgress(tmp_path, 1)
+    assert (progress.step, progress.is_visible) == (None, True)  # of an earlier run
+    write_text(mark, "8")
+    assert progress.step == 8
+    write_text(mark, "12")
+    assert (progress.step, RunProgress(tmp_path, 2).is_visible) == (12, False)
+    mark.write_text("twelve")
+    assert progress.step is None

@@ -13,7 +13,8 @@ from tfscale.checkpoints.schedule import Schedule
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
 from tfscale.checkpoints.way_back import WayBack
 from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, SharedFailure
-from tfscale.files.checkpoint_names import FOLDER
+from tfscale.files import atomic
+from tfscale.files.checkpoint_names import FOLDER, mark_of
 from tfscale.files.run_directory import RunDirectory, reason_of
 from tfscale.fit.points import Point, Resumed
 from tfscale.process.spare_cores import SpareCores
@@ -175,6 +176,8 @@ class Keeper:
 
     def _take(self, done: int, step: int) -> None:
         began = time.perf_counter()
+        if not self._job.cluster.is_chief:
+            self._mark(self._last_step)
         self._is_wanted, self._last_step = False, step
         snapshot = self._snapshots.take(done)
         self._say_what_is_left_out()
@@ -185,6 +188,17 @@ class Keeper:
             with self._explained():
                 self._background.start(lambda: self._write(snapshot, blocked))
         self.costs.blocked_seconds += time.perf_counter() - began
+
+    def _mark(self, step: int) -> None:
+        """Lets this node's supervisor see a checkpoint that is on another one's disk.
+
+        Args:
+            step: of the last one; as another one is taken, it is durable.
+        """
+        if not step or self._folder.is_dir():
+            return
+        with contextlib.suppress(OSError):
+            atomic.write_text(self._directory.path / mark_of(self._job.cluster.index), str(step))
 
     def _write(self, snapshot: Snapshot, blocked_seconds: float) -> None:
         began, processor = time.perf_counter(), time.thread_time()

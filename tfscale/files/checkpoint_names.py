@@ -1,4 +1,7 @@
-"""What the folders of a run's checkpoints are called; each is there as a whole or not at all."""
+"""What the folders of a run's checkpoints are called; each is there as a whole or not at all.
+
+A worker that doesn't see them, because its disk isn't the chief's, keeps the last step in a file.
+"""
 
 import re
 
@@ -13,6 +16,15 @@ def name_of(step: int) -> str:
         step: training steps before it.
     """
     return f"step-{step:010d}"
+
+
+def mark_of(worker: int) -> str:
+    """The file in a run directory with the step of the last checkpoint that isn't there.
+
+    Args:
+        worker: that has taken part in it.
+    """
+    return f"logs/worker-{worker}.step"
 
 
 def step_of(name: str) -> int:

@@ -137,13 +137,15 @@ def build(job: Job, dataset: object, model: object) -> Built:
 
 
 def _facts(job: Job, dataset: object, model: object) -> dict[str, object]:
+    flags = job.config.as_flags()
+    del flags["--overwrite"]  # the chief's counts, and each supervisor takes it away by itself
     return {
         "device kind": job.devices.kind,
         "number of devices": job.devices.count,
         "versions": versions(),
         "dataset": name_of(dataset),
         "model": name_of(model),
-        **job.config.as_flags(),
+        **flags,
         **surroundings(),
     }
 

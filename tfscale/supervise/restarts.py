@@ -40,7 +40,7 @@ class _Supervisor:
         self._launch = launch
         self._stop = stop
         self._is_heard = restarts > 0
-        self._progress = RunProgress(launch.run_dir)
+        self._progress = RunProgress(launch.run_dir, launch.worker)
         folder = launch.run_dir if restarts else None  # without restarts there is one attempt
         self._attempts = Attempts(folder, launch.worker, has_peers=launch.has_peers)
         self._budget = Budget(restarts)

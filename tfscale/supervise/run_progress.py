@@ -1,13 +1,14 @@
 """How far a run has come while somebody looked, read off what is whole in its folder.
 
 A checkpoint is a folder `RUN_DIR/checkpoints/step-0000001234`, there as a whole or not at all;
-`RUN_DIR/report.json` is there when a run is done.
+`RUN_DIR/report.json` is there when a run is done. On a node whose disk isn't the chief's a worker
+leaves the step of the last checkpoint in `RUN_DIR/logs/worker-N.step`.
 """
 
 import os
 from pathlib import Path
 
-from tfscale.files.checkpoint_names import FOLDER, step_of
+from tfscale.files.checkpoint_names import FOLDER, mark_of, step_of
 
 _Identity = tuple[int, int]  # of a file: another one of the same name has another
 
@@ -17,30 +18,43 @@ class RunProgress:
 
     Args:
         run_dir: the run's folder, which need not be there; None sees nothing.
+        worker: whose step is looked at where there are no checkpoints.
     """
 
-    def __init__(self, run_dir: Path | None) -> None:
+    def __init__(self, run_dir: Path | None, worker: int) -> None:
         """Remembers what an earlier run, or an earlier part of this one, has left."""
         self._run_dir = run_dir
+        self._mark = run_dir and run_dir / mark_of(worker)
+        self._marked = _identity_of(self._mark)
         self._checkpoints = self._committed()
         self._report = self._reported()
 
     @property
     def is_visible(self) -> bool:
-        """Whether this machine sees the run's checkpoints, which the chief alone writes."""
-        return self._run_dir is not None and (self._run_dir / FOLDER).is_dir()
+        """Whether this machine sees how far the run's checkpoints are, or has seen it once."""
+        return self._run_dir is not None and (
+            (self._run_dir / FOLDER).is_dir() or _identity_of(self._mark) is not None
+        )
 
     @property
     def step(self) -> int | None:
         """The highest step that was committed since; None for none."""
         then = self._checkpoints
         new = [step for step, found in self._committed().items() if then.get(step) != found]
-        return max(new, default=None)
+        return max([*new, *self._marked_step()], default=None)
 
     @property
     def is_done(self) -> bool:
         """Whether the run's report was written since."""
         return self._reported() not in (None, self._report)
+
+    def _marked_step(self) -> list[int]:
+        if self._mark is None or _identity_of(self._mark) in (None, self._marked):
+            return []
+        try:
+            return [int(self._mark.read_text(encoding="ascii"))]
+        except (OSError, ValueError):
+            return []
 
     def _committed(self) -> dict[int, _Identity]:
         if self._run_dir is None:
@@ -57,10 +71,12 @@ class RunProgress:
         return found
 
     def _reported(self) -> _Identity | None:
-        if self._run_dir is None:
-            return None
-        try:
-            status = (self._run_dir / "report.json").stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns
+        return _identity_of(self._run_dir and self._run_dir / "report.json")
+
+
+def _identity_of(path: Path | None) -> _Identity | None:
+    try:
+        status = path.stat() if path else None
+    except OSError:
+        return None
+    return status and (status.st_ino, status.st_mtime_ns)
