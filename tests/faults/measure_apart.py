@@ -26,7 +26,12 @@ from tests.jobs.workers import free_addresses
 from tests.sweeper import begin_session
 
 LIMIT_SECONDS = 20.0
-FLAGS = ("--bucket_mb=4", "--checkpoint_every_steps=4", "--model_option=step_seconds=0.02")
+FLAGS = (
+    "--overwrite",
+    "--bucket_mb=4",
+    "--checkpoint_every_steps=4",
+    "--model_option=step_seconds=0.02",
+)
 # Gets two paths and a command, for which the first is at the second.
 MOUNTED = ("unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$2"; shift 2; exec "$@"', "sh")
 _BETWEEN_STEPS = 10
