@@ -70,6 +70,12 @@ class Step(NamedTuple):
     process: str
 
 
+def steps_in(times):
+    """The steps that a chief has written to a file, also those that were taken again."""
+    words = map(str.split, times.read_text().splitlines())
+    return [Step(int(number), float(at), process) for number, at, process in words]
+
+
 @dataclass
 class Played:
     """What became of a training.
@@ -106,8 +112,7 @@ class Played:
     @property
     def steps(self):
         """Each step that was taken, also those that were taken again."""
-        words = map(str.split, (self.folder / "times").read_text().splitlines())
-        return [Step(int(number), float(at), process) for number, at, process in words]
+        return steps_in(self.folder / "times")
 
     def result(self):
         """The hash of the weights, every step's loss on each worker, and the report."""

@@ -106,11 +106,15 @@ def main():
         found = report["checkpoints"]
         step = report["step_seconds"]["median"]
         # The first follows the first step, which is no measure, and the last follows the last one.
-        cost = [one for save in saves[1:-1] if (one := costs.excess(ends, *save)) is not None]
         gaps = costs.lengths([durable for _, durable in saves[:-1]])
+        found_costs = [costs.excess(ends, *save) for save in saves[1:-1]]
+        pairs = [pair for pair in zip(found_costs, gaps, strict=True) if pair[0] is not None]
+        if not pairs:
+            sys.exit(f"{len(saves)} saves are too few to compare; expected more --steps")
+        cost, gaps = map(list, zip(*pairs, strict=True))
         each += cost
         between += gaps
-        parts.append(sum(cost) / sum(gaps) if gaps else float("nan"))
+        parts.append(sum(cost) / sum(gaps))
         blocked.append(found["blocked_seconds"] / found["written"] / step)
         still.append(found["blocked_seconds"] / (ends[-1] - ends[0]))
         costs.say(

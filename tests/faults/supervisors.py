@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.long_run import Step
+from tests.faults.long_run import steps_in
 from tests.faults.runs import flags
 from tests.jobs.workers import ROOT, _environment
 from tfscale.supervise.gang import Gang, Streams
@@ -33,8 +33,7 @@ class Job:
     def steps(self):
         """Each step that is over, also those that were taken again."""
         with contextlib.suppress(OSError):
-            words = map(str.split, self.times.read_text().splitlines())
-            return [Step(int(number), float(at), process) for number, at, process in words]
+            return steps_in(self.times)
         return []
 
     def last_step(self):
