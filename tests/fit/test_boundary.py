@@ -104,8 +104,8 @@ def exchanged(monkeypatch):
         monkeypatch.setattr(tf.distribute, "get_replica_context", lambda: replica)
         monkeypatch.setattr(boundary_module, "sum_over_replicas", replica.sum_over_replicas)
         own_figures = tf.concat([[waited], tf.cast(figures, tf.float64)], axis=0)
-        loop = tf.constant(started, tf.float64), tf.constant(0)
-        return replica.exchange(loop, own_figures, replica.statistics, custom or [])
+        begin = tf.constant(started, tf.float64)
+        return replica.exchange(begin, own_figures, replica.statistics, custom or [])
 
     def handed(replica, arguments):
         with pytest.raises(_Handed) as caught:

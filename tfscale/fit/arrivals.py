@@ -18,20 +18,6 @@ class Arrivals:
         with tf.device("CPU:0"):
             self._count = tf.Variable(0, dtype=tf.int64, trainable=False, name="arrivals")
 
-    def begins(self) -> tf.Tensor:
-        """When the loop begins that is traced next, float64 seconds; nothing of it comes before.
-
-        A loop may begin as soon as what it needs is there, and nothing needs the time.
-        """
-        began = tf.timestamp()
-        with tf.control_dependencies([began]):
-            self._count.assign_add(0, read_value=False)
-        return began
-
-    def is_over(self) -> tf.Tensor:
-        """What is known when the loop that was traced last is over, with all that it changes."""
-        return self._count.read_value()
-
     def next_of(self, iterator: Foreign) -> tuple[Structure, tf.Tensor]:
         """The next batch, and float64 seconds of waiting for it; for a function to be traced."""
         asked = self._count.assign_add(1, read_value=False)

@@ -96,7 +96,7 @@ class Exchange:
 
     def __call__(
         self,
-        loop: tuple[tf.Tensor, tf.Tensor],
+        started: tf.Tensor,
         own_figures: tf.Tensor,
         statistics: ReplicaStatistics,
         custom: Sequence[tf.Tensor],
@@ -104,8 +104,9 @@ class Exchange:
         """Called outside of the replicas, after the loop.
 
         Args:
-            loop: when it began, float64 seconds, and what is known when it is over.
-            own_figures: float64 (1 + n,): how long it waited for input, and this worker's figures.
+            started: when the loop began, float64 seconds.
+            own_figures: float64 (1 + n,): how long it waited for input, and this worker's figures;
+                of what the loop gives, so that they are there when it is over.
             statistics: of batches, to be averaged; every replica gets the means.
             custom: numbers to be averaged over replicas.
 
@@ -114,7 +115,6 @@ class Exchange:
             waiting for input, of exposed and of all communication, and each worker's figures; the
             averages. The same on every replica.
         """
-        started, is_over = loop
         shapes = Packing([value.shape for value in custom])
         parts = self._parts(statistics, int(own_figures.shape[0]), sum(shapes.sizes))
         replicas = self._strategy.num_replicas_in_sync
@@ -122,8 +122,8 @@ class Exchange:
 
         def on_replica() -> tf.Tensor:
             totals = self._totals.local()
-            # Not all models write totals, for which the clock would have to wait.
-            with tf.control_dependencies([is_over, *totals]):
+            # Totals may be on a GPU, which takes its time; not all models write any in the loop.
+            with tf.control_dependencies([own_figures, *totals]):
                 seconds = tf.timestamp() - started
             packed = parts.pack(
                 [

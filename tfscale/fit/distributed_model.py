@@ -261,7 +261,7 @@ class DistributedModel:
             averages are of what a train_step of the user's own returned in the last step, where it
             isn't the model's metrics. Then the places of skipped steps.
         """
-        started = self.arrivals.begins()
+        started = tf.timestamp()
 
         def body(
             number: tf.Tensor, waited: tf.Tensor, own: Structure, lists: Structure
@@ -275,20 +275,19 @@ class DistributedModel:
             return number + 1, waited + seconds, own, lists
 
         with tf.control_dependencies([started]):
-            waited = tf.zeros([], tf.float64)
+            number, waited = tf.constant(0), tf.zeros([], tf.float64)
             self._strategy.run(self.communication.reset)
         nothing = [tf.zeros(shape, tf.float64) for shape in self._own_logs.packing.shapes]
         _, waited, own, lists = tf.while_loop(
             lambda number, *_: number < steps,
             body,
-            (tf.constant(0), waited, nothing, self._guard.lists(steps)),
+            (number, waited, nothing, self._guard.lists(steps)),
             parallel_iterations=1,
         )
         statistics = ReplicaStatistics.of_step(self.model, self._strategy)
         found, skipped = self._guard.found(lists)
         own_figures = tf.concat([[waited], figures, found], axis=0)
-        is_over = self.arrivals.is_over()
-        return *self._exchange((started, is_over), own_figures, statistics, own), skipped
+        return *self._exchange(started, own_figures, statistics, own), skipped
 
     def _picked_step(self, batch: Structure) -> list[tf.Tensor]:
         self._global_random.use_here()
