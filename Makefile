@@ -26,7 +26,7 @@ test: dev-env
 
 # What docs/reliability.md says. One after the other; what fails doesn't keep the rest from running.
 SOAK = 'hostile --count=1000' 'measure_saves --runs=25' 'supervisor --runs=10' \
-    'measure_stops --runs=3' 'measure_kills --kills=20 --seed=1' 'measure_apart --kills=6' \
+    'measure_stops --stops=40 --seed=1' 'measure_kills --kills=20 --seed=1' 'measure_apart --kills=6' \
     'measure_lost_workers --runs=2' 'cut_links --runs=2' 'hangs --runs=1' 'slow --runs=1' \
     'measure_overhead --runs=1' 'measure_false_alarms --minutes=10' \
     'soak --faults=200 --seed=1'

@@ -26,7 +26,6 @@ from tfscale.report.evaluated import EvaluatedWeights, weights_may_change
 from tfscale.report.pace import Pace
 from tfscale.report.whole_scores import WholeScores
 from tfscale.startup.job import Job
-from tfscale.startup.meeting import Meeting
 
 
 class Fitting:
@@ -75,7 +74,6 @@ class Fitting:
         keeper = Keeper(
             job,
             Snapshots(job, prepared, keeping, self._guard.compare),
-            Meeting(job.board),
             self._directory,
             validation_loss=self._validation_loss,
             earlier=earlier.checkpoint,

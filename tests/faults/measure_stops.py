@@ -1,77 +1,64 @@
-"""R6: how long a job needs to save and end when one of its workers is told to stop.
+"""R6: whether a run that is stopped saves one step on all workers, and goes on bit for bit.
 
-    .venv/bin/python -m tests.faults.measure_stops --runs=20
+    .venv/bin/python -m tests.faults.measure_stops --stops=40 --seed=1
 
-One line a case: runs, seconds until the last worker was out (minimum, median, maximum), and
-failures: a hang, another exit code than 143, workers that name different steps, or a step that is
-named and not in the newest checkpoint.
+Each stop is another run's: of 1 to 3 workers, with 1, 2, 3, 14 or any loops an epoch, with
+validation or not, accumulating or not; SIGTERM or SIGINT comes to the launcher or to one worker at
+a random moment. Printed are seconds until everybody was out. What fails is a hang, another exit
+code than 143, workers that name different steps, a step that is named and isn't in the newest
+checkpoint, and a run that comes to other weights when it goes on than without a stop. The same seed
+draws the same stops.
 """
 
-import re
-import signal
+import argparse
 import statistics
 import sys
-import time
+import tempfile
+from pathlib import Path
 
-from absl import app, flags
-
-from tests.faults.running import Running
-from tfscale.checkpoints import commit
-from tfscale.files.checkpoint_names import FOLDER
-
-_RUNS = flags.DEFINE_integer("runs", 3, "Of each case.", lower_bound=1)
-_LIMIT = 30.0  # seconds
-CASES = {
-    "SIGTERM, a worker": (2, 1, signal.SIGTERM),
-    "SIGTERM, the chief": (2, 0, signal.SIGTERM),
-    "SIGINT, a worker": (2, 1, signal.SIGINT),
-    "SIGTERM, alone": (1, 0, signal.SIGTERM),
-}
-_ROW = "{:<22}{:>6}{:>9}{:>9}{:>9}{:>10}"
+from tests.faults import costs
+from tests.faults.stops import LIMIT_SECONDS, drawn, play, problem_of, weights_of
+from tests.sweeper import begin_session
 
 
-def play(num_workers, rank, number):
-    """Stops a job; gives the seconds that it took, and what went wrong."""
-    with Running(num_workers) as job:
-        job.wait_until_training()
-        time.sleep(1.0)
-        began = time.monotonic()
-        job.hit(rank, number)
-        for worker in job.workers.values():
-            worker.member.wait(began + _LIMIT)
-        seconds = time.monotonic() - began
-        ended = [worker.ended() for worker in job.workers.values()]
-        found, refused = commit.newest(job.run_dir / FOLDER)
-        return seconds, _problem(ended, found, refused)
+def stopped(stop, clean, folder):
+    """Stops a run and lets it go on; gives the seconds until its end, and what went wrong."""
+    ended = play(stop.settings, folder, stop, stop.moment * clean.training_seconds)
+    problem = problem_of(stop, ended, folder)
+    if not problem and (again := play(stop.settings, folder)).code:
+        problem = f"exit code {again.code} of the run that goes on: {again.text[-2000:]}"
+    return ended.stopping_seconds, problem
 
 
-def _problem(ended, found, refused):
-    if any(one.code != 143 for one in ended):
-        return f"exit codes {[one.code for one in ended]}"
-    steps = {step for one in ended for step in re.findall(r"step (\d+) is saved in", one.err)}
-    if len(steps) != 1 or found is None or refused:
-        return f"steps {steps}, checkpoint {found}, {refused}"
-    (step,) = steps
-    return "" if int(step) == found.step else f"step {step} is told, {found.step} is there"
-
-
-def main(argv):
-    """Plays each case, and prints what came out."""
-    del argv
-    print(_ROW.format("case", "runs", "min s", "median", "max", "failures"))
-    is_fine = True
-    for name, case in CASES.items():
-        outcomes = [play(*case) for _ in range(_RUNS.value)]
-        seconds = [each for each, _ in outcomes]
-        problems = [problem for _, problem in outcomes if problem]
-        figures = (min(seconds), statistics.median(seconds), max(seconds))
-        shown = [f"{figure:.2f}" for figure in figures]
-        print(_ROW.format(name, len(outcomes), *shown, len(problems)), flush=True)
-        for problem in problems:
-            print(f"    {problem}")
-        is_fine = is_fine and not problems and max(seconds) <= _LIMIT
-    sys.exit(0 if is_fine else 1)
+def main():
+    """Plays each stop, and prints what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stops", type=int, default=40)
+    parser.add_argument("--seed", type=int)
+    given = parser.parse_args()
+    begin_session()
+    seed = costs.seed_of(given.seed)
+    print(f"seed {seed}: {given.stops} stops, limit {LIMIT_SECONDS:.0f} s", flush=True)
+    clean, seconds, problems = {}, [], []
+    with tempfile.TemporaryDirectory(prefix="tfscale-stops-") as temporary:
+        for place, stop in enumerate(drawn(given.stops, seed)):
+            settings = stop.settings
+            if settings not in clean:
+                whole = Path(temporary, f"clean-{len(clean)}")
+                clean[settings] = play(settings, whole), whole
+            without, whole = clean[settings]
+            folder = Path(temporary, str(place))
+            took, problem = stopped(stop, without, folder)
+            if not problem and weights_of(folder) != weights_of(whole):
+                problem = "other weights than without a stop"
+            seconds.append(took)
+            problems += [f"{stop}: {problem}"] * bool(problem)
+            print(f"{place:4} {took:6.2f} s  {stop} {problem}", flush=True)
+    figures = min(seconds), statistics.median(seconds), max(seconds)
+    print(f"{len(seconds)} stops: {' / '.join(f'{one:.2f}' for one in figures)} s")
+    print(f"failures: {len(problems)}")
+    sys.exit(int(bool(problems) or max(seconds) > LIMIT_SECONDS))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

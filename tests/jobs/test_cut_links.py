@@ -35,7 +35,7 @@ PROGRAM = """
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     board = Board(Cluster(tuple(addresses), rank), lambda text: print("complains:", text), 8.0)
-    meeting = Meeting(board)
+    meeting = Meeting(board, "stop")
     try:
         with board.share_failures():
             cut()

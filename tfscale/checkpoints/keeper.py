@@ -21,8 +21,6 @@ from tfscale.process.spare_cores import SpareCores
 from tfscale.startup.job import Job
 from tfscale.startup.meeting import Meeting
 
-_DUE = "a checkpoint is due"
-
 
 @dataclass
 class Costs:
@@ -45,7 +43,6 @@ class Keeper:
     Args:
         job: whose workers train.
         snapshots: of the training.
-        meeting: of all workers.
         directory: of the run, in which the checkpoints have a folder.
         validation_loss: of the last epoch, None where there is none.
         earlier: what the run goes on from, on the chief.
@@ -58,7 +55,6 @@ class Keeper:
         self,
         job: Job,
         snapshots: Snapshots,
-        meeting: Meeting,
         directory: RunDirectory,
         *,
         validation_loss: Callable[[], float | None],
@@ -68,7 +64,8 @@ class Keeper:
         self.way_back = WayBack(job, snapshots, directory)
         self.costs = Costs()
         self.is_training = False
-        self._job, self._snapshots, self._meeting = job, snapshots, meeting
+        self._job, self._snapshots = job, snapshots
+        self._saves, self._stops = Meeting(job.board, "save"), Meeting(job.board, "stop")
         self._directory, self._folder = directory, directory.path / FOLDER
         self._validation_loss, self._earlier = validation_loss, earlier
         self._keep, self._every = job.config.keep_checkpoints, job.config.checkpoint_every_steps
@@ -76,7 +73,7 @@ class Keeper:
         self._background, self._schedule = Background(), Schedule()
         self._spare_cores = SpareCores()
         self._losses: dict[int, float] = {}
-        self._is_wanted = self._has_called = self._has_looked = False
+        self._is_wanted = self._has_called = self._has_looked = self._is_asked_to_stop = False
         self._stopped_by = ""
         self._last_step = 0
 
@@ -108,11 +105,9 @@ class Keeper:
         """
         with self._explained():
             self._background.require_success()
-        reason = self._meeting.reached()
-        if reason == _DUE:
+        if self._saves.reached():
             self._is_wanted, self._has_called = True, False
-        elif reason:
-            self._stopped_by = reason
+        self._stopped_by = self._stops.reached() or self._stopped_by
         if point.loop == "fit":
             if not self.is_training and not self._last_step:
                 self._snapshots.begin()
@@ -136,7 +131,8 @@ class Keeper:
         Args:
             who: was stopped and how, as a sentence begins.
         """
-        self._meeting.call(who)
+        self._is_asked_to_stop = True
+        self._stops.call(who)
 
     def last_saved(self) -> int:
         """The step of the last checkpoint, when what was taken is durable; 0 if there is none."""
@@ -155,8 +151,13 @@ class Keeper:
             self._background.wait()
 
     def end(self) -> None:
-        """Nobody can stop the run any more, which is as good as done."""
-        self._meeting.end()
+        """Nobody can stop the run any more, which is as good as done; says so to who wanted to."""
+        if self._is_asked_to_stop:
+            self._job.terminal.complain(
+                "The run was over before it could be stopped: all is saved."
+            )
+        self._saves.end()
+        self._stops.end()
 
     def _is_time(self, point: Point, step: int) -> bool:
         """Whether all workers take one here without being asked."""
@@ -172,7 +173,7 @@ class Keeper:
             return
         if not self._background.is_busy and self._schedule.is_due(time.monotonic()):
             self._has_called = True
-            self._meeting.call(_DUE)
+            self._saves.call("a checkpoint is due")
 
     def _take(self, done: int, step: int) -> None:
         began = time.perf_counter()
@@ -278,7 +279,13 @@ class Keeper:
                 self._take(done, step)
             with self._explained():
                 self._background.wait()
-            told = f"step {step} is saved in {self._folder}, and the same command goes on from it"
+            # After training, that of its last checkpoint: what came then is decided anew.
+            told = (
+                f"step {self._last_step} is saved in {self._folder}, and the same command goes on "
+                "from it"
+                if self._last_step
+                else after(0)
+            )
         # The chief, which ends last, must not be ended by others while it still writes.
         told = self._job.board.say("stopped", told, timeout_seconds=0)
         raise SharedFailure(f"{self._stopped_by}; {told}.", PREEMPTED_CODE)

@@ -12,22 +12,28 @@ from tfscale.startup.board import Board
 
 
 class Meeting:
-    """The workers' common points, of one training.
+    """The workers' common points of one training, for one purpose.
+
+    Another purpose has a meeting of its own: who calls for it must not be taken for one who calls
+    for this, and of two who call for the same thing at a time one is enough.
 
     Args:
         board: over which workers call and promise.
+        purpose: of the meeting, unlike that of any other.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, purpose: str) -> None:
         """Listens for calls from now on."""
-        self._board = board
+        self._board, self._purpose = board, purpose
         self._lock = threading.Lock()
         self._reached = 0  # points that this worker's main thread has come to
         self._number = 0  # of meetings that are over
         self._reason = ""  # of the one that was called
         self._target: int | None = None
         if board.is_shared:
-            threading.Thread(target=self._listen, name="meeting", daemon=True).start()
+            threading.Thread(
+                target=self._listen, name=f"meeting to {self._purpose}", daemon=True
+            ).start()
 
     def call(self, reason: str) -> None:
         """Asks all workers to meet, from any thread; the first who calls is who is heard.
@@ -66,7 +72,9 @@ class Meeting:
             # Whoever is here has heard all that was said of the meeting before this one.
             self._board.withdraw(self._topic("call", self._number - 2))
             self._board.forget(self._topic("promise", self._number - 2))
-            threading.Thread(target=self._listen, name="meeting", daemon=True).start()
+            threading.Thread(
+                target=self._listen, name=f"meeting to {self._purpose}", daemon=True
+            ).start()
         return reason
 
     def _listen(self) -> None:
@@ -78,4 +86,5 @@ class Meeting:
             self._reason = reason
 
     def _topic(self, what: str, number: int | None = None) -> str:
-        return f"meeting/{self._number if number is None else number}/{what}"
+        number = self._number if number is None else number
+        return f"meeting/{self._purpose}/{number}/{what}"

@@ -26,7 +26,8 @@ def supervise(launch: Launch, *, restarts: int = 0) -> int:
 
     Returns:
         What a shell would: 0, the code of the failure that was the last (128 + signal for a killed
-        worker), or 129, 130 or 143 after SIGHUP, SIGINT or SIGTERM.
+        worker); after a signal 143 if all workers have saved and ended by themselves, else 129,
+        130 or 143 for SIGHUP, SIGINT or SIGTERM.
 
     Raises:
         OSError: a command can't be started; those that were are ended.
@@ -143,7 +144,7 @@ class _Supervisor:
         elif kept is not None:
             text += ", from which the same command goes on"
         self._say(text, ended)
-        return self._stop.code
+        return self._stop.code if lost else PREEMPTED_CODE
 
     def _end_between(self, attempt: Attempt, ended: Ended) -> int:
         """Ends while nothing runs: by a signal, or with another node's supervisor."""
