@@ -43,6 +43,7 @@ class Collection:
         files: that hold the records, in their order; none where they are held in memory.
         place_of: says where a record lies, such as "a.tfrecord, byte 1,024", for messages.
         is_held: whether reading is only a look into memory.
+        note: what the plan says of them besides, such as what of a file is left out.
     """
 
     num_records: int
@@ -53,6 +54,7 @@ class Collection:
     files: tuple[StoredFile, ...] = ()
     place_of: Callable[[int], str] | None = None
     is_held: bool = False
+    note: str = ""
 
     def map(self, function: Callable[[Any], Any]) -> "Collection":
         """The same records, of which a function makes others; it runs in parallel, when needed.

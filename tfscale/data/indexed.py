@@ -146,6 +146,7 @@ class Indexed:
         return (
             f"{size:,} records{among}, in {order}; each worker reads {own:,} of them in an epoch, "
             f"{sharding.worker_batch} of the {sharding.global_batch} of each step"
+            f"{self.collection.note and '; '}{self.collection.note}"
         )
 
     def _slices(self, sharding: Sharding, seed: int, first_step: int) -> tf.data.Dataset:

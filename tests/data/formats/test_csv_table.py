@@ -46,18 +46,24 @@ def test_a_record_says_where_it_came_from(path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (TABLE.replace("170.5", "tall"), r"Row #2: .*'tall'; expected label as int64"),
-        (TABLE.replace("170.5", ""), r"Row #2: .*invalid value ''"),
+        (
+            TABLE.replace("170.5", "tall"),
+            r"record 1 \(line 2\): height, cm is 'tall'; expected a number",
+        ),
+        (
+            TABLE.replace("170.5", ""),
+            r"record 1 \(line 2\): height, cm is ''; .*is missing, fill it",
+        ),
         (TABLE.replace("170.5", "nan"), r"record 1: height, cm is nan; expected a finite number"),
         (TABLE.replace("99,0", "1e99,0"), r"record 2: height, cm is inf"),
-        (TABLE.replace(",1\n", ",1.5\n"), r"Row #2: .*int64: invalid value '1.5'"),
-        (TABLE.replace(",1\n", "\n"), r"Row #2: Expected 4 columns, got 3"),
+        (TABLE.replace(",1\n", ",1.5\n"), r"record 1 \(line 2\): label is '1.5'; expected a whole"),
+        (TABLE.replace(",1\n", "\n"), r"record 1 \(line 2\) has 3 fields; expected 4"),
         (TABLE.replace(",1\n", ",3\n"), r"record 1: label is 3; expected a class from 0 to 2"),
         (TABLE.replace(",1\n", ",-1\n"), r"record 1: label is -1; expected a class"),
         (TABLE.replace("age", "years"), r"no column 'age'; expected it among years, name"),
         (TABLE.replace("age", "name"), r"two columns 'name'"),
-        (TABLE.partition("\n")[0], "Empty CSV file"),
-        (TABLE.partition("\n")[0] + "\n", r"parts of \[0, 0, 0\] records"),
+        (TABLE.partition("\n")[0], "has no rows below the names"),
+        (TABLE.partition("\n")[0] + "\n", "has no rows below the names"),
         ("", "has no first line"),
     ],
 )
@@ -82,3 +88,54 @@ def test_the_same_table_elsewhere_has_the_same_checksum(path, tmp_path):
     other = str(tmp_path / "copy.csv")
     assert _read(path).checksum == _read(other).checksum
     assert _read(other, TABLE.replace("31", "32")).checksum != _read(path).checksum
+
+
+SPECIES = "x,species\n1,wolf\n2,Ziege\n3,ähre\n4,wolf\n5,dog\n"
+
+
+def _named(path, text, classes):
+    others = {"species": "int64"}
+    return _read(path, text, ["x"], others, class_names={"species": classes})
+
+
+def test_classes_that_are_texts_are_numbered_by_code_points(path):
+    _read(path, SPECIES, ["x"], {"species": "string"})
+    classes = csv_table.class_names(path, "species")
+    assert classes == ["Ziege", "dog", "wolf", "ähre"]
+    found = _named(path, SPECIES, classes)
+    assert [int(record["species"]) for record in read_all(found)] == [2, 0, 3, 2, 1]
+    assert read_all(found)[0]["species"].dtype == np.int64
+    assert found.note == "species: 0 Ziege, 1 dog, 2 wolf, 3 ähre"
+
+
+def test_numbers_of_classes_have_no_names_and_stay_as_they_are(path):
+    found = _named(path, "x,species\n1,10\n2, 9\n", [])
+    assert csv_table.class_names(path, "species") == []
+    assert [int(record["species"]) for record in read_all(found)] == [10, 9]
+
+
+@pytest.mark.parametrize("other", ["", "3", "1.5", "nan"])
+def test_texts_among_numbers_are_refused_with_both_records(path, other):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(SPECIES.replace("Ziege", other))
+    reason = f"species is 'wolf' in record 1 and '{other}' in record 2; expected the names"
+    with pytest.raises(ConfigError, match=reason):
+        csv_table.class_names(path, "species")
+
+
+def test_a_text_that_is_no_class_of_training_is_refused_by_name(path):
+    reason = r"record 3: species is 'ähre', which is no class of training .*expected dog, wolf"
+    with pytest.raises(ConfigError, match=reason):
+        _named(path, SPECIES.replace("Ziege", "dog"), ["dog", "wolf"])
+
+
+def test_what_is_left_out_is_said(path):
+    assert _read(path).note == ""
+    assert _read(path, features=["age"]).note == "columns left out: height, cm"
+    assert _read(path, features=["age"], others={"label": "int64"}).note == (
+        "columns left out: name, height, cm"
+    )
+    unnamed = ",age,,label\n0,31,x,1\n1,8,y,0\n"
+    assert _read(path, unnamed, ["age"], {"label": "int64"}).note == (
+        "columns left out: 2 without a name"
+    )

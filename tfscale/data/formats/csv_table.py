@@ -1,44 +1,51 @@
 """Tables with a line of names at their top: CSV files, held in memory."""
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfscale.data.collection import Collection
-from tfscale.data.formats import held
+from tfscale.data.formats import csv_reading, held
+from tfscale.data.formats.csv_reading import column_names as column_names
 from tfscale.errors import ConfigError
 from tfscale.structures import Foreign
 
 DTYPES = ("float32", "int64", "string")
 
+_SHOWN_CLASSES = 4
 
-def column_names(path: str) -> list[str]:
-    """What the first line says, in its order.
+
+def class_names(path: str, label: str) -> list[str]:
+    """The classes of a column of texts, in the order of their numbers: sorted by code points.
+
+    Args:
+        path: of the training table, whose classes those of every split are.
+        label: name of the column.
+
+    Returns:
+        None of them for a column of numbers, which are numbers of classes as they stand.
 
     Raises:
-        ConfigError: the file can't be read, or two columns have one name.
+        ConfigError: the column isn't there, or has both numbers and texts.
     """
     path = os.path.expanduser(path)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            names = next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
+    csv_reading.require_columns(path, [label], column_names(path))
+    column = csv_reading.read(path, {label: "string"})[label]
+    found = column.unique().to_pylist()
+    texts = [text for text in found if _is_name(text)]
+    others = [text for text in found if not _is_name(text)]
+    if texts and others:
+        at = [column.index(text).as_py() + 1 for text in (texts[0], others[0])]
         raise ConfigError(
-            f"{path} can't be read ({reason}); expected a table in UTF-8, with commas and the "
-            "names of the columns in its first line."
-        ) from error
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise ConfigError(
-            f"{path} has {f'two columns {twice[0]!r}' if twice else 'no first line'}; expected the "
-            "name of each column in the first line, each once."
+            f"{path}: {label} is {texts[0]!r} in record {at[0]} and {others[0]!r} in record "
+            f"{at[1]}; expected the names of classes in all rows, or their numbers in all. Mend "
+            "the rows, or name another column as the label."
         )
-    return names
+    return sorted(texts)
 
 
 def records(
@@ -46,6 +53,7 @@ def records(
     features: Sequence[str],
     others: Mapping[str, str],
     num_classes: Mapping[str, int] | None = None,
+    class_names: Mapping[str, Sequence[str]] | None = None,
 ) -> Collection:
     """The rows of a table.
 
@@ -56,25 +64,36 @@ def records(
         others: dtype of each column that stays by itself, by its name; "int64", "float32" or
             "string".
         num_classes: of columns that hold numbers of classes, how many classes there are.
+        class_names: of columns of texts that become numbers of classes, int64, the texts in the
+            order of their numbers; none for a column that holds numbers.
 
     Returns:
-        Records `{"features": float32 (features,), NAME: scalar of its dtype, ...}`.
+        Records `{"features": float32 (features,), NAME: scalar of its dtype, ...}`. The plan says
+        which columns of the file aren't in them, and which number stands for which text.
 
     Raises:
         ConfigError: a column isn't there, or a value is missing, is none of its dtype, isn't
-            finite, or is no number of a class.
+            finite, is no number of a class, or a text that is no class.
     """
     path = os.path.expanduser(path)
-    types = {**others, **dict.fromkeys(features, "float32")}
-    _require(path, features, others, column_names(path))
-    table = _read(path, types)
-    columns = {name: _column(table, name, types[name], path) for name in types}
+    there = column_names(path)
+    _require(path, features, others, there)
+    named = {name: list(texts) for name, texts in (class_names or {}).items() if texts}
+    types = {**others, **dict.fromkeys(named, "string"), **dict.fromkeys(features, "float32")}
+    table = csv_reading.read(path, types)
+    columns = {
+        name: _numbered(table, name, named[name], path)
+        if name in named
+        else _column(table, name, types[name], path)
+        for name in types
+    }
     for name, count in (num_classes or {}).items():
         _require_classes(columns[name], count, name, path)
     leaves: dict[str, Any] = {name: columns[name] for name in others}
     if features:
         leaves["features"] = np.stack([columns[name] for name in features], axis=1)
-    return held.collection(path, leaves, lambda number: f"{path}, record {number + 1}")
+    found = held.collection(path, leaves, lambda number: f"{path}, record {number + 1}")
+    return replace(found, note=_note([name for name in there if name not in types], named))
 
 
 def _require(
@@ -83,11 +102,7 @@ def _require(
     strange = sorted(set(others.values()) - set(DTYPES))
     if strange:
         raise ConfigError(f"{path}: dtype {strange[0]!r}; expected one of {', '.join(DTYPES)}.")
-    missing = [name for name in (*features, *others) if name not in there]
-    if missing:
-        raise ConfigError(
-            f"{path} has no column {missing[0]!r}; expected it among {', '.join(there)}."
-        )
+    csv_reading.require_columns(path, [*features, *others], there)
     if set(features) & set(others) or (features and "features" in others):
         raise ConfigError(
             f"{path}: a column is a feature and also by itself, or is called 'features'; expected "
@@ -95,32 +110,8 @@ def _require(
         )
 
 
-def _read(path: str, types: Mapping[str, str]) -> Foreign:
-    try:
-        # It ships no types, and only tables need it.
-        import pyarrow
-        from pyarrow import csv as arrow
-    except ImportError as error:
-        raise ConfigError(
-            f"Tables need pyarrow ({error}); expected it to be installed: pip install pyarrow."
-        ) from error
-    try:
-        return arrow.read_csv(
-            path,
-            arrow.ReadOptions(use_threads=False),  # with threads it doesn't say which row is wrong
-            arrow.ParseOptions(newlines_in_values=True),
-            arrow.ConvertOptions(
-                column_types={name: getattr(pyarrow, dtype)() for name, dtype in types.items()},
-                include_columns=list(types),
-                null_values=[],  # a value that is missing is an error, not a NaN
-                strings_can_be_null=False,
-            ),
-        )
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ConfigError(
-            f"{path}: {error}; expected {_listed(types)} in every row. Mend the row, or take the "
-            "column out."
-        ) from error
+def _is_name(text: str) -> bool:
+    return bool(text.strip()) and not csv_reading.is_number(text)
 
 
 def _column(table: Foreign, name: str, dtype: str, path: str) -> npt.NDArray[Any]:
@@ -136,6 +127,26 @@ def _column(table: Foreign, name: str, dtype: str, path: str) -> npt.NDArray[Any
     return values
 
 
+def _numbered(
+    table: Foreign, name: str, classes: Sequence[str], path: str
+) -> npt.NDArray[np.int64]:
+    encoded = table[name].combine_chunks().dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
+    number_of = {text: number for number, text in enumerate(classes)}
+    numbers = np.array([number_of.get(text, -1) for text in texts], np.int64)
+    found: npt.NDArray[np.int64] = numbers[encoded.indices.to_numpy(zero_copy_only=False)]
+    wrong = np.flatnonzero(found < 0)
+    if len(wrong):
+        unknown = [text for text in texts if text not in number_of]
+        raise ConfigError(
+            f"{path}, record {wrong[0] + 1}: {name} is {unknown[0]!r}, which is no class of "
+            f"training ({len(unknown)} such texts in {len(wrong)} rows); expected "
+            f"{csv_reading.shown(classes)}. Add rows of it to the training table, or remove them "
+            "here."
+        )
+    return found
+
+
 def _require_classes(values: npt.NDArray[Any], count: int, name: str, path: str) -> None:
     if values.dtype == object:
         raise ConfigError(f"{path}: {name} holds texts; expected int64 for numbers of classes.")
@@ -147,6 +158,17 @@ def _require_classes(values: npt.NDArray[Any], count: int, name: str, path: str)
         )
 
 
-def _listed(types: Mapping[str, str]) -> str:
-    shown = [f"{name} as {dtype}" for name, dtype in list(types.items())[:4]]
-    return ", ".join(shown) + (", ..." if len(types) > 4 else "")
+def _note(unused: Sequence[str], named: Mapping[str, Sequence[str]]) -> str:
+    """What the plan says: columns that aren't used, and the classes behind the numbers."""
+    notes = []
+    without_name = sum(not name.strip() for name in unused)
+    shown = [name for name in unused if name.strip()]
+    if without_name:
+        shown.append(f"{without_name} without a name")
+    if shown:
+        notes.append(f"columns left out: {csv_reading.shown(shown)}")
+    for name, classes in named.items():
+        first = [f"{number} {text}" for number, text in enumerate(classes[:_SHOWN_CLASSES])]
+        more = ", ..." if len(classes) > _SHOWN_CLASSES else ""
+        notes.append(f"{name}: {', '.join(first)}{more}")
+    return "; ".join(notes)
