@@ -359,6 +359,49 @@ def test_a_label_out_of_range_in_a_table_is_refused_by_its_row(tmp_path):
         _examples("csv_table", tmp_path)
 
 
+SPECIES = ("wolf", "ant", "wolf", "Yak", "ant", "Yak")
+
+
+def _write_species(folder, name="train.csv", species=SPECIES, first=""):
+    """As pandas writes a table: with a counter of the rows, whose name is empty, before it."""
+    rows = [f"{row},{row * row / 8},{one}" for row, one in enumerate(species)]
+    (folder / name).write_text("\n".join([f"{first},x,species", *rows, ""]))
+
+
+def test_a_table_of_pandas_with_classes_as_texts_has_neither_counter_nor_an_order_of_its_own(
+    tmp_path,
+):
+    _write_species(tmp_path)
+    _write_species(tmp_path, "validation.csv", ("wolf", "wolf", "ant"))
+    options = ["label=species", "num_classes=3"]
+    train = _examples("csv_table", tmp_path, options=options)
+    assert [x.tolist() for x, _ in train] == [[row * row / 8] for row in range(6)]
+    assert [int(y) for _, y in train] == [2, 1, 2, 0, 1, 0]
+    validation = _examples("csv_table", tmp_path, "validation", options=options)
+    assert [int(y) for _, y in validation] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_table_that_counts_its_rows_is_refused_for_every_split_unless_on_purpose(tmp_path, split):
+    for name in ("train.csv", "validation.csv"):
+        _write_species(tmp_path, name, first="id")
+    options = ["label=species", "num_classes=3"]
+    with pytest.raises(ConfigError, match=r"id counts the rows .* --dataset_option=exclude=id\."):
+        _examples("csv_table", tmp_path, split, options=options)
+    without = _examples("csv_table", tmp_path, split, options=[*options, "exclude=id"])
+    kept = _examples("csv_table", tmp_path, split, options=[*options, "features=id,x"])
+    assert without[2][0].tolist() == [0.5] and kept[2][0].tolist() == [2.0, 0.5]
+
+
+def test_a_class_of_validation_alone_and_another_number_of_classes_are_refused(tmp_path):
+    _write_species(tmp_path)
+    _write_species(tmp_path, "validation.csv", ("wolf", "bee"))
+    with pytest.raises(ConfigError, match=r"validation.csv, record 2: species is 'bee', which is"):
+        _examples("csv_table", tmp_path, "validation", options=["label=species", "num_classes=3"])
+    with pytest.raises(ConfigError, match=r"3 classes in species.* --dataset_option=num_classes=3"):
+        _examples("csv_table", tmp_path, options=["label=species"])
+
+
 def test_texts_are_counted_by_word_whatever_their_case(folder_of):
     for number, (x, y) in enumerate(_examples("text_lines", folder_of("text_lines"))):
         assert x.shape == (512,) and int(y) == number % 2

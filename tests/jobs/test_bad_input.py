@@ -124,6 +124,19 @@ def test_an_empty_dataset_is_refused(tmp_path):
     _contains(reason, "load('train') is empty", "expected at least one record")
 
 
+def test_a_table_with_a_column_that_counts_its_rows_is_refused(tmp_path):
+    rows = [f"{row},{row * row % 7},{row // 8}" for row in range(16)]
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text("\n".join(["id,x,label", *rows, ""]))
+    flags = [
+        *("--dataset=datasets/csv_table.py", "--model=models/mlp.py", f"--data_dir={tmp_path}"),
+        *(f"--run_dir={_run_dir(tmp_path)}", "--batch_size=4"),
+    ]
+    reason = _refusal(tmp_path, *flags)
+    _contains(reason, "train.csv: id counts the rows (0, 1, 2, ...); expected features that")
+    _contains(reason, "--dataset_option=exclude=id", "--dataset_option=features=id,x")
+
+
 RAGGED = """
     def preprocess(record, training):
         image, label = record

@@ -1,5 +1,7 @@
 """What users bring as data trains alike on one worker and on two, and as in plain Keras."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -78,3 +80,25 @@ def test_bad_records_are_in_the_report_the_same_on_all_workers(played):
             "train": {"count": 3, "records": ["record 7", "record 157", "record 307"]}
         }
         assert result["numbers"]["report"]["bad_examples"] == {}
+
+
+@pytest.mark.plays("table", on=[TWO])
+def test_a_table_of_pandas_trains_as_in_keras_without_the_counter_of_its_rows(played):
+    """In one process, on the same columns; a step is an epoch, so that no order is compared."""
+    x, names = data_kinds.flowers()
+    y = np.array([sorted(data_kinds.FLOWERS).index(name) for name in names])
+    keras.utils.set_random_seed(0)
+    model = data_kinds.flower_model(type("spec", (), {"shape": (2,)}), len(data_kinds.FLOWERS))
+    history = model.fit(
+        x, y, batch_size=len(x), epochs=5, validation_data=(x, y), verbose=0
+    ).history
+    expected = {name: values[-1] for name, values in history.items()}
+    for result in [played.alone, *played.workers]:
+        metrics = result["report"]["metrics"]
+        assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+        for found, plain in zip(result["weights"], model.get_weights(), strict=True):
+            np.testing.assert_allclose(found, plain, rtol=0, atol=1e-6)
+    plan = json.loads((played.run_dir / "config.json").read_text())["plan"]
+    assert plan["train data"].endswith(
+        "; columns left out: 1 without a name; species: 0 setosa, 1 versicolor, 2 virginica"
+    )

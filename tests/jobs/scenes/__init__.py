@@ -32,6 +32,6 @@ SCENES = {
         *(replicas.statistics, replicas.dropout),
         *(callbacks.decisions, callbacks.files_of_callbacks),
         *(scores.detection, scores.several_labels),
-        *(data_kinds.sizes, data_kinds.brought),
+        *(data_kinds.sizes, data_kinds.brought, data_kinds.table),
     )
 }

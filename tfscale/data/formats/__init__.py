@@ -8,5 +8,6 @@ them with the manifest beside them, an index says where each record lies (`recor
 that are Examples, and `tfds` reads what TensorFlow Datasets wrote.
 
 `held` is for formats whose records fit into memory, because they only name files or are small:
-`image_folder`, `voc` and `coco`, which share `boxes`, and `csv_table`.
+`image_folder`, `voc` and `coco`, which share `boxes`, and `csv_table`: `csv_reading` reads its
+text, `csv_features` says which of its columns are features.
 """
