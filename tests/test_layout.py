@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LONGEST_PROGRAM = 79
-LONGEST_FILE = 300
+LONGEST_FILE = 400
 LONGEST_FUNCTION = 50  # lines, with decorators and docstring
 
 # What may be longer, and why: "tfscale/config.py" or "tfscale/config.py: Config.check".

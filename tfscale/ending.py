@@ -112,7 +112,7 @@ def finish(
         metrics={name: _plain(value) for name, value in metrics.items()},
         weights_sha256=sha256,
         model_file=saved.file,
-        load_command=job.board.say("loading", command, timeout_seconds=600.0),
+        load_command=job.board.say("loading", command),
         traffic=prepared.distributed.traffic,
         boundary_bytes=prepared.distributed.boundary_bytes,
         bucket_bytes=prepared.buckets.size_bytes,

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.model.comparable import callback_facts, checksum, described, facts_of
+from tfscale.model.comparable import (
+    callback_facts,
+    checksum,
+    described,
+    facts_of,
+    weight_facts,
+)
 
 
 def _model(*, units=4, optimizer=None, loss="mse", trainable=True, **first):
@@ -23,7 +29,8 @@ def _model(*, units=4, optimizer=None, loss="mse", trainable=True, **first):
 
 
 def _facts(model):
-    facts = facts_of(model, tf.distribute.get_strategy())
+    weights = weight_facts(model, tf.distribute.get_strategy(), lambda variable: False)
+    facts = facts_of(model) | weights
     assert json.loads(json.dumps(facts)) == facts
     return facts
 

@@ -166,7 +166,7 @@ class Snapshots:
         self._told_times += 1
         topic = f"resumed arrays/{self._told_times}"
         found: dict[str, np.ndarray] = {}
-        count = self._job.board.say(topic, str(len(groups)), timeout_seconds=0)
+        count = self._job.board.say(topic, str(len(groups)))
         for _ in range(int(count)):
             data = save(groups.pop(0)) if checkpoint is not None else None
             found |= load(carrier.from_chief(data))

@@ -207,6 +207,16 @@ class DistributedModel:
         wishes = described(wishes_of(callbacks), self._fixed_steps)
         return self._findings.rows | ({"callbacks": wishes} if wishes else {})
 
+    def facts(self) -> dict[str, Json]:
+        """What a step does that isn't in the model's configuration, the same on every worker."""
+        return {
+            "what a step changes": self.state.names,
+            "what a step returns": [self._own_logs.names, self._own_logs.packing.sizes],
+            "what metrics add up": self._totals.packing.sizes,
+            "what losses are divided by": self.asks,
+            "losses are sums": self._findings.losses_are_sums,
+        }
+
     @property
     def figure_names(self) -> list[str]:
         """What the numbers in `boundary.figures` are."""

@@ -130,7 +130,7 @@ class Chief:
         self._told += 1
         topic = f"chief/{self._told}"
         if not self._job.cluster.is_chief:
-            self._follow(json.loads(self._job.board.say(topic, "", timeout_seconds=0)), logs)
+            self._follow(json.loads(self._job.board.say(topic, "")), logs)
             return
         before = dict(logs or {})
         flags = self._flags()

@@ -1,10 +1,12 @@
 """The one way to get a job ready: from a strategy that stands to a model that trains on it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
 from tfscale.data.splits import Splits, read_splits
+from tfscale.fit import first_values
 from tfscale.fit.compiled_model import (
     OwnRate,
     own_rate,
@@ -16,21 +18,18 @@ from tfscale.fit.keras.downloads import one_download_at_a_time
 from tfscale.fit.trainable_set import require_known_variables
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets
-from tfscale.gradients.wires import make_wire
-from tfscale.model.comparable import facts_of, variable_facts
+from tfscale.gradients.wires import Wire, make_wire
+from tfscale.model.comparable import facts_of, weight_facts
 from tfscale.model.learning_rate import LearningRate, learning_rate
 from tfscale.model.model_file import ModelFile, build_model, read_model_file
 from tfscale.model.optimizers import make_optimizer
 from tfscale.model.task import compile_model
 from tfscale.model.weights import weights_bytes
-from tfscale.startup.agreement import SAME_FILES, require_same, surroundings, versions
+from tfscale.startup.agreement import SAME_FILES, SAME_MODEL, require_same, surroundings, versions
 from tfscale.startup.job import Job
 from tfscale.startup.sources import given_sources, imported_sources, library_source
+from tfscale.startup.strategy import Made, variables_made_apart
 from tfscale.user_files import name_of
-
-# Data may have to be made or downloaded first: a worker that does so is waited for as long as the
-# chief lives, and one that fails tells the others.
-_AS_LONG_AS_IT_TAKES = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,27 +85,50 @@ def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) 
     Raises:
         ConfigError: the workers differ, a file can't be used, or the model can't be distributed.
     """
-    built = build(job, dataset, model)
-    is_shared = job.cluster.num_workers > 1
-    if is_shared:
-        # Before the optimizer's variables: each is sent by the chief, in the order of these.
-        require_same(job.board, "variables", variable_facts(built.model), SAME_FILES)
-    rate: LearningRate | OwnRate
-    if built.model.compiled:
-        rate, loss = _own_rate(job, built), "the model's own"
-    else:
-        rate, loss = _compile(job, built)
-    wire = make_wire(job.config.wire_dtype, job.config.compress, job.strategy.num_replicas_in_sync)
-    gradient_bytes = weights_bytes(built.model.trainable_variables)
-    buckets = bucket_size.choose(job, wire, gradient_bytes, earlier_bytes=bucket_bytes)
-    distributed = DistributedModel(
-        job, built.model, built.data, wire=wire, bucket_bytes=buckets.size_bytes
-    )
+    with variables_made_apart(job.strategy) as made:
+        built = build(job, dataset, model)
+        rate: LearningRate | OwnRate
+        if built.model.compiled:
+            rate, loss = _own_rate(job, built), "the model's own"
+        else:
+            rate, loss = _compile(job, built)
+        if job.cluster.num_workers > 1:
+            facts = {"loss": loss, **facts_of(built.model)}
+            require_same(job.board, "model", facts, SAME_MODEL)
+        wire = _wire(job)
+        gradient_bytes = weights_bytes(built.model.trainable_variables)
+        buckets = bucket_size.choose(job, wire, gradient_bytes, earlier_bytes=bucket_bytes)
+        distributed = DistributedModel(
+            job, built.model, built.data, wire=wire, bucket_bytes=buckets.size_bytes
+        )
     require_precision(job.config, built.model, built.model_file.name)
     require_known_variables(built.model, built.model_file.name)
-    if is_shared:
-        require_same(job.board, "model", facts_of(built.model, job.strategy), SAME_FILES)
+    if job.cluster.num_workers > 1:
+        _begin_alike(job, distributed, made)
     return Prepared(built.data, built.model_file, distributed, rate, loss, buckets)
+
+
+def _wire(job: Job) -> Wire:
+    replicas = job.strategy.num_replicas_in_sync
+    return make_wire(job.config.wire_dtype, job.config.compress, replicas)
+
+
+def _begin_alike(job: Job, distributed: DistributedModel, made: Sequence[Made]) -> None:
+    """Lets all workers take the same steps from the same values, or refuses.
+
+    Raises:
+        ConfigError: they would take other ones.
+    """
+    as_made = first_values.are_as_made(made)
+    facts = {
+        **facts_of(distributed.model),
+        **weight_facts(distributed.model, job.strategy, lambda one: id(one) in as_made),
+        **distributed.facts(),
+        **first_values.made_facts(made),
+    }
+    require_same(job.board, "step", facts, SAME_MODEL)
+    own = {id(one) for one in distributed.state.own_components}
+    first_values.send(made, job.board, distributed.carrier, but=own)
 
 
 def build(job: Job, dataset: object, model: object) -> Built:
@@ -130,7 +152,7 @@ def build(job: Job, dataset: object, model: object) -> Built:
         data = read_splits(job, dataset)
         if is_shared:
             sources = imported_sources()
-            require_same(job.board, "imports", sources, SAME_FILES, _AS_LONG_AS_IT_TAKES)
+            require_same(job.board, "imports", sources, SAME_FILES)
             require_same(job.board, "data", data.facts())
         made = build_model(model_file, data.file, data.training.spec, job.strategy)
     return Built(data, model_file, made)
@@ -174,6 +196,4 @@ def _compile(job: Job, built: Built) -> tuple[LearningRate, str]:
         )
         labels, x = training.spec[1], training.first[0]
         loss = compile_model(built.model, built.data.file, labels, optimizer, x)
-    # What came out for the first examples may have decided.
-    require_same(job.board, "loss", {"loss": loss})
     return rate, loss

@@ -57,14 +57,26 @@ class TrainingState:
             self._add_shared(f"optimizer-{number}", optimizer.variables)
 
     @property
+    def names(self) -> list[str]:
+        """Of all of it, the same on every worker."""
+        return [*self._shared, *self._own]
+
+    @property
     def shared(self) -> Mapping[str, Foreign]:
         """The variables that are the same on every replica between two steps, by their names."""
         return self._shared
 
+    @property
+    def own_components(self) -> list[Foreign]:
+        """The variables of this worker's devices whose values each replica has for itself."""
+        return [one for each in self._own.values() for one in _components(self._strategy, each)]
+
     def components(self) -> list[Foreign]:
         """The variables of this worker's devices themselves, of all local replicas."""
-        everything = [*self._shared.values(), *self._own.values()]
-        return [one for each in everything for one in _components(self._strategy, each)]
+        shared = [
+            one for each in self._shared.values() for one in _components(self._strategy, each)
+        ]
+        return shared + self.own_components
 
     def read(self) -> dict[str, np.ndarray]:
         """Every array by its name; on the chief it is all of them. They don't change any more.

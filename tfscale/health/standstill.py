@@ -118,7 +118,8 @@ def judge(
     if len(known) == 1:
         return Verdict(f"{names[0]} has been {known[0].where} for {seconds:.0f} s", left)
     together = f"All workers have been {known[0].where} for {seconds:.0f} s, none in Python and"
-    return Verdict(f"{together} none without input: look at the network between them", left)
+    slow = "" if known[0].step else "a first step that takes long, or "
+    return Verdict(f"{together} none without input: {slow}look at the network between them", left)
 
 
 def names_of(addresses: Sequence[str]) -> list[str]:
@@ -176,11 +177,15 @@ def _waiting(reports: Sequence[Report | None], rank: int) -> str:
 def is_worth_a_line(reports: Sequence[Report | None], verdict: Verdict) -> bool:
     """Whether people want to know of it before it ends the run: somebody waits for somebody.
 
-    A lone worker's data is what it waits for itself.
+    A lone worker's data is what it waits for itself. Until a step is taken workers may all wait,
+    each for another one.
     """
     known = [report for report in reports if report is not None]
     if len(known) < len(reports):
         return True
     waiting = [report for report in known if report.waits]
-    is_data = len(known) == 1 and known[0].section == DATA
-    return is_data or (0 < len(waiting) < len(known) and not math.isnan(verdict.seconds_left))
+    if len(known) == 1:
+        return known[0].section == DATA
+    if not any(report.step for report in known):
+        return bool(waiting)
+    return 0 < len(waiting) < len(known) and not math.isnan(verdict.seconds_left)

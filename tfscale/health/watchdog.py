@@ -84,7 +84,7 @@ class Watchdog:
         self._distributed: DistributedModel | None = None
         self._loops_seen = self._point = 0  # points of training; common ones
         self._first_point_at = self._since = self._next_ask = 0.0
-        self._next_line = _LINE_SECONDS
+        self._next_line = self._patience
         self._key: tuple[object, ...] = ()
         self._place = Place(START, "starting")
         self._failed_at: list[Frame] = []  # innermost first, once an error ends the run
@@ -92,6 +92,13 @@ class Watchdog:
         self._inquiry = Inquiry(job.board, lambda: self._look()[0], self._dump)
         self._is_watching = False
         self._may_end = job.board.is_shared or ends_with_the_run()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds after which people are told of who waits, at the start within its timeout."""
+        if self._loops_seen > 1:
+            return _LINE_SECONDS
+        return min(_LINE_SECONDS, self._job.config.start_timeout)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator["Watchdog"]:
@@ -176,7 +183,7 @@ class Watchdog:
                 self._arm(report, is_debugged=is_debugged)
                 now = self._clock.now()
                 is_late = report.left <= 0 and now >= self._next_ask
-                is_long = self._job.cluster.is_chief and report.seconds >= _LINE_SECONDS
+                is_long = self._job.cluster.is_chief and report.seconds >= self._patience
                 if not is_debugged and (is_late or (is_long and now >= self._next_line)):
                     self._ask()
         finally:

@@ -9,7 +9,7 @@ import inspect
 import re
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -24,34 +24,46 @@ _COUNTED_WITHIN = re.compile(r"_\d+(?=[_/]|$)")
 RANDOM_STATE = "seed_generator_state"
 
 
-def facts_of(model: keras.Model, strategy: tf.distribute.Strategy) -> dict[str, Json]:
-    """Of a compiled model whose variables are there, with what its weights are.
+def facts_of(model: keras.Model) -> dict[str, Json]:
+    """Of a compiled model: what decides which collectives run, and what comes out of them.
 
     Args:
         model: the user's.
-        strategy: whose replicas hold the variables; nothing travels to read them.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     # What compile() was given is in one metric that holds the others.
     metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
     return {
-        **variable_facts(model),
+        "the variables of the model": [_variable(one) for one in model.variables],
+        "the outputs of the model": described(getattr(model, "output_names", None)),
         "the optimizer of the model": described(optimizer),
         "the loss of the model": described(model.loss),
         "the metrics of the model": described(metrics),
         "the layers of the model": described(model),
-        # A list: without their numbers, names are no longer each variable's own.
-        "the weights that the model starts with": [
-            f"{uncounted(one.path)} {_checksum(one, strategy)}"
-            for one in model.variables
-            if one.name != RANDOM_STATE
-        ],
     }
 
 
-def variable_facts(model: keras.Model) -> dict[str, Json]:
-    """Of what variables there are: where shapes differ, a collective would hang or fail."""
-    return {"the variables of the model": [_variable(one) for one in model.variables]}
+def weight_facts(
+    model: keras.Model, strategy: tf.distribute.Strategy, is_as_made: Callable[[Foreign], bool]
+) -> dict[str, Json]:
+    """Of the values that a model's variables start with, where `build` has set them.
+
+    Args:
+        model: the user's, whose variables are there.
+        strategy: whose replicas hold the variables; nothing travels to read them.
+        is_as_made: whether a variable of TensorFlow's has the value that it was made with: then it
+            starts with the chief's, whatever that is.
+    """
+
+    def value(variable: keras.Variable) -> str:
+        own = strategy.experimental_local_results(variable.value)[0]
+        return "as made" if is_as_made(own) else f"{checksum(own.numpy()):08x}"
+
+    # A list: without their numbers, names are no longer each variable's own.
+    started = [
+        f"{uncounted(one.path)} {value(one)}" for one in model.variables if one.name != RANDOM_STATE
+    ]
+    return {"the weights that the model starts with": started}
 
 
 def callback_facts(callbacks: Sequence[keras.callbacks.Callback]) -> dict[str, Json]:
@@ -135,11 +147,6 @@ def uncounted(text: str, *, within: bool = False) -> str:
 def _array(array: np.ndarray) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:8]
     return f"{array.dtype}{array.shape} {digest}"
-
-
-def _checksum(variable: keras.Variable, strategy: tf.distribute.Strategy) -> str:
-    """Of this worker's copy: Keras's own reading of some variables would be a collective."""
-    return f"{checksum(local_value(variable, strategy)):08x}"
 
 
 def local_value(variable: keras.Variable, strategy: tf.distribute.Strategy) -> np.ndarray:

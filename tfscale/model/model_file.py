@@ -78,15 +78,6 @@ def build_model(
     try:
         with strategy.scope():
             model = model_file.build(*arguments)
-    except tf.errors.OpError as error:
-        if "in the collective instance" in str(error):
-            # Every worker gets the chief's first values, variable by variable.
-            raise ConfigError(
-                f"{model_file.name}: build makes other variables on one worker than on another; "
-                "expected the same on all, in the same order. Make shapes depend on spec, "
-                "num_classes and --model_option alone, not on the machine or on other files."
-            ) from error
-        raise ConfigError(f"{model_file.name}: build raised {one_line(error)}") from error
     except Exception as error:
         raise ConfigError(f"{model_file.name}: build raised {one_line(error)}") from error
     if not isinstance(model, keras.Model):

@@ -78,7 +78,7 @@ class WholeScores:
             # Who has predicted with the chief has heard all that it said before.
             self._job.board.forget(f"whole scores/{self._told}")
         self._told += 1
-        told = self._job.board.say(f"whole scores/{self._told}", text, timeout_seconds=0)
+        told = self._job.board.say(f"whole scores/{self._told}", text)
         figures: dict[str, float] = json.loads(told)
         return figures
 

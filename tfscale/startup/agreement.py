@@ -17,6 +17,10 @@ SAME_COMMAND = (
     "Start every worker with the same command, packages and kind of machine, only --index differs."
 )
 SAME_FILES = "Copy the same files to every node."
+SAME_MODEL = (
+    "Let every node build the same model: of the same files, and of nothing that the environment or "
+    "the machine says."
+)
 _LONGEST = 200  # characters of a fact that travels as it is; of a longer one its hash does
 _LONGEST_DETAIL = 2**18  # of a fact that differs: what is shown is where it first does
 
@@ -44,7 +48,7 @@ def require_same(
     topic: str,
     facts: Mapping[str, object],
     advice: str = SAME_COMMAND,
-    timeout_seconds: float = 300.0,
+    timeout_seconds: float = 0.0,
 ) -> None:
     """Refuses workers that differ in a fact, on every worker, and says who has what.
 

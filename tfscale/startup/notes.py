@@ -28,8 +28,15 @@ class Notes:
         self._prefix = f"tfscale/{next(_runs)}"
         self._store = Store(cluster.addresses[0] if cluster.addresses else "")
 
-    def exchange(self, topic: str, text: str, timeout_seconds: float = 300.0) -> list[str]:
-        """Gives what every worker said about `topic`, in the order of the rank."""
+    def exchange(self, topic: str, text: str, timeout_seconds: float = 0.0) -> list[str]:
+        """Gives what every worker said about `topic`, in the order of the rank.
+
+        Args:
+            topic: what it is about, once a run.
+            text: what this worker says.
+            timeout_seconds: how long each is waited for; 0 for as long as it lives. Who waits for
+                whom the watchdog says.
+        """
         if self._cluster.num_workers == 1:
             return [text]
         self.tell(topic, text)
@@ -38,7 +45,7 @@ class Notes:
             for rank in range(self._cluster.num_workers)
         ]
 
-    def say(self, topic: str, text: str, timeout_seconds: float = 300.0) -> str:
+    def say(self, topic: str, text: str, timeout_seconds: float = 0.0) -> str:
         """The chief's text about `topic`, on every worker; the others' own text is ignored.
 
         Args:

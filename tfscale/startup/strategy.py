@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import tensorflow as tf
 from tensorflow.python.distribute import collective_all_reduce_strategy
@@ -12,6 +13,7 @@ from tfscale.errors import ConfigError
 from tfscale.startup.devices import Devices, is_tensorflow_running
 from tfscale.startup.last_words import ended_at
 from tfscale.startup.rendezvous import meet
+from tfscale.structures import Foreign
 
 # A process has one strategy: the collectives of a second one would take the numbers of the first.
 _made: dict[tuple[Cluster, Devices, str], tf.distribute.Strategy] = {}
@@ -118,6 +120,54 @@ def _let_overlap(collectives: str) -> None:
             "CollectiveReduceV2",
             "CollectiveGatherV2",
         }
+
+
+@dataclass(frozen=True)
+class Made:
+    """A variable of one device, and the value that it was made with.
+
+    Args:
+        variable: TensorFlow's, of one of this worker's devices.
+        first_value: which needs no memory of its own as long as the variable has it.
+    """
+
+    variable: tf.Variable
+    first_value: tf.Tensor
+
+
+@contextlib.contextmanager
+def variables_made_apart(strategy: tf.distribute.Strategy) -> Iterator[list[Made]]:
+    """In the body each worker makes its variables alone; gives them in their order.
+
+    TensorFlow's chief sends the first value of each variable to the others as it is made. Workers
+    that make other ones wait there for ever, or end with the number of a collective, before
+    anything about their models could be compared.
+
+    Args:
+        strategy: of the job; nothing is made otherwise where it has one worker.
+    """
+    made: list[Made] = []
+    extended = strategy.extended
+    if getattr(extended, "_num_workers", 1) == 1:
+        yield made
+        return
+
+    def alone(next_creator: Callable[..., tf.Variable], **how: Foreign) -> tf.Variable:
+        first_value = how["initial_value"]
+        # This is what its function asks whether there is somebody to send to.
+        extended._num_workers, workers = 1, extended._num_workers  # noqa: SLF001 - see above
+        try:
+            value = first_value() if callable(first_value) else first_value
+            value = tf.convert_to_tensor(value, how.get("dtype"))
+        finally:
+            extended._num_workers = workers  # noqa: SLF001 - see above
+        variable = next_creator(**(how | {"initial_value": value}))
+        made.append(Made(variable, value))
+        return variable
+
+    # The strategy's own creator asks this one for the variable of each device.
+    with tf.variable_creator_scope(alone):
+        yield made
 
 
 @contextlib.contextmanager
