@@ -17,7 +17,13 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.supervise.commands import going_on, refuse_restarts, run_dir_of, worker_commands
+from tfscale.supervise.commands import (
+    going_on,
+    refuse_restarts,
+    require_free_folder,
+    run_dir_of,
+    worker_commands,
+)
 from tfscale.supervise.restarts import supervise
 from tfscale.supervise.together import Launch
 
@@ -34,6 +40,8 @@ _RESTARTS = flags.DEFINE_integer(
 def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     """Starts the workers with the flags that stand after `--` and waits for them."""
     refuse_restarts(worker_flags)
+    run_dir = run_dir_of(worker_flags)
+    require_free_folder(run_dir, worker_flags)
 
     def commands(goes_on: bool) -> list[list[str]]:
         # New ports each time: another program may have taken the last ones.
@@ -46,7 +54,7 @@ def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
 
     # The workers get their cluster from the flags; one that this shell has would contradict them.
     environ = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    launch = Launch(commands, environ, run_dir_of(worker_flags))
+    launch = Launch(commands, environ, run_dir)
     return supervise(launch, restarts=_RESTARTS.value)
 
 

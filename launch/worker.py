@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 
 import tfscale
 from launch import program, worker_flags
-from tfscale.supervise.commands import supervised_command
+from tfscale.supervise.commands import require_free_folder, supervised_command
 from tfscale.supervise.restarts import supervise
 from tfscale.supervise.together import Launch
 
@@ -38,6 +38,8 @@ def main(terminal: tfscale.Terminal, *words: str) -> int | None:
 def _supervised() -> int:
     """Starts this program without --restarts, as often as it takes; gives its last exit code."""
     config, cluster = worker_flags.config(), worker_flags.cluster(os.environ)
+    if cluster.is_chief:
+        require_free_folder(Path(config.run_dir), sys.argv[1:])
     launch = Launch(
         lambda goes_on: [
             supervised_command(Path(__file__).resolve(), sys.argv[1:], goes_on=goes_on)

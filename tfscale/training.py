@@ -1,8 +1,9 @@
-"""A training run from start to end. Read `run` as a table of contents."""
+"""A training run from start to end. Read `run` and `_trained` as a table of contents."""
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import keras
 
@@ -10,10 +11,13 @@ from tfscale.checkpoints import export, resume
 from tfscale.checkpoints.claim import claimed
 from tfscale.checkpoints.export import Saved
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
+from tfscale.cluster import exposure
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.ending import Running, evaluate, finish
+from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
+from tfscale.files.run_lock import RunLock
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fitting import Fitting
 from tfscale.health import injected_faults
@@ -24,6 +28,7 @@ from tfscale.model.user_callbacks import (
     own_callbacks,
     require_settable_rate,
 )
+from tfscale.process.exit import done_on_leaving
 from tfscale.process.patience import done_within
 from tfscale.process.terminal import Terminal
 from tfscale.report import tables
@@ -35,6 +40,7 @@ from tfscale.report.scalars import Scalars
 from tfscale.report.whole_scores import WholeScores
 from tfscale.startup.agreement import SAME_FILES, require_same
 from tfscale.startup.job import Job
+from tfscale.startup.rendezvous import refuse
 from tfscale.structures import Json
 from tfscale.user_files import forget_modules
 
@@ -52,7 +58,32 @@ def run(
     """Does what `tfscale.train` promises; calls `started` when the first step has been taken."""
     began = time.perf_counter()
     injected_faults.require_allowed(config)
-    job = Job.start(config, cluster, terminal)
+    with _held(config, cluster, terminal) as lock:
+        job = Job.start(config, cluster, terminal)
+        lock.ends_by(job.board.end_all)
+        return _trained(job, dataset, model, began, started)
+
+
+@contextlib.contextmanager
+def _held(config: Config, cluster: Cluster, terminal: Terminal) -> Iterator[RunLock]:
+    """In the body the run directory is this run's alone, or else no worker gets there."""
+    lock = RunLock(Path(config.run_dir), terminal.complain)
+    with contextlib.ExitStack() as ending:
+        if cluster.is_chief:
+            if reason := lock.take():
+                # The others wait for this worker; they are told on a port that may be open.
+                exposure.require_private(cluster, is_public_allowed=config.allow_public_network)
+                refuse(cluster, reason)
+                raise ConfigError(reason)
+            ending.callback(lock.release)
+            ending.enter_context(done_on_leaving(lock.release))
+        yield lock
+
+
+def _trained(
+    job: Job, dataset: object, model: object, began: float, started: Callable[[], None]
+) -> dict[str, Json]:
+    config = job.config
     watchdog = Watchdog(job)
     with contextlib.ExitStack() as ending, job.board.share_failures(), watchdog.explaining():
         ending.callback(job.end)

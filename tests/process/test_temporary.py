@@ -127,7 +127,7 @@ def test_a_name_that_came_again_while_it_was_looked_at_is_another_processs(tmp_p
     def replaced(number, how):
         flock(number, how)
         (folder / ".held").unlink()
-        (folder / ".held").write_text(f"{temporary._system()}\n1")
+        (folder / ".held").write_text(f"{temporary.running_system()}\n1")
 
     monkeypatch.setattr(temporary.fcntl, "flock", replaced)
     temporary.remove_left_behind()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.startup.greeting import DEADLINE_SECONDS, SETTINGS, Server, comes_true, free_port
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import START_TIMEOUT_CODE
+from tfscale.errors import START_TIMEOUT_CODE, ConfigError
 from tfscale.startup import rendezvous
 from tfscale.startup.hello import SEEN, Hello
 from tfscale.startup.rendezvous import meet
@@ -86,6 +86,25 @@ def test_all_have_met_when_all_are_there_and_the_chiefs_server_runs(count):
     others = [_Worker(hosts, rank) for rank in range(1, count)]
     chief = _Worker(hosts, 0)
     assert all(worker.ended() > 0 for worker in (chief, *others))
+
+
+def test_a_worker_that_refuses_ends_all_others_with_its_reason():
+    hosts = _hosts(3)
+    others = [_Worker(hosts, rank) for rank in (1, 2)]
+    rendezvous.refuse(Cluster(tuple(hosts), 0), "the folder is held")
+    for worker in others:
+        error = worker.ended()
+        assert isinstance(error, ConfigError), error
+        assert str(error) == "the folder is held"
+
+
+def test_who_refuses_waits_for_nobody_for_long_nor_for_its_port(monkeypatch):
+    monkeypatch.setattr(rendezvous, "_REFUSING_SECONDS", 0.1)
+    hosts = _hosts(2)
+    rendezvous.refuse(Cluster(tuple(hosts), 0), "the folder is held")
+    with Server(port=_port(hosts[0])):
+        rendezvous.refuse(Cluster(tuple(hosts), 0), "the folder is held")
+    rendezvous.refuse(Cluster(), "the folder is held")
 
 
 def test_all_stay_at_their_ports_until_the_chiefs_server_runs():

@@ -1,8 +1,11 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
+from tests.supervise.sources import ROOT
 from tfscale.supervise import attempts as module
 from tfscale.supervise.attempts import Attempt, Attempts, mark_logs
 
@@ -66,6 +69,28 @@ def test_the_final_end_of_another_node_is_heard_of(tmp_path):
     there.keep(replace(REFUSED, number=2))
     assert here.end_of_a_peer() == replace(REFUSED, number=2)
     assert there.end_of_a_peer() is None, "its own is no news"
+
+
+def test_the_chiefs_node_tells_nothing_in_a_folder_that_another_run_holds(tmp_path):
+    source = f"""
+import sys
+from pathlib import Path
+from tfscale.files.run_lock import RunLock
+print(RunLock(Path({str(tmp_path)!r}), print).take() or "taken", flush=True)
+sys.stdin.read()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", source], cwd=ROOT, **pipes) as holder:
+        assert holder.stdout.readline() == "taken\n"
+        other = Attempts(tmp_path, 1, has_peers=True)
+        refused = Attempts(tmp_path, 0, has_peers=True)
+        refused.keep(replace(REFUSED, worker=0))
+        assert not (tmp_path / "attempts").exists()
+        assert other.end_of_a_peer() is None
+        holder.kill()
+        holder.wait()
+    refused.keep(replace(REFUSED, worker=0))
+    assert other.end_of_a_peer() is not None
 
 
 def test_a_node_that_is_done_ends_nobody(tmp_path):

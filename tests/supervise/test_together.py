@@ -183,6 +183,15 @@ def test_a_folder_that_was_there_is_left_alone_until_the_workers_end(tmp_path):
     assert (tmp_path / "logs" / "launch-0.log").read_text() == "early\n[]\n"
 
 
+def test_a_folder_that_a_worker_has_made_is_left_alone_until_it_has_logs(tmp_path):
+    # The chief makes it before it knows whether there is a run at all.
+    run = str(tmp_path / "run")
+    looks = f"os.mkdir({run!r}); print('early'); time.sleep(0.1); print(os.listdir({run!r}))"
+    refused = f"{looks}; os.rmdir({run!r})"
+    assert _run(refused, "", run_dir=tmp_path / "run") == 0
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_second_run_in_the_folder_appends_to_its_logs(tmp_path):
     for word in ("first", "second"):
         _run(f"print({word!r})", "", run_dir=tmp_path)

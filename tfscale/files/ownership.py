@@ -4,8 +4,10 @@ A model is loaded from it, and a script beside it is run: whoever may write ther
 this user's name.
 """
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 _PRIVATE = 0o700
@@ -28,6 +30,22 @@ def make_private(path: Path) -> bool:
             raise
         return False
     return True
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """What of a folder and its parents isn't there, from the innermost one outwards."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes folders that nobody has put anything into.
+
+    Args:
+        folders: from the innermost one outwards.
+    """
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def exposure_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
 from tfscale.files.checkpoint_names import FOLDER
-from tfscale.files.ownership import exposure_of, make_private
+from tfscale.files.ownership import exposure_of, make_private, missing_folders, remove_empty
 from tfscale.process.exit import lasting_folder
 from tfscale.process.terminal import silence
 
@@ -79,7 +79,7 @@ class RunDirectory:
                     f"--run_dir={self.path} holds another run ({', '.join(found)}); expected a new "
                     "folder. Use another one, or --overwrite to replace that run."
                 )
-            made += [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+            made = missing_folders(self.path)
             make_private(self.path)
             probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe"
             probe.write_text("")
@@ -91,9 +91,7 @@ class RunDirectory:
                 "expected a folder that this user may make. Use another --run_dir."
             )
         if reason:
-            for folder in made:
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
+            remove_empty(made)
             return reason
         for name in (
             *found,

@@ -9,12 +9,16 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from tfscale.process.patience import done_within
 from tfscale.process.temporary import own_folder, remove_left_behind
 
+_PATIENCE_SECONDS = 2.0
 _own: list[Path] = []
+_last: list[Callable[[], None]] = []
 
 
 def use_own_temporary_folder() -> None:
@@ -48,11 +52,23 @@ def lasting_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="tfscale-kept-", dir=_own[-1].parent if _own else None))
 
 
+@contextlib.contextmanager
+def done_on_leaving(work: Callable[[], None]) -> Iterator[None]:
+    """In the body, `leave` does the work as the last thing that it does, from any thread."""
+    _last.append(work)
+    try:
+        yield
+    finally:
+        _last.remove(work)
+
+
 def leave(code: int) -> NoReturn:
-    """Ends the process; with what is in its own temporary folder, but nothing else."""
+    """Ends the process; with its own temporary folder and what is to be done last, no more."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed
             stream.flush()
     for folder in _own:
         shutil.rmtree(folder, ignore_errors=True)
+    for work in tuple(_last):
+        done_within(_PATIENCE_SECONDS, work)  # a disk that doesn't answer must not hold up the end
     os._exit(code)

@@ -37,7 +37,7 @@ def own_folder() -> Path:
         # Never closed: the lock ends with the process, not a moment before.
         number = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(number, f"{_system()}\n{os.getpid()}".encode())
+        os.write(number, f"{running_system()}\n{os.getpid()}".encode())
         # Nobody sees it before it is locked.
         unfinished.rename(folder / _HELD)
     return folder
@@ -65,7 +65,7 @@ def kept_log(process: int) -> Path | None:
     Args:
         process: the number of a child of this process that has just ended.
     """
-    owner = f"{_system()}\n{process}"
+    owner = f"{running_system()}\n{process}"
     with contextlib.suppress(OSError):
         for folder in _shared().glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def _left_behind(folder: Path) -> Iterator[bool]:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it is in use
         # One that was removed, and whose name came again, since it was opened is another's.
         is_there = os.path.samestat(os.fstat(number), (folder / _HELD).lstat())
-        yield is_there and os.read(number, 1000).decode().partition("\n")[0] == _system()
+        yield is_there and os.read(number, 1000).decode().partition("\n")[0] == running_system()
     finally:
         os.close(number)
 
@@ -98,7 +98,7 @@ def _shared() -> Path:
     return usual.parent if usual in _own else usual
 
 
-def _system() -> str:
+def running_system() -> str:
     """This machine since its last start, as far as it can be told."""
     try:
         return _BOOT_ID.read_text().strip()

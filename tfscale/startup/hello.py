@@ -19,20 +19,23 @@ class Hello:
         rank: which worker it is.
         hosts: `host:port` of all workers of its job, as it was given them.
         process: tells it from every other process that may say the same.
+        refusal: why it doesn't take part, and nobody needs to wait for it; empty if it does.
     """
 
     rank: int
     hosts: tuple[str, ...]
     process: str
+    refusal: str = ""
 
     @classmethod
-    def of(cls, cluster: Cluster) -> "Hello":
+    def of(cls, cluster: Cluster, refusal: str = "") -> "Hello":
         """This worker's."""
-        return cls(cluster.index, cluster.addresses, secrets.token_hex(8))
+        return cls(cluster.index, cluster.addresses, secrets.token_hex(8), refusal)
 
     def line(self) -> bytes:
         """As it travels."""
         told = {"rank": self.rank, "hosts": self.hosts, "process": self.process}
+        told |= {"refusal": self.refusal} if self.refusal else {}
         return GREETING + json.dumps(told).encode() + b"\n"
 
     def is_of_same_job(self, other: "Hello") -> bool:
@@ -56,7 +59,8 @@ def read_hello(line: bytes) -> Hello | None:
         return None
     try:
         told = json.loads(line.removeprefix(GREETING))
-        hello = Hello(told["rank"], tuple(told["hosts"]), told["process"])
+        refusal = told.get("refusal", "")
+        hello = Hello(told["rank"], tuple(told["hosts"]), told["process"], refusal)
         # Whoever reaches the port may say anything.
         if type(hello.rank) is not int or not 0 <= hello.rank < len(hello.hosts):
             return None
@@ -64,4 +68,4 @@ def read_hello(line: bytes) -> Hello | None:
             canonical_address(host)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return hello if isinstance(hello.process, str) else None
+    return hello if isinstance(hello.process, str) and isinstance(refusal, str) else None

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import START_TIMEOUT_CODE
+from tfscale.errors import START_TIMEOUT_CODE, ConfigError
 from tfscale.process.exit import leave
+from tfscale.process.terminal import silence
 from tfscale.startup.hello import GREETING, SEEN, Hello, read_hello
 from tfscale.startup.port import PortTaken, holder, listen
 from tfscale.startup.reach import Link, Unreachable, connect, is_answering, is_grpc, run_apart
 
 PROGRESS_SECONDS = 5.0
+_REFUSING_SECONDS = 10.0  # workers that are started together come within a few seconds
 _LEAST_SECONDS = 3.5  # for TensorFlow, however late the last worker came
 _POLL_SECONDS = 0.1
 _SERVER_POLL_SECONDS = 0.01
@@ -45,7 +47,7 @@ def meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], Non
         How many seconds are left.
 
     Raises:
-        ConfigError: this worker's port can't be had.
+        ConfigError: this worker's port can't be had, or another worker refuses to take part.
     """
     deadline = time.monotonic() + timeout_seconds
     meeting = _Meeting(cluster, timeout_seconds, complain)
@@ -54,14 +56,35 @@ def meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], Non
     return max(deadline - time.monotonic(), _LEAST_SECONDS)
 
 
+def refuse(cluster: Cluster, reason: str) -> None:
+    """Tells the other workers, instead of meeting them, why this one doesn't take part.
+
+    Those that come within ten seconds end with the same reason; later ones find nobody. Where the
+    port is taken, as by an earlier start that still runs, none can be told.
+
+    Args:
+        cluster: who the workers are.
+        reason: one line.
+    """
+    if cluster.num_workers > 1:
+        meeting = _Meeting(cluster, _REFUSING_SECONDS, silence, reason)
+        with contextlib.suppress(PortTaken, ConfigError), listen(_port_of(cluster)) as listening:
+            run_apart(lambda: meeting.refused(listening))
+
+
 class _Meeting:
     """What one worker knows of the others while they meet."""
 
     def __init__(
-        self, cluster: Cluster, timeout_seconds: float, complain: Callable[[str], None]
+        self,
+        cluster: Cluster,
+        timeout_seconds: float,
+        complain: Callable[[str], None],
+        refusal: str = "",
     ) -> None:
         self._cluster = cluster
-        self._own = Hello.of(cluster)
+        self._own = Hello.of(cluster, refusal)
+        self._refusal = ""  # of another worker
         self._timeout_seconds = timeout_seconds
         self._complain = complain
         self._began = time.monotonic()
@@ -111,8 +134,18 @@ class _Meeting:
                 task.cancel()
             await asyncio.gather(*looking, return_exceptions=True)
 
+    async def refused(self, listening: socket.socket) -> None:
+        """Returns when all others have heard that this worker refuses, or didn't come in time."""
+        server = await asyncio.start_server(self._received, sock=listening)
+        deadline = self._began + self._timeout_seconds
+        while len(self._came) < len(self.missing) and time.monotonic() < deadline:
+            await asyncio.sleep(_SERVER_POLL_SECONDS)
+        server.close()
+
     async def _wait(self) -> None:
         while self.missing:
+            if self._refusal:
+                raise ConfigError(self._refusal)
             self.note_time(_named(self._cluster, self.missing))
             await asyncio.sleep(_SERVER_POLL_SECONDS)
 
@@ -146,7 +179,10 @@ class _Meeting:
         if theirs.rank != rank:
             return f"worker {theirs.rank} answers there: has it the wrong --index={theirs.rank}?"
         await link.say(self._own.line())
-        return "" if await link.line() == SEEN else "it did not answer in time"
+        if await link.line() != SEEN:
+            return "it did not answer in time"
+        self._refusal = self._refusal or theirs.refusal
+        return theirs.refusal
 
     async def _await_server(self, rank: int) -> None:
         while not await is_answering(self._cluster.addresses[rank]):
@@ -166,7 +202,7 @@ class _Meeting:
 @contextlib.contextmanager
 def _own_port(cluster: Cluster, meeting: _Meeting) -> Iterator[socket.socket]:
     """This worker's port, as soon as nobody else has it."""
-    port = int(cluster.addresses[cluster.index].rpartition(":")[2])
+    port = _port_of(cluster)
     looked = float("-inf")
     while True:
         try:
@@ -182,6 +218,10 @@ def _own_port(cluster: Cluster, meeting: _Meeting) -> Iterator[socket.socket]:
             time.sleep(_POLL_SECONDS)
     with listening:
         yield listening
+
+
+def _port_of(cluster: Cluster) -> int:
+    return int(cluster.addresses[cluster.index].rpartition(":")[2])
 
 
 async def _described(link: Link, words: bytes | None) -> str:

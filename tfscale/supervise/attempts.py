@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tfscale.files import atomic
+from tfscale.files.run_lock import is_anothers
 
 _LOOK_SECONDS = 0.5
 _NAME = re.compile(r"worker-(\d+)\.(\d+)\.json")
@@ -76,6 +77,8 @@ class Attempts:
         self._seen.add((attempt.worker, attempt.number))
         self._waiting.append(attempt)
         run_dir = self._folder.parent
+        if self._worker == 0 and is_anothers(run_dir):
+            return  # its nodes would take the end of this one for that of their chief
         with contextlib.suppress(OSError):  # a full disk must not end what works without it
             if self._has_peers:
                 run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

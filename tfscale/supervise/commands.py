@@ -8,6 +8,7 @@ from pathlib import Path
 from tfscale.cluster.ports import free_addresses
 from tfscale.config import local_path
 from tfscale.errors import ConfigError
+from tfscale.files.run_lock import require_free
 
 
 def worker_commands(
@@ -64,6 +65,21 @@ def refuse_restarts(worker_flags: Sequence[str]) -> None:
                 f"{word} came behind the `--`; expected it in front, because all workers of a "
                 "machine are started again together. Use launch/local.py --restarts=3 -- ..."
             )
+
+
+def require_free_folder(run_dir: Path | None, worker_flags: Sequence[str]) -> None:
+    """Refuses a run directory that a run has, before a chief is started that would refuse it.
+
+    Args:
+        run_dir: None without one.
+        worker_flags: a rehearsal needs no folder.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    is_rehearsal = any(word.lstrip("-").partition("=")[0] == "dry_run" for word in worker_flags)
+    if run_dir is not None and not is_rehearsal:
+        require_free(run_dir)
 
 
 def _with_flag(words: Sequence[str], flag: str) -> list[str]:

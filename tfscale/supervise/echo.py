@@ -27,8 +27,7 @@ class Echo:
 
     The lines of several get `[index] ` in front and are appended to each worker's log. A launcher
     that made RUN_DIR, or wrote into one that the workers are about to check or to overwrite, would
-    be in their way. So lines wait in memory until a worker has made it; where it was there before
-    without logs, they wait until the worker has ended.
+    be in their way. So lines wait in memory until a worker has made its logs, or has ended.
 
     Args:
         index: of the worker; None for one alone, whose standard error is read and goes to the
@@ -37,11 +36,10 @@ class Echo:
     """
 
     def __init__(self, index: int | None, run_dir: Path | None = None) -> None:
-        """Looks whether RUN_DIR is there, so it is made before the first worker starts."""
+        """Touches nothing yet."""
         self._index = index
         logs = run_dir / "logs" if run_dir and index is not None else None
         self._path = logs / f"launch-{index}.log" if logs else None
-        self._wait_for_end = logs is not None and logs.parent.exists() and not logs.is_dir()
         self._waiting: list[str] = []
         self._lines: Lines | None = None
         self.last_line = ""
@@ -66,7 +64,7 @@ class Echo:
             return
         echo(f"[{self._index}] {line}\n")
         self._waiting.append(text)
-        if not self._wait_for_end:
+        if self._path is None or self._path.parent.is_dir():
             self._file()
 
     def _file(self) -> None:

@@ -95,7 +95,6 @@ def run_once(
         OSError: a command can't be started; those that were are ended.
     """
     is_alone = len(commands) == 1
-    # All before the first start: each asks whether RUN_DIR is there already.
     echoes = [
         Echo(None if is_alone else launch.worker + place, launch.run_dir)
         for place in range(len(commands))
