@@ -37,6 +37,7 @@ class Fitting:
         directory: of the run.
         scores: of whole splits.
         own: the user's callbacks.
+        last: sees what they have put into the logs.
 
     Attributes:
         stragglers: who holds the others up.
@@ -51,9 +52,11 @@ class Fitting:
         directory: RunDirectory,
         scores: WholeScores,
         own: list[keras.callbacks.Callback],
+        last: keras.callbacks.Callback,
     ) -> None:
         """Has trained nothing yet."""
-        self._job, self._prepared, self._directory, self._own = job, prepared, directory, own
+        self._job, self._prepared, self._directory = job, prepared, directory
+        self._own, self._last = own, last
         self._history = keras.callbacks.History()
         self._scored = scores.of("validation")
         self._pace, self.skipped = Pace(prepared.distributed), SkippedSteps()
@@ -135,7 +138,7 @@ class Fitting:
                     epochs=job.config.epochs,
                     initial_epoch=earlier.epoch,
                     validation_data=data.evaluated.get("validation"),
-                    callbacks=[*ours, *self._own, self._history],
+                    callbacks=[*ours, *self._own, self._last, self._history],
                     verbose=job.terminal.verbosity,
                 )
                 keeper.finish()

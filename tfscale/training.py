@@ -10,6 +10,7 @@ import keras
 from tfscale.checkpoints import export, resume
 from tfscale.checkpoints.claim import claimed
 from tfscale.checkpoints.export import Saved
+from tfscale.checkpoints.rehearsal import Way, require_savable
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
 from tfscale.cluster import exposure
 from tfscale.cluster.cluster import Cluster
@@ -18,6 +19,8 @@ from tfscale.ending import Running, evaluate, finish
 from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
 from tfscale.files.run_lock import RunLock
+from tfscale.fit.callback_needs import require_needs, require_places
+from tfscale.fit.named_figures import FirstEpoch, figures_of, watched
 from tfscale.fit.prepared import Prepared, prepare
 from tfscale.fitting import Fitting
 from tfscale.health import injected_faults
@@ -30,7 +33,7 @@ from tfscale.model.user_callbacks import (
 )
 from tfscale.process.exit import done_on_leaving
 from tfscale.process.patience import done_within
-from tfscale.process.terminal import Terminal
+from tfscale.process.terminal import Terminal, silence
 from tfscale.report import tables
 from tfscale.report.curve_files import CurveFiles
 from tfscale.report.epoch_lines import EpochLines
@@ -94,10 +97,11 @@ def _trained(
         prepared = prepare(job, dataset, model, bucket_bytes=earlier.bucket_bytes)
         ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
         scores = WholeScores(job, prepared)
-        own = prepared.distributed.chief.arranged(_callbacks(job, prepared))
         way = rehearse_saving(prepared.model)
+        callbacks, figures = _callbacks(job, prepared, scores, way)
+        own = prepared.distributed.chief.arranged(callbacks)
         plan = earlier.row(job) | plan_of(job, prepared) | prepared.distributed.described(own)
-        plan |= way.rows() | scores.rows
+        plan |= figures.rows | way.rows() | scores.rows
         job.terminal.show(tables.table("tfscale", plan))
         settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
         directory = claimed(job, prepared, earlier, settings)
@@ -105,7 +109,7 @@ def _trained(
         alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
         curves = _curves(job, prepared, directory, plan, alone)
         ending.callback(curves.close)
-        training = Fitting(job, prepared, directory, scores, own)
+        training = Fitting(job, prepared, directory, scores, own, figures)
         keeper = training.keeper(earlier)
         running = Running(job, prepared, directory, scores, keeper, began, training.skipped.told)
         preemption.ask = keeper.stop
@@ -149,20 +153,34 @@ def rehearse(
         ending.callback(job.end)
         ending.callback(forget_modules)
         prepared = prepare(job, dataset, model)
-        described = prepared.distributed.described(_callbacks(job, prepared))
         way = rehearse_saving(prepared.model)
-        scored = WholeScores(job, prepared).rows
-        plan = plan_of(job, prepared) | described | way.rows() | scored
+        scores = WholeScores(job, prepared)
+        callbacks, figures = _callbacks(job, prepared, scores, way, is_rehearsal=True)
+        described = prepared.distributed.described(callbacks)
+        plan = plan_of(job, prepared) | described | figures.rows | way.rows() | scores.rows
         job.terminal.show(tables.table("tfscale", plan))
 
 
-def _callbacks(job: Job, prepared: Prepared) -> list[keras.callbacks.Callback]:
-    """The user's callbacks, the same ones on every worker and none that is bound to fail."""
-    file = prepared.model_file
+def _callbacks(
+    job: Job, prepared: Prepared, scores: WholeScores, way: Way, *, is_rehearsal: bool = False
+) -> tuple[list[keras.callbacks.Callback], FirstEpoch]:
+    """The user's callbacks, the same ones on every worker and none that is bound to fail.
+
+    Returns:
+        Also what looks for the figures that they name.
+    """
+    file, model = prepared.model_file, prepared.model
     callbacks = own_callbacks(file)
-    require_settable_rate(callbacks, prepared.model, prepared.rate, file.name)
+    require_settable_rate(callbacks, model, prepared.rate, file.name)
     require_same(job.board, "callbacks of the file", callback_facts(callbacks), SAME_FILES)
-    return callbacks
+    require_needs(callbacks, model, file.name)
+    require_savable(callbacks, way, file.name)
+    is_chief = job.cluster.is_chief
+    if is_chief:
+        require_places(callbacks, Path(job.config.run_dir), file.name)
+    figures = figures_of(prepared, scores.names, has_all_callbacks=is_chief or is_rehearsal)
+    found = watched(callbacks, figures, model, file.name)
+    return callbacks, FirstEpoch(found, job.terminal.complain if is_chief else silence)
 
 
 def _curves(

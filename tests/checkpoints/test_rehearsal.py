@@ -2,7 +2,8 @@ import keras
 import pytest
 from keras import ops
 
-from tfscale.checkpoints.rehearsal import UNCOMPILED, WEIGHTS, WHOLE, rehearse
+from tfscale.checkpoints.rehearsal import UNCOMPILED, WEIGHTS, WHOLE, rehearse, require_savable
+from tfscale.errors import ConfigError
 from tfscale.model.optimizers import LARS
 
 
@@ -79,3 +80,30 @@ def test_what_only_compiling_needs_stays_out_and_the_model_is_saved(given, reaso
     assert (way.kind, way.file) == (UNCOMPILED, "model.keras")
     assert reason in way.reason
     assert "get_compile_config" not in vars(model), "a rehearsal changes nothing"
+
+
+def _checkpoint(path="a.keras", **how):
+    return keras.callbacks.ModelCheckpoint(path, **how)
+
+
+class _SavesElsewhere(keras.callbacks.ModelCheckpoint):
+    def _save_model(self, epoch, batch, logs):
+        pass
+
+
+def _require(model, callback):
+    require_savable([callback], rehearse(model), "mine.py")
+
+
+def test_a_checkpoint_of_a_model_that_cannot_be_saved_is_refused():
+    model = _model(_Gate(ops.tanh))
+    with pytest.raises(ConfigError, match="layer 'gate' .* save_weights_only=True"):
+        _require(model, _checkpoint())
+    _require(model, _checkpoint("a.weights.h5", save_weights_only=True))
+    _require(model, _SavesElsewhere("a.keras"))
+
+
+def test_a_checkpoint_needs_what_a_model_is_compiled_with():
+    with pytest.raises(ConfigError, match=r"the loss \(_Constant\) has no get_config"):
+        _require(_model(loss=_Constant()), _checkpoint())
+    _require(_model(optimizer=LARS(0.1)), _checkpoint())  # which can be saved, and loaded with it

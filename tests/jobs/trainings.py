@@ -1,7 +1,8 @@
 """Small trainings from Python: python -m tests.jobs.trainings IN OUT
 
-Each of IN is {"name", "model", "settings"}; its report, or the reason for which it ended, and what
-was shown go to OUT as JSON. They share a process with two devices, which starts in seconds.
+Each of IN is {"name", "model", "settings"} and may have a "dataset", digits otherwise; its report,
+or the reason for which it ended, and what was shown go to OUT as JSON. They share a process with
+two devices, which starts in seconds.
 """
 
 import json
@@ -35,7 +36,7 @@ def main(given, out):
             found[each["name"]] = tfscale.train(
                 tfscale.Config(run_dir=str(Path(out).parent / each["name"]), **settings),
                 tfscale.Cluster(),
-                _digits(),
+                each.get("dataset") or _digits(),
                 each["model"],
                 terminal=tfscale.Terminal(shown.append),
             )

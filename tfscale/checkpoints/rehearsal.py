@@ -7,13 +7,14 @@ a fraction of a second.
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
 
-from tfscale.errors import one_line
+from tfscale.errors import ConfigError, one_line
 from tfscale.fit.keras.layers import layers_within
+from tfscale.fit.keras.saving import saves_model
 from tfscale.structures import Foreign, Json
 
 WHOLE, UNCOMPILED, WEIGHTS = "whole", "uncompiled", "weights"
@@ -28,10 +29,12 @@ class Way:
     Args:
         kind: WHOLE; UNCOMPILED leaves optimizer, loss and metrics out; WEIGHTS only.
         reason: why not all of it, naming what lacks what; empty for WHOLE.
+        stops_keras: whether `model.save` would raise.
     """
 
     kind: str
     reason: str = ""
+    stops_keras: bool = False
 
     @property
     def file(self) -> str:
@@ -74,6 +77,28 @@ def configuration(model: keras.Model) -> dict[str, Json]:
     return content
 
 
+def require_savable(callbacks: Sequence[keras.callbacks.Callback], way: Way, name: str) -> None:
+    """Refuses callbacks that save a whole model which can't be saved.
+
+    Keras would raise at the first save, after an epoch.
+
+    Args:
+        callbacks: the user's.
+        way: what `rehearse` has found.
+        name: how to name the model file.
+
+    Raises:
+        ConfigError: one of Keras's, or one that saves as Keras's do, is among them.
+    """
+    saving = [type(one).__name__ for one in callbacks if saves_model(one)]
+    if saving and way.stops_keras:
+        raise ConfigError(
+            f"{name}: callbacks() has {saving[0]}, which saves the whole model, but that can't be "
+            f"saved: {way.reason}. Expected one that can; or save its weights alone, with "
+            "save_weights_only=True and a path that ends in .weights.h5."
+        )
+
+
 def leave_out_compilation(model: keras.Model) -> None:
     """From now on optimizer, loss and metrics stay out of what is saved of this one model."""
     model.get_compile_config = lambda: None
@@ -85,7 +110,7 @@ def _without_compilation(model: keras.Model, error: Exception) -> Way:
     try:
         configuration(model)
     except Exception as inner:
-        return Way(WEIGHTS, _culprit(model, inner))
+        return Way(WEIGHTS, _culprit(model, inner), stops_keras=True)
     finally:
         if own is None:
             del model.get_compile_config
@@ -94,8 +119,8 @@ def _without_compilation(model: keras.Model, error: Exception) -> Way:
     for what, part in _compiled_parts(model):
         failure = _failure(part)
         if failure is not None:
-            return Way(UNCOMPILED, _told(f"the {what}", part, failure))
-    return Way(UNCOMPILED, one_line(error))
+            return Way(UNCOMPILED, _told(f"the {what}", part, failure), stops_keras=True)
+    return Way(UNCOMPILED, one_line(error), stops_keras=True)
 
 
 def _culprit(model: keras.Model, error: Exception) -> str:

@@ -78,4 +78,10 @@ def _explained(error: Exception) -> Exception:
             "A callback sets the learning rate, which a schedule has; expected one of them. Add "
             f"{RATE_FLAGS}, or compile the model with a number as its learning rate."
         )
+    if isinstance(error, KeyError) and "Failed to format this callback filepath" in str(error):
+        missing = str(error.args[0]).rpartition("Reason: ")[2]  # the path is each worker's own
+        return ConfigError(
+            f"A checkpoint's path names {missing}, which isn't in the logs; expected what is there "
+            "when it saves. Name something else, or list first the callback that adds it."
+        )
     return error

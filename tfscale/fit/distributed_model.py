@@ -29,7 +29,6 @@ from tfscale.fit.keras.given import GivenData, install_batch_methods
 from tfscale.fit.keras.global_random import GlobalRandom
 from tfscale.fit.keras.install import install
 from tfscale.fit.keras.loops import Call, StepFunctions
-from tfscale.fit.keras.rehearsal import Rehearsed
 from tfscale.fit.loop_length import fixed_steps_per_call, next_steps_per_call
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.on_chief import Chief
@@ -85,6 +84,7 @@ class DistributedModel:
         asks: how often a step asks all replicas what its losses divide by.
         updates: of the optimizers that a step updates with.
         finite: looks after the weights.
+        logs: of training, and `test_logs` of an evaluation: which names they have.
         verdict: about the last on-device loop; `judges` are called with each, and may raise.
 
     Raises:
@@ -98,9 +98,8 @@ class DistributedModel:
         self.model = model
         self.boundary: Boundary | None = None
         self.step, self.boundary_seconds = 0, 0.0
-        self.arrivals = Arrivals()
+        self.arrivals, self.unrepeatable = Arrivals(), list[str]()
         self.points, self.last_logs = Points(), dict[str, Json]()
-        self.unrepeatable: list[str] = []
         self.verdict: Verdict | None = None
         self.judges = list[Callable[[], None]]()
         self._strategy = strategy = job.strategy
@@ -122,7 +121,8 @@ class DistributedModel:
         self._findings = find(model, data.training.first, steps, strategy)
         self.asks = 0 if replicas == 1 else steps.asks
         self._totals = MetricTotals(model, replicas, self._findings.metric_kinds)
-        self._own_logs = OwnLogs(self._totals, steps.own_training)
+        self.logs = OwnLogs(self._totals, steps.own_training)
+        self.test_logs = OwnLogs(self._totals, steps.own_test)
         self.communication = CommunicationTimes(strategy)
         self._worker, num_workers = job.cluster.index, job.cluster.num_workers
         self._exchange = Exchange(
@@ -139,7 +139,7 @@ class DistributedModel:
         self.state = self._make_state(steps)
         self.guard(skips=job.config.on_nan == "skip")
         self.chief = Chief(job, model)
-        install(model, self._step_functions(job, steps.own_test), strategy)
+        install(model, self._step_functions(job), strategy)
         install_batch_methods(model)
 
     def _make_state(self, steps: Steps) -> TrainingState:
@@ -166,12 +166,12 @@ class DistributedModel:
         )
         return TrainStep(self.model, self._spec, self.updates, how)
 
-    def _step_functions(self, job: Job, own_test: Rehearsed | None) -> StepFunctions:
+    def _step_functions(self, job: Job) -> StepFunctions:
         test = evaluations(
             self.model,
             self._strategy,
             self._totals,
-            own_test,
+            self.test_logs,
             num_workers=job.cluster.num_workers,
             numbers_are_sums=self._findings.losses_are_sums,
         )
@@ -256,7 +256,7 @@ class DistributedModel:
                 )
         self._is_warm = True
         totals, is_new = self._totals.packing.unpack(packed), len(self.verdict.skipped) < steps
-        self.last_logs = self._own_logs.shown(totals, own, is_new=is_new)
+        self.last_logs = self.logs.shown(totals, own, is_new=is_new)
         for judge in self.judges:
             judge()
         return dict(self.last_logs)
@@ -287,7 +287,7 @@ class DistributedModel:
         with tf.control_dependencies([started]):
             number, waited = tf.constant(0), tf.zeros([], tf.float64)
             self._strategy.run(self.communication.reset)
-        nothing = [tf.zeros(shape, tf.float64) for shape in self._own_logs.packing.shapes]
+        nothing = [tf.zeros(shape, tf.float64) for shape in self.logs.packing.shapes]
         _, waited, own, lists = tf.while_loop(
             lambda number, *_: number < steps,
             body,
@@ -302,4 +302,4 @@ class DistributedModel:
     def _picked_step(self, batch: Structure) -> list[tf.Tensor]:
         self._global_random.use_here()
         logs, verdict = self._guard.judged(self._train_step, batch)
-        return [*self._own_logs.picked(logs), verdict]
+        return [*self.logs.picked(logs), verdict]

@@ -9,7 +9,6 @@ import tensorflow as tf
 from tfscale.data.feed import next_of
 from tfscale.fit.keras.loops import Call
 from tfscale.fit.keras.losses import output_losses_weighted
-from tfscale.fit.keras.rehearsal import Rehearsed
 from tfscale.fit.keras.scale import sharing
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.own_logs import OwnLogs
@@ -153,7 +152,7 @@ def evaluations(
     model: keras.Model,
     strategy: tf.distribute.Strategy,
     totals: MetricTotals,
-    own: Rehearsed | None,
+    own: OwnLogs,
     *,
     num_workers: int,
     numbers_are_sums: bool,
@@ -164,7 +163,7 @@ def evaluations(
         model: compiled and built.
         strategy: of the job.
         totals: the model's metric variables.
-        own: what the model's own `test_step` does, if it has one.
+        own: what the model's own `test_step` returned, if it has one.
         num_workers: of the job.
         numbers_are_sums: whether numbers that own losses give are sums over examples.
     """
@@ -173,7 +172,7 @@ def evaluations(
             model,
             strategy,
             totals,
-            OwnLogs(totals, own),
+            own,
             num_workers=1 if is_alone else num_workers,
             how=HowToEvaluate(is_alone=is_alone, numbers_are_sums=numbers_are_sums),
         )

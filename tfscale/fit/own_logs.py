@@ -37,6 +37,18 @@ class OwnLogs:
         ]
         self.packing = Packing([logs[name] for name in self.names])
 
+    def before_any(self) -> dict[str, Json] | None:
+        """What `shown` gives of no step at all: each name, with a value of that shape.
+
+        None where a metric of the user's own has no result yet, so that nobody knows its names.
+        """
+        nothing = tf.zeros([sum(self._totals.packing.sizes)], tf.float64)
+        means = [tf.zeros(shape, tf.float64) for shape in self.packing.shapes]
+        try:
+            return self.shown(self._totals.packing.unpack(nothing), means)
+        except Exception:  # whatever a user's `result` raises
+            return None
+
     def picked(self, logs: Structure) -> list[tf.Tensor]:
         """The values that are averaged, float64, of what a step returned; in replica context."""
         shown = flat_logs(logs) if self.names else {}

@@ -13,7 +13,7 @@ import contextlib
 import importlib.util
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ _OF_SIZES = {
     "mean_average_precision_medium": 4,
     "mean_average_precision_large": 5,
 }
+OF_LABELS = "mean_average_precision"
 
 
 def require_pycocotools(name: str) -> None:
@@ -71,9 +72,18 @@ def of_boxes(detections: Arrays, truth: Arrays) -> dict[str, float]:
     """
     with contextlib.redirect_stdout(io.StringIO()):  # it prints whatever it does
         summary = _coco_summary(_annotations(detections, truth), _annotations(truth, truth))
-    wanted = _FIGURES | (_OF_SIZES if "size" in truth else {})
+    wanted = _wanted(truth)
     figures = {name: float(summary[place]) for name, place in wanted.items()}
     return {name: math.nan if value < 0 else value for name, value in figures.items()}
+
+
+def names_of_boxes(truth: Collection[str]) -> list[str]:
+    """The names of what `of_boxes` gives for such a truth."""
+    return list(_wanted(truth))
+
+
+def _wanted(truth: Collection[str]) -> dict[str, int]:
+    return _FIGURES | (_OF_SIZES if "size" in truth else {})
 
 
 def of_labels(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -89,7 +99,7 @@ def of_labels(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     of_classes = average_precisions(scores, truth)
     occur = (np.asarray(truth) > 0).any(axis=0)
     mean = float(of_classes[occur].mean()) if occur.any() else math.nan
-    return {"mean_average_precision": mean}
+    return {OF_LABELS: mean}
 
 
 def average_precisions(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What is measured on the predictions of a whole split: which task has it, and of which outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -19,6 +19,7 @@ class Scoring:
     Args:
         is_defined_for: whether it is defined for outputs of these shapes; tensors of a batch.
         wanted: what outputs have to be, in words.
+        names: of the figures.
         figures: of the outputs and the labels of all examples, NumPy arrays in the structures that
             `predict_step` gives and y has: figures by their names.
         described: what it is, for the plan.
@@ -26,6 +27,7 @@ class Scoring:
 
     is_defined_for: Callable[[Structure], bool]
     wanted: str
+    names: Sequence[str]
     figures: Callable[[Structure, Structure], dict[str, float]]
     described: str
 
@@ -50,6 +52,7 @@ def scoring_of(dataset: DatasetFile, spec: Spec) -> Scoring | None:
         return Scoring(
             is_defined_for=lambda outputs: _are_boxes(outputs, (*_BOXES, "scores")),
             wanted='a dict with "boxes" (n, 4), "scores" (n,) and "classes" (n,) for each example',
+            names=mean_average_precision.names_of_boxes(labels),
             figures=mean_average_precision.of_boxes,
             described="COCO's, over IoU 0.5 to 0.95, of all predictions of a split together",
         )
@@ -58,6 +61,7 @@ def scoring_of(dataset: DatasetFile, spec: Spec) -> Scoring | None:
         return Scoring(
             is_defined_for=lambda outputs: _is_table(outputs) and outputs.shape[1] == num_labels,
             wanted=f"{num_labels} numbers for each example",
+            names=[mean_average_precision.OF_LABELS],
             figures=mean_average_precision.of_labels,
             described="PASCAL VOC's by all points, of all predictions of a split together",
         )

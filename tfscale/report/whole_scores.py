@@ -48,6 +48,11 @@ class WholeScores:
             return {}
         return {"mean average precision": self._scoring.described}
 
+    @property
+    def names(self) -> list[str]:
+        """Of the figures of a split."""
+        return list(self._scoring.names) if self._scoring is not None else []
+
     def of(self, split: str) -> "SplitScores":
         """A callback for an evaluation of a split.
 

@@ -2,6 +2,6 @@
 
 Read `scale` (the one rule for losses), `install`, `loops`, `given` (what Keras takes as data) and
 `optimizer`, then `rehearsal` and `trial` (steps of which nothing stays), `losses`, `layers` and
-`batch_normalization`; `classes` tells what is Keras's own. tests/jobs names the defect behind each
-replacement.
+`batch_normalization`; `monitors` and `saving` are about callbacks; `classes` tells what is Keras's
+own. tests/jobs names the defect behind each replacement.
 """
