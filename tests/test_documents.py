@@ -26,6 +26,7 @@ from tfscale.data.splits import read_splits
 from tfscale.data.training_batches import training_input
 from tfscale.errors import describe_failure
 from tfscale.fit.compiled_model import OwnRate
+from tfscale.fit.named_figures import figures_of, watched
 from tfscale.fit.prepared import prepare
 from tfscale.gradients.reducer import Traffic
 from tfscale.model.model_file import ModelFile
@@ -125,7 +126,8 @@ class _Run:
 
     def prepared(self):
         prepared = prepare(self.job, self.dataset, self.model)
-        own_callbacks(prepared.model_file)
+        figures = figures_of(prepared, [], has_all_callbacks=True)
+        watched(own_callbacks(prepared.model_file), figures, prepared.model, "model.py")
         return prepared
 
 

@@ -171,7 +171,8 @@ def test_what_is_not_there_after_the_first_epoch_is_told_once():
     for epoch in range(2):
         first.on_epoch_end(epoch, {"val_loss": 0.5, "loss": 1.0})
     assert said == [
-        "EarlyStopping does nothing: there is no val_f1 at the end of epoch 1, only loss, val_loss."
+        "EarlyStopping has nothing to go by: there is no val_f1 at the end of epoch 1, only loss, "
+        "val_loss."
     ]
 
 

@@ -53,15 +53,20 @@ def figures_of(prepared: Prepared, scored: Sequence[str], *, has_all_callbacks: 
     """
     distributed, others = prepared.distributed, [] if has_all_callbacks else ["the chief"]
     is_validated = "validation" in prepared.data.evaluated
-    batches = distributed.logs.before_any()
+    trained = distributed.logs.before_any()
     tested = distributed.test_logs.before_any() if is_validated else {}
-    if batches is None or tested is None:
+    if trained is None or tested is None:
         others.append("a metric of the model")
-    epochs = dict(batches or {})
+    batches = _as_logs(trained or {})
+    epochs = dict(batches)
     if is_validated:
-        epochs |= {f"val_{name}": value for name, value in (tested or {}).items()}
-        epochs |= {f"val_{name}": 0.0 for name in scored}
-    return Figures(batches or {}, epochs, is_validated, tuple(others))
+        epochs |= _as_logs(tested or {}, "val_") | {f"val_{name}": 0.0 for name in scored}
+    return Figures(batches, epochs, is_validated, tuple(others))
+
+
+def _as_logs(values: Mapping[str, Json], prefix: str = "") -> dict[str, Json]:
+    """As Keras hands them to callbacks: what is one number is a float."""
+    return {f"{prefix}{name}": one if np.ndim(one) else float(one) for name, one in values.items()}
 
 
 @dataclass(frozen=True)
@@ -149,8 +154,8 @@ class FirstEpoch(keras.callbacks.Callback):
         for one in self._found:
             if one.figure not in there:
                 self._complain(
-                    f"{one.callback} does nothing: there is no {one.figure} at the end of epoch "
-                    f"{epoch + 1}, only {', '.join(there)}."
+                    f"{one.callback} has nothing to go by: there is no {one.figure} at the end of "
+                    f"epoch {epoch + 1}, only {', '.join(there)}."
                 )
         self._found = []
 
@@ -216,7 +221,7 @@ class _Seen:
 
     def _advice(self, name: str) -> str:
         said = "".join(text for start, text in self.why.items() if name.startswith(start))
-        longer = [one for one in self.figures if one.startswith(name)]
+        longer = [one for one in self.figures if name and one.startswith(name)]
         likely = longer or difflib.get_close_matches(name, self.figures, n=1, cutoff=_LIKELY)
         said += f" Did you mean {likely[0]!r}?" if likely else ""
         if self.later:
@@ -237,7 +242,7 @@ def _require_monitor(
     """Where the monitored figure comes from; None where it decides nothing."""
     figure = callback.monitor
     try:
-        if not is_own(callback, _EPOCH):
+        if not is_own(callback, _EPOCH) and not is_own(callback, "_set_monitor_op"):
             decide(callback, model)
         problem = None
     except ValueError as error:
