@@ -163,7 +163,7 @@ def ended(tmp_path_factory):
     for name, (text, dataset, _) in NAMED.items():
         if dataset and "\n" in dataset:
             dataset = _file(folder / f"{name.replace(' ', '_')}_data.py", dataset)
-        settings = {"epochs": 1, "steps_per_epoch": 1, "devices": 1}
+        settings = {"epochs": 1, "steps_per_epoch": 1}
         add(name, text, settings, dataset)
         add(f"{name}?", text, settings | {"model_option": ["monitor=?"]}, dataset)
     settings = {"dataset_option": ["size=64"], "model_option": ["monitor=?"]}
