@@ -101,7 +101,6 @@ DETECTOR = "    from models.detector import build\n"
 # By name: what the model file has beside MODEL, the dataset file (None: digits), and names that
 # are known to be among the figures.
 NAMED = {
-    "uncompiled": ("", None, {"loss", "accuracy", "val_loss", "val_accuracy"}),
     "weighted metrics": (COMPILED, None, {"weighted_accuracy", "val_weighted_accuracy"}),
     "two outputs": (TWO_OUTPUTS, TWICE, {"a_loss", "a_accuracy", "val_b_loss"}),
     "own steps": (OWN_STEPS, None, {"loss", "doubled", "val_tested"}),
@@ -123,7 +122,6 @@ FORGETS = F1.format(adds="pass")
 STOPS = "keras.callbacks.EarlyStopping({0!r}, min_delta=9.0, patience=1, mode='max')"
 SAVES = "keras.callbacks.ModelCheckpoint({0})"
 RATE = "keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)"
-FIXED = {"schedule": "constant", "warmup_fraction": 0.0}
 
 
 def _callbacks(*made):
@@ -133,21 +131,26 @@ def _callbacks(*made):
 # By name: what the model file has beside MODEL, and settings.
 TRAINED = {
     "own figure": (ADDS + _callbacks("F1()", STOPS.format("val_f1")), {}),
-    "forgotten figure": (FORGETS + _callbacks("F1()", STOPS.format("val_f1")), {}),
-    "rate": (_callbacks(RATE, STOPS.format("learning_rate")), FIXED),
-    "best of some steps": (
-        _callbacks(SAVES.format("'{0}/{batch}.keras', 'loss', save_best_only=True, save_freq=1")),
+    "forgotten figure": (
+        FORGETS
+        + _callbacks(
+            *("F1()", STOPS.format("val_f1")),
+            SAVES.format("'{0}/{batch}.keras', 'loss', save_best_only=True, save_freq=1"),
+        ),
         {},
+    ),
+    "rate and path": (
+        _callbacks(
+            *(RATE, STOPS.format("learning_rate")),
+            SAVES.format("'{0}/{epoch:02d}-{val_accuracy:.1f}.keras'"),
+        ),
+        {"schedule": "constant", "warmup_fraction": 0.0},
     ),
     "forgotten in a path": (
         FORGETS + _callbacks("F1()", SAVES.format("'{0}/{val_f1}.keras'")),
         {},
     ),
 }
-TRAINED["path"] = (
-    _callbacks(SAVES.format("'{0}/{epoch:02d}-{val_accuracy:.1f}.keras'"), RATE),
-    FIXED,
-)
 
 
 @pytest.fixture(scope="module")
@@ -219,20 +222,20 @@ def test_a_path_that_an_own_callback_forgets_to_fill_needs_a_change(ended):
 
 
 def test_the_rate_that_keras_adds_can_be_watched_by_who_comes_after(ended):
-    assert ended[1]["rate"]["epochs"] == 2
+    assert ended[1]["rate and path"]["epochs"] == 2
 
 
 def test_the_best_of_some_steps_is_kept_where_plain_keras_fails(ended):
     # It decides whether less is better at the end of the first epoch, and compares before.
     folder, results, _ = ended
-    assert results["best of some steps"]["epochs"] == 3
-    assert list((folder / "of best of some steps").glob("*.keras"))
+    assert results["forgotten figure"]["epochs"] == 3
+    assert list((folder / "of forgotten figure").glob("*.keras"))
 
 
 def test_a_path_with_figures_is_filled(ended):
-    names = [path.name for path in (ended[0] / "of path").iterdir()]
-    assert len(names) == 3
-    assert all(re.fullmatch(r"0[1-3]-[01]\.\d\.keras", name) for name in names)
+    names = [path.name for path in (ended[0] / "of rate and path").iterdir()]
+    assert len(names) == 2
+    assert all(re.fullmatch(r"0[12]-[01]\.\d\.keras", name) for name in names)
 
 
 # Two real workers.
