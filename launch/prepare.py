@@ -39,7 +39,9 @@ def main(terminal: tfscale.Terminal) -> None:
             "--dataset and --out are both needed; expected a file and a folder, for example "
             "--dataset=datasets/digits.py --out=data/digits"
         )
-    out = Path(local_path(_OUT.value, "--out"))
+    # Absolute: what a split's load does with the current folder doesn't matter to the next one.
+    dataset, out = local_path(_DATASET.value, "--dataset"), Path(local_path(_OUT.value, "--out"))
+    data_dir = _DATA_DIR.value and local_path(_DATA_DIR.value, "--data_dir")
     check_environment()
     set_environment(tfscale.Cluster())
     # TensorFlow and Keras read the environment when they are imported.
@@ -49,7 +51,7 @@ def main(terminal: tfscale.Terminal) -> None:
     processes = _PROCESSES.value or num_cores()
     layout = Layout(_FORMAT.value, _NUM_SHARDS.value, _SHARD_MB.value, processes)
     for split in _SPLITS.value:
-        asked = Asked(_DATASET.value, split, tuple(_OPTION.value), _DATA_DIR.value)
+        asked = Asked(dataset, split, tuple(_OPTION.value), data_dir)
         with progress(terminal, split) as tell:
             made = prepare(asked, layout, out / split, tell, terminal.show)
         records = sum(shard.records for shard in made.files.values())

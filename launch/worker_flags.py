@@ -16,7 +16,7 @@ from tfscale.user_files import options_of
 
 FLAGS = flags.FLAGS
 _DEFAULT: dict[str, Any] = {
-    field.name: field.default for field in fields(tfscale.Config) if field.name != "given"
+    field.name: field.default for field in fields(tfscale.Config) if field.compare
 }
 
 

@@ -39,12 +39,43 @@ def test_an_empty_folder_is_refused_with_one_that_works():
 
 
 @pytest.mark.parametrize("folder", ["runs/a", "my run", "it's", "/gcs/box/a", "./~/a", "a:b", "Ä"])
-def test_a_folder_of_this_machine_stays_as_it_is_written(folder):
-    assert Config(run_dir=folder).run_dir == folder
+def test_a_folder_of_this_machine_is_meant_from_the_current_one(folder):
+    assert Config(run_dir=folder).run_dir == str(Path.cwd() / folder)
 
 
 def test_a_folder_may_be_a_path():
-    assert Config(run_dir=Path("runs/a")).as_dict()["run_dir"] == "runs/a"
+    assert Config(run_dir=Path("/runs/a")).as_dict()["run_dir"] == "/runs/a"
+
+
+def test_a_folder_is_the_same_after_a_change_of_the_current_one(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to("/tmp")
+    monkeypatch.chdir(tmp_path)
+    made = Config(run_dir="link/../runs", data_dir="data", cache="kept")
+    monkeypatch.chdir("/")
+    assert made.run_dir == f"{tmp_path}/link/../runs"  # which isn't tmp_path/runs
+    assert (made.data_dir, made.cache) == (f"{tmp_path}/data", f"{tmp_path}/kept")
+
+
+def test_folders_are_shown_and_compared_as_they_were_given(tmp_path, monkeypatch):
+    made = []
+    for name in ("node-0", "node-1"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        made.append(Config(run_dir=Path("runs/a"), data_dir="~/data", cache="memory"))
+    assert made[0].run_dir != made[1].run_dir
+    assert made[0].as_flags() == made[1].as_flags()
+    flags = made[0].as_flags()
+    assert [flags[name] for name in ("--run_dir", "--data_dir", "--cache")] == [
+        *("runs/a", "~/data", "memory")
+    ]
+
+
+def test_a_folder_below_one_that_is_gone_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "--run_dir=runs/a is relative to the current folder" in _message(run_dir="runs/a")
+    assert Config(run_dir="/runs/a").run_dir == "/runs/a"
 
 
 def test_the_users_home_is_meant_by_its_sign(monkeypatch):
@@ -160,7 +191,8 @@ def test_mebibytes_of_a_bucket_are_2_to_the_20_bytes():
 def test_every_setting_can_be_written_as_json():
     made = Config(run_dir="runs/first", model_option=("depth=18",))
     written = json.loads(json.dumps(made.as_dict()))
-    assert set(written) == {field.name for field in dataclasses.fields(Config)} - {"given"}
+    names = {field.name for field in dataclasses.fields(Config)}
+    assert set(written) == names - {"given", "typed"}
     assert written["model_option"] == ["depth=18"]
     assert written["learning_rate"] is None
 

@@ -1,6 +1,9 @@
 import inspect
+import multiprocessing
+import os
 import pickle
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from tfscale import user_files as userfiles
 from tfscale.errors import ConfigError
 from tfscale.user_files import options_of
+from tfscale.user_paths import located
 
 SOURCE = """
 import math
@@ -39,11 +43,9 @@ class Record:
 
 @pytest.fixture(autouse=True)
 def _modules_as_before():
-    before = dict(sys.modules)
+    userfiles.forget_modules()
     yield
-    for name in set(sys.modules) - set(before):
-        if name.startswith("tfscale_userfile_"):
-            del sys.modules[name]
+    userfiles.forget_modules()
 
 
 @pytest.fixture
@@ -186,10 +188,64 @@ def test_what_the_file_defines_can_be_pickled_and_inspected(path):
     assert "return depth" in inspect.getsource(module.build)
 
 
-def test_the_search_path_stays_as_it_is(path):
+def test_the_search_path_gets_one_folder_at_its_end_until_all_is_forgotten(path):
+    userfiles.forget_modules()
     before = list(sys.path)
-    userfiles.load_module(path, [])
+    for _ in range(2):
+        userfiles.load_module(path, [])
+    (*first, added) = sys.path
+    assert first == before
+    assert sorted(os.listdir(added)) == ["tfscale_userfile_model.py", "tfscale_userfile_model_2.py"]
+    userfiles.forget_modules()
     assert sys.path == before
+    assert not os.path.exists(added)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_that_are_started_anew_have_the_file_with_its_options(path, method):
+    first, second = (userfiles.load_module(path, [f"depth={depth}"]) for depth in (18, 19))
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        built = [pool.apply_async(module.build) for module in (first, second)]
+        made = pool.apply_async(first.Record)
+        assert [each.get(60) for each in built] == [18, 19]
+        assert type(made.get(60)) is first.Record
+
+
+# What joblib does: names in a pickle, for a Python of its own that is given the search path.
+BY_NAME = """
+import ast, inspect, pickle, sys
+sys.path[:] = ast.literal_eval(sys.argv[1])
+build = pickle.load(sys.stdin.buffer)
+print(build(), inspect.getsource(build).splitlines()[0], sys.modules[build.__module__].__file__)
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_whoever_is_given_the_search_path_can_import_the_file_by_its_name(path):
+    module = userfiles.load_module(path, ["depth=18"])
+    done = subprocess.run(
+        [sys.executable, "-c", BY_NAME, repr(sys.path)],
+        input=pickle.dumps(module.build),
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.stderr == b""
+    assert done.stdout.decode().splitlines() == [f"18 def build(): {path}", "False"]
+
+
+def test_a_refused_file_can_not_be_imported_by_other_processes(path):
+    userfiles.load_module(path, [])
+    _message(path, "depth=deep")
+    assert os.listdir(sys.path[-1]) == ["tfscale_userfile_model.py"]
+
+
+def test_a_path_is_meant_from_where_it_was_given(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    file = located("model.py")
+    monkeypatch.chdir("/")
+    assert userfiles.load_module(file, []).__file__ == str(path)
+    path.unlink()
+    assert f"There is no file model.py (in {path.parent})" in _message(file)
 
 
 def test_a_relative_path_is_found_from_here(path, monkeypatch):

@@ -24,6 +24,7 @@ from tfscale.errors import (
     SharedFailure,
     describe_failure,
 )
+from tfscale.process.children import refuse_while_imported
 from tfscale.process.exit import leave, use_own_temporary_folder
 from tfscale.process.garbage import paused_until_started
 from tfscale.process.terminal import Terminal
@@ -72,9 +73,11 @@ def train(
         The content of `report.json`, the same on every worker; empty for a dry run.
 
     Raises:
-        ConfigError: it can't be done as asked, or another training of this process goes on. With
-            several workers all of them end, with a `SharedFailure` that carries the first reason.
+        ConfigError: it can't be done as asked, another training of this process goes on, or the
+            program that calls this is only imported by a process of multiprocessing. With several
+            workers all of them end, with a `SharedFailure` that carries the first reason.
     """
+    refuse_while_imported("tfscale.train")
     if not _running.acquire(blocking=False):
         raise ConfigError(
             "Another training of this process goes on; expected one at a time, because they would "

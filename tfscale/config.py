@@ -3,9 +3,11 @@
 import os
 import re
 import unicodedata
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 from tfscale.errors import ConfigError
+from tfscale.user_paths import current_folder
 
 OPTIMIZERS = ("sgd", "adamw", "lamb", "lars")
 SCHEDULES = ("cosine", "constant")
@@ -38,6 +40,7 @@ _AT_LEAST = {
     "keep_checkpoints": 0,
 }
 _REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
+_NO_FOLDERS = ("none", "memory")  # in the place of a cache's
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
 _BETWEEN = {
     "warmup_fraction": (0.0, 1.0),
@@ -106,6 +109,11 @@ class Config:
         given: names of settings that somebody asked for, beside those that aren't their defaults:
             a flag that can't have an effect is refused if it was.
 
+    Attributes:
+        typed: the paths as they were given. The settings themselves are absolute, because a user's
+            file may change the current folder; to compare workers, whose folders differ, and to
+            show what was asked for, there is this.
+
     Raises:
         ConfigError: a value is out of its range.
     """
@@ -147,14 +155,17 @@ class Config:
     model_option: tuple[str, ...] = ()
     inject_fault: str = ""
     given: tuple[str, ...] = field(default=(), compare=False)
+    typed: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuses the first value that cannot be meant."""
-        object.__setattr__(self, "run_dir", local_path(self.run_dir, "--run_dir"))
-        if self.data_dir is not None:
-            object.__setattr__(self, "data_dir", local_path(self.data_dir, "--data_dir"))
-        if self.cache not in ("none", "memory"):
-            object.__setattr__(self, "cache", local_path(self.cache, "--cache"))
+        typed = {}
+        for name, is_none in (("run_dir", ()), ("data_dir", (None,)), ("cache", _NO_FOLDERS)):
+            value = getattr(self, name)
+            if value not in is_none:
+                object.__setattr__(self, name, local_path(value, f"--{name}"))
+                typed[name] = os.fspath(value)
+        object.__setattr__(self, "typed", typed)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
@@ -212,24 +223,27 @@ class Config:
 
     def as_dict(self) -> dict[str, object]:
         """Every setting by its name, ready for JSON."""
-        return {name: value for name, value in asdict(self).items() if name != "given"}
+        names = [each.name for each in fields(self) if each.compare]
+        return {name: getattr(self, name) for name in names}
 
     def as_flags(self) -> dict[str, object]:
-        """Every setting under the name of its flag."""
-        return {f"--{name}": value for name, value in self.as_dict().items()}
+        """Every setting under the name of its flag, as it was given."""
+        return {f"--{name}": value for name, value in (self.as_dict() | dict(self.typed)).items()}
 
 
 def local_path(given: object, flag: str) -> str:
-    """A path of this machine as it is meant: with the user's home in the place of `~`.
+    """A path of this machine as it is meant: absolute, with the user's home in the place of `~`.
 
-    A remote store would otherwise become a folder `gs:` that is lost with the machine.
+    Links in it stay what they are. A remote store would otherwise become a folder `gs:` that is
+    lost with the machine.
 
     Args:
         given: a text or a `pathlib.Path`.
         flag: what it was given as, for messages.
 
     Raises:
-        ConfigError: it is no path, is that of a remote store, or can't be shown.
+        ConfigError: it is no path, is that of a remote store, or can't be shown; or it is relative
+            to a folder that isn't there any more.
     """
     text = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(text, str):
@@ -254,4 +268,9 @@ def local_path(given: object, flag: str) -> str:
             f"{flag}={text} is in the home of a user who isn't known here; expected one who is, "
             f"or another folder. Use {flag}=./{text} if that is its name."
         )
-    return path
+    if not os.path.isabs(path) and not current_folder().is_absolute():
+        raise ConfigError(
+            f"{flag}={text} is relative to the current folder, which isn't there any more; "
+            "expected one that is. Go to another folder, or give the whole path."
+        )
+    return str(current_folder() / path)

@@ -31,7 +31,7 @@ from tfscale.model.user_callbacks import (
     own_callbacks,
     require_settable_rate,
 )
-from tfscale.process.exit import done_on_leaving
+from tfscale.process.exit import done_on_leaving, forks_end_here
 from tfscale.process.patience import done_within
 from tfscale.process.terminal import Terminal, silence
 from tfscale.report import tables
@@ -88,9 +88,7 @@ def _trained(
 ) -> dict[str, Json]:
     config = job.config
     watchdog = Watchdog(job)
-    with contextlib.ExitStack() as ending, job.board.share_failures(), watchdog.explaining():
-        ending.callback(job.end)
-        ending.callback(forget_modules)
+    with _ending(job, watchdog) as ending:
         preemption = ending.enter_context(Preemption(job).listening())
         ending.enter_context(watchdog.watching())
         earlier = resume.find(job)
@@ -126,6 +124,20 @@ def _trained(
     return report
 
 
+@contextlib.contextmanager
+def _ending(job: Job, watchdog: Watchdog) -> Iterator[contextlib.ExitStack]:
+    """What is done when a run ends, whichever way: by its worker, and not by a fork of it."""
+    with (
+        contextlib.ExitStack() as ending,
+        job.board.share_failures(),
+        watchdog.explaining(),
+        forks_end_here(),
+    ):
+        ending.callback(job.end)
+        ending.callback(forget_modules)
+        yield ending
+
+
 def _write(
     report: Mapping[str, Json], directory: RunDirectory, saved: Saved, load_command: str
 ) -> None:
@@ -149,7 +161,7 @@ def rehearse(
     """Shows this worker's plan, without waiting for other workers and without a file."""
     injected_faults.require_allowed(config)
     job = Job.alone(config, cluster, terminal)
-    with contextlib.ExitStack() as ending:
+    with contextlib.ExitStack() as ending, forks_end_here():
         ending.callback(job.end)
         ending.callback(forget_modules)
         prepared = prepare(job, dataset, model)

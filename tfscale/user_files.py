@@ -3,6 +3,10 @@
 Such a file is plain Python, named by its path. Its lower-case constants are its options:
 `--model_option=depth=18` replaces the `depth = 50` in it. The file runs once, with its own values,
 and the constants are replaced after that; what it computed from them while running stays.
+
+Processes that the file starts find it too. What runs in them is sent by the names of its module
+and its function, so that a new Python has to import the module: a folder at the end of `sys.path`,
+which it is given, has a short module for each file, which loads it with the same options.
 """
 
 import ast
@@ -10,7 +14,9 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,31 +25,70 @@ from types import ModuleType
 from typing import Any
 
 from tfscale.errors import ConfigError
+from tfscale.user_paths import UserFile, current_folder, require_python_file
 
 _PREFIX = "tfscale_userfile_"
+_FOR_OTHERS = """\
+from tfscale.user_files import load_again
+
+load_again(__name__, {path!r}, {options!r})
+"""
+
+_folders: list[str] = []  # the one that other processes import from, once there is one
 
 
-def load_module(path: str | Path, options: Sequence[str]) -> ModuleType:
+def load_module(file: str | Path | UserFile, options: Sequence[str]) -> ModuleType:
     """Run a user's Python file as a module of its own and set its options.
 
     The module is in `sys.modules` under a name that no other has, so that `inspect` and `pickle`
-    find it; two loads of one file are two modules. `sys.path` stays as it is.
+    find it; two loads of one file are two modules. Processes that are started from this one can
+    import it by that name, for which `sys.path` gets a folder at its end.
 
     Args:
-        path: the file.
+        file: its path.
         options: texts `NAME=VALUE`; the constant's present type says how VALUE is read.
 
     Raises:
         ConfigError: there is no such file, it fails when run, or an option does not fit it.
     """
-    module = _run(Path(os.path.expanduser(path)))
+    found = file if isinstance(file, UserFile) else UserFile(os.fspath(file), current_folder())
+    module = _load(_free_name(found.path), found, options)
+    # Only now: a file that starts processes while it is imported would be started by each of them.
+    _let_others_import(module, options)
+    return module
+
+
+def load_again(name: str, path: str, options: Sequence[str]) -> None:
+    """Loads a user's file in a process that one has started which had loaded it before.
+
+    Args:
+        name: of the module, there and here.
+        path: absolute.
+        options: as of `load_module`.
+
+    Raises:
+        ConfigError: as `load_module`.
+    """
+    _load(name, UserFile(path, Path()), options)
+
+
+def _load(name: str, file: UserFile, options: Sequence[str]) -> ModuleType:
+    module = _run(name, file)
     try:
         for option in options:
-            _set_option(module, option, path)
+            _set_option(module, option, file.name)
     except ConfigError:
-        del sys.modules[module.__name__]
+        del sys.modules[name]
         raise
     return module
+
+
+def _let_others_import(module: ModuleType, options: Sequence[str]) -> None:
+    if not _folders:
+        _folders.append(tempfile.mkdtemp(prefix="tfscale-"))  # of this user alone
+        sys.path.append(_folders[0])
+    text = _FOR_OTHERS.format(path=module.__file__, options=list(options))
+    Path(_folders[0], f"{module.__name__}.py").write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -71,7 +116,7 @@ def options_of(path: str | Path) -> list[Option]:
     Raises:
         ConfigError: there is no such file, or it doesn't parse.
     """
-    text = _text_of(Path(os.path.expanduser(path)))
+    text = _text_of(UserFile(os.fspath(path), current_folder()))
     found = {}
     for node in ast.parse(text).body:
         named = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
@@ -88,15 +133,15 @@ def options_of(path: str | Path) -> list[Option]:
     return list(found.values())
 
 
-def _text_of(path: Path) -> str:
-    _require_python_file(path)  # a device would be read without end
+def _text_of(file: UserFile) -> str:
+    require_python_file(file)  # a device would be read without end
     try:
-        text = path.read_text(encoding="utf-8")
+        text = file.path.read_text(encoding="utf-8")
         ast.parse(text)
     except (OSError, SyntaxError, ValueError) as error:
         reason = getattr(error, "strerror", None) or f"{error}"
         raise ConfigError(
-            f"{path} can't be read as Python ({reason}); expected the path of a .py file, for "
+            f"{file.name} can't be read as Python ({reason}); expected the path of a .py file, for "
             "example datasets/digits.py."
         ) from error
     return text
@@ -109,13 +154,10 @@ def forget_modules() -> None:
     """
     for name in [name for name in sys.modules if name.startswith(_PREFIX)]:
         del sys.modules[name]
-
-
-def name_of(given: object) -> str:
-    """How to name a user's file in a message: its path, or what Python calls it."""
-    if isinstance(given, str):
-        return given
-    return str(getattr(given, "__name__", type(given).__name__))
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        sys.path[:] = [one for one in sys.path if one != folder]
+    _folders.clear()
 
 
 def require_function(module: object, name: str, path: str | Path) -> Callable[..., Any]:
@@ -138,13 +180,13 @@ def require_function(module: object, name: str, path: str | Path) -> Callable[..
     )
 
 
-def _run(path: Path) -> ModuleType:
-    _require_python_file(path)
-    name = _free_name(path)
+def _run(name: str, file: UserFile) -> ModuleType:
+    require_python_file(file)
     # An absolute path: error messages and inspect must find it after a change of folder.
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    resolved = file.path.resolve()
+    spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} cannot be loaded as Python; expected a .py file.")
+        raise ConfigError(f"{file.name} cannot be loaded as Python; expected a .py file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -153,26 +195,13 @@ def _run(path: Path) -> ModuleType:
         del sys.modules[name]
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
-            f"{_place(error, path)}: {what}; expected a file that can be imported. "
-            f"Mend it, and try it by itself: `python {shlex.quote(str(path))}`."
+            f"{_place(error, file.name, str(resolved))}: {what}; expected a file that can be "
+            f"imported. Mend it, and try it by itself: `python {shlex.quote(file.name)}`."
         ) from error
     except BaseException:  # Ctrl-C is no fault of the file
         del sys.modules[name]
         raise
     return module
-
-
-def _require_python_file(path: Path) -> None:
-    try:
-        is_file, is_there = path.is_file(), path.exists()
-    except OSError:  # a name that no file can have
-        is_file = is_there = False
-    if not is_file or path.suffix != ".py":
-        came = f"{path} is no Python file" if is_there else f"There is no file {path}"
-        raise ConfigError(
-            f"{came} (in {Path.cwd()}); expected the path of a .py file, "
-            "for example datasets/digits.py."
-        )
 
 
 def _free_name(path: Path) -> str:
@@ -184,15 +213,14 @@ def _free_name(path: Path) -> str:
     return name
 
 
-def _place(error: BaseException, path: Path) -> str:
+def _place(error: BaseException, name: str, own: str) -> str:
     """`FILE:LINE` of the line in the user's file that failed, however deep the error was raised."""
-    own = str(path.resolve())
     frames = traceback.extract_tb(error.__traceback__)
     line = next((frame.lineno for frame in reversed(frames) if frame.filename == own), None)
     # A file that does not parse has no frame of its own.
     if line is None and isinstance(error, SyntaxError) and error.filename == own:
         line = error.lineno
-    return f"{path}:{line}" if line else str(path)
+    return f"{name}:{line}" if line else name
 
 
 def _set_option(module: ModuleType, option: str, path: str | Path) -> None:

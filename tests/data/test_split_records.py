@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from tfscale.data.split_records import Asked, open_split
@@ -34,7 +36,8 @@ def test_options_and_the_folder_of_the_data_reach_the_file(opened):
     )
     split = opened(*lines, options=("size=2",), data_dir="/data/mine")
     assert list(split.between(0, 2).as_numpy_iterator()) == [b"/data/mine"] * 2
-    assert list(opened(*lines).between(0, 1).as_numpy_iterator()) == [b"data"]
+    usual = os.fsencode(os.path.abspath("data"))
+    assert list(opened(*lines).between(0, 1).as_numpy_iterator()) == [usual]
 
 
 def test_a_collection_is_read_by_its_numbers_with_all_of_its_functions(opened, tmp_path):

@@ -56,3 +56,38 @@ def test_another_thread_hears_nothing_and_is_not_disturbed():
     thread.start()
     thread.join(20)
     assert done == [signal.getsignal(signal.SIGTERM)]
+
+
+# Ends forks of its main thread and of another one, some at once; only the last signal is its own.
+FORKS = """
+import os, signal, threading, time
+from tfscale.process.signals import heard
+
+def ended_fork(pause):
+    ready, said = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(said, b"x")
+        while True:
+            time.sleep(60)
+    if pause:
+        os.read(ready, 1)
+    os.kill(pid, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+told, come = [], threading.Event()
+with heard(lambda number: (told.append(number.name), come.set())):
+    codes = [ended_fork(number % 2) for number in range(40)]
+    thread = threading.Thread(target=lambda: codes.append(ended_fork(True)))
+    thread.start()
+    thread.join()
+    os.kill(os.getpid(), signal.SIGINT)
+    come.wait(20)
+print(set(codes), told)
+"""
+
+
+def test_what_ends_a_fork_is_not_heard_as_if_it_had_been_sent_here():
+    command = [sys.executable, "-c", FORKS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("{-15} ['SIGINT']\n", "")

@@ -2,6 +2,7 @@ import contextlib
 import io
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -210,3 +211,16 @@ def test_a_full_disk_under_the_log_is_not_known_to_whoever_writes_to_it(capfd):
             os.write(2, b"the disk is full")
     sys.stderr.write("after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+def test_what_a_process_that_was_started_before_writes_later_is_in_the_log(tmp_path):
+    terminal, path = Terminal(), tmp_path / "run" / "logs" / "worker-0.log"
+    source = "import sys; sys.stdin.read(); sys.stderr.write('of the process\\n')"
+    with terminal.captured():
+        with subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE) as process:
+            terminal.file_log(path)
+            sys.stderr.write("of the worker\n")
+            process.communicate(timeout=60)
+        assert terminal.kept_log() == path
+        assert path.read_text() == "of the worker\nof the process\n"
+    assert path.read_text() == "of the worker\nof the process\n"

@@ -28,7 +28,7 @@ from tfscale.supervise.commands import (
     ],
 )
 def test_the_run_folder_is_read_from_the_workers_flags(worker_flags, run_dir):
-    assert run_dir_of(worker_flags) == (run_dir and Path(run_dir))
+    assert run_dir_of(worker_flags) == (run_dir and Path.cwd() / run_dir)
 
 
 def test_the_run_folder_is_the_one_that_the_workers_will_make(monkeypatch):

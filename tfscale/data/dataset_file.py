@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from tfscale.data.class_weights import Table, read_table
 from tfscale.data.collection import Collection
 from tfscale.data.shuffles import no_unseeded_shuffle
 from tfscale.errors import ConfigError, one_line
-from tfscale.user_files import load_module, name_of, require_function
+from tfscale.user_files import load_module, require_function
+from tfscale.user_paths import UserFile, current_folder, located, name_of
 
 DATA_DIR = "data"  # where --data_dir isn't given
 TASKS = ("classification", "multilabel", "regression", "detection")
@@ -94,23 +96,24 @@ def read_dataset_file(
     """Reads the user's dataset file.
 
     Args:
-        dataset: a path, or a module or other object with the same attributes.
+        dataset: a path (see `user_files.located`), or a module or other object with the same
+            attributes.
         options: `NAME=VALUE` texts for its constants.
-        data_dir: the folder that its data is in, or None for "data".
+        data_dir: the folder that its data is in, or None for "data". What is loaded gets it as an
+            absolute path.
 
     Raises:
         ConfigError: there is no `load`, an attribute isn't what it should be, or there is a
             `data_dir` that the file doesn't ask for.
     """
-    module: object
-    if isinstance(dataset, str):
-        name, module = dataset, load_module(dataset, options)
-    else:
-        name, module = name_of(dataset), dataset
+    dataset = located(dataset)
+    here = dataset.folder if isinstance(dataset, UserFile) else current_folder()
+    folder = str(here / os.path.expanduser(data_dir or DATA_DIR))  # before it can change the folder
+    name = name_of(dataset)
+    module = load_module(dataset, options) if isinstance(dataset, UserFile) else dataset
     load = require_function(module, "load", name)
     prepare = _optional_function(module, "prepare", name)
     _require_asked_for(data_dir, name, load, prepare)
-    folder = data_dir or DATA_DIR
     task = getattr(module, "task", "classification")
     if task not in TASKS:
         raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")

@@ -1,5 +1,6 @@
 """The one way to get a job ready: from a strategy that stands to a model that trains on it."""
 
+import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,11 +26,15 @@ from tfscale.model.model_file import ModelFile, build_model, read_model_file
 from tfscale.model.optimizers import make_optimizer
 from tfscale.model.task import compile_model
 from tfscale.model.weights import weights_bytes
+from tfscale.process.patience import told_if_long
+from tfscale.process.terminal import Terminal
 from tfscale.startup.agreement import SAME_FILES, SAME_MODEL, require_same, surroundings, versions
 from tfscale.startup.job import Job
 from tfscale.startup.sources import given_sources, imported_sources, library_source
 from tfscale.startup.strategy import Made, variables_made_apart
-from tfscale.user_files import name_of
+from tfscale.user_paths import located, name_of
+
+_LONG_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -143,12 +148,14 @@ def build(job: Job, dataset: object, model: object) -> Built:
         ConfigError: the workers differ, or a file can't be used.
     """
     is_shared = job.cluster.num_workers > 1
+    dataset, model = located(dataset), located(model)
     if is_shared:
         require_same(job.board, "facts", _facts(job, dataset, model))
         sources = {"the files of tfscale": library_source(), **given_sources(dataset, model)}
         require_same(job.board, "sources", sources, SAME_FILES)
     model_file = read_model_file(model, job.config.model_option)
-    with one_download_at_a_time(job.terminal.show):
+    is_long = told_if_long(_LONG_SECONDS, lambda: _told_of_processes(job.terminal))
+    with is_long, one_download_at_a_time(job.terminal.show):
         data = read_splits(job, dataset)
         if is_shared:
             sources = imported_sources()
@@ -156,6 +163,22 @@ def build(job: Job, dataset: object, model: object) -> Built:
             require_same(job.board, "data", data.facts())
         made = build_model(model_file, data.file, data.training.spec, job.strategy)
     return Built(data, model_file, made)
+
+
+def _told_of_processes(terminal: Terminal) -> bool:
+    """Says where the words of processes are that the user's files wait for.
+
+    A pool whose processes die starts others in their place, for ever and without a word.
+    """
+    processes = multiprocessing.active_children()
+    if not processes or terminal.log_path is None:
+        return False
+    terminal.complain(
+        f"The dataset and the model file have worked for {_LONG_SECONDS:.0f} s, and "
+        f"{len(processes)} processes that they have started still run. What those say, and why "
+        f"they end, is in {terminal.log_path}"
+    )
+    return True
 
 
 def _facts(job: Job, dataset: object, model: object) -> dict[str, object]:

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tfscale.data.dataset_file import DatasetFile
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Spec
-from tfscale.user_files import load_module, name_of, require_function
+from tfscale.user_files import load_module, require_function
+from tfscale.user_paths import UserFile, located, name_of
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,14 @@ def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
     """
     if inspect.isfunction(model):
         return ModelFile(model.__name__, model, list)
-    if not isinstance(model, str):
-        name = name_of(model)
+    model, name = located(model), name_of(model)
+    if not isinstance(model, UserFile):
         build = require_function(model, "build", name)
         return ModelFile(name, build, getattr(model, "callbacks", list))
     module = load_module(model, options)
-    build = require_function(module, "build", model)
-    names = [option.partition("=")[0] for option in options]
-    chosen = {name: getattr(module, name) for name in names}
-    return ModelFile(model, build, getattr(module, "callbacks", list), module, chosen)
+    build = require_function(module, "build", name)
+    chosen = {key: getattr(module, key) for key in (text.partition("=")[0] for text in options)}
+    return ModelFile(name, build, getattr(module, "callbacks", list), module, chosen)
 
 
 def build_model(

@@ -1,8 +1,10 @@
 """Work that is spread over processes of this machine, which all end with the one that started them.
 
-They are started anew and not forked: TensorFlow's threads don't come along with a fork.
+They are started anew and not forked: TensorFlow's threads don't come along with a fork. A process
+that is started anew imports the program; one that trains while it is imported is refused.
 """
 
+import inspect
 import multiprocessing
 import os
 import signal
@@ -17,6 +19,27 @@ from tfscale.errors import CONFIG_CODE, ConfigError, SharedFailure, WorkerError,
 
 Share = TypeVar("Share")
 Tell = Callable[[int], None]
+
+
+def refuse_while_imported(call: str) -> None:
+    """Refuses a call at the top level of a program that is only imported, by a process of its pool.
+
+    Args:
+        call: what was called.
+
+    Raises:
+        ConfigError: it is.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        # What multiprocessing calls the program's file when it runs it to have its functions.
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
+            raise ConfigError(
+                f"{call} was called while {frame.f_code.co_filename} was imported by a process "
+                "that it has started; expected a program that does nothing when it is imported. "
+                'Put the call below `if __name__ == "__main__":`.'
+            )
+        frame = frame.f_back
 
 
 def spread(work: Callable[[Share, Tell], None], shares: Sequence[Share], tell: Tell) -> None:

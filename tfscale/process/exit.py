@@ -5,10 +5,12 @@ failure ends is blocked in a collective: what Python does at an exit is never do
 """
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +21,9 @@ from tfscale.process.temporary import own_folder, remove_left_behind
 _PATIENCE_SECONDS = 2.0
 _own: list[Path] = []
 _last: list[Callable[[], None]] = []
+# They are the parent's to remove and to do.
+os.register_at_fork(after_in_child=_own.clear)
+os.register_at_fork(after_in_child=_last.clear)
 
 
 def use_own_temporary_folder() -> None:
@@ -63,12 +68,48 @@ def done_on_leaving(work: Callable[[], None]) -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process; with its own temporary folder and what is to be done last, no more."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed
-            stream.flush()
+    """Ends the process, its own temporary folder, and the processes that it has left running.
+
+    Those of multiprocessing, that is: some would wait for ever for work from a process that is
+    gone, as those of a `ProcessPoolExecutor` do, which Python ends at an exit.
+    """
+    _flush()
+    for child in multiprocessing.active_children() if _own else ():
+        child.terminate()
     for folder in _own:
         shutil.rmtree(folder, ignore_errors=True)
     for work in tuple(_last):
         done_within(_PATIENCE_SECONDS, work)  # a disk that doesn't answer must not hold up the end
     os._exit(code)
+
+
+@contextlib.contextmanager
+def forks_end_here() -> Iterator[None]:
+    """Ends a fork of this process that would leave the body, where the parent's farewells begin.
+
+    They would tell other workers that this one ends, and wait for threads that a fork hasn't got.
+    """
+    process = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() != process:
+            _end_fork(error)
+        raise
+
+
+def _end_fork(error: BaseException) -> NoReturn:
+    """As Python ends a process in which this was raised."""
+    code: object = 1
+    if isinstance(error, SystemExit):
+        code = error.code or 0
+    else:
+        traceback.print_exception(error)
+    _flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed
+            stream.flush()

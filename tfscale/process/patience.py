@@ -1,7 +1,8 @@
 """Waiting for what should be quick, but not for ever."""
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 def done_within(seconds: float, work: Callable[[], None]) -> bool:
@@ -13,3 +14,30 @@ def done_within(seconds: float, work: Callable[[], None]) -> bool:
     thread.start()
     thread.join(seconds)
     return not thread.is_alive()
+
+
+@contextlib.contextmanager
+def told_if_long(
+    seconds: float, tell: Callable[[], bool], *, again_seconds: float = 1.0
+) -> Iterator[None]:
+    """If the body lasts for so long, calls `tell` in another thread, until it has told something.
+
+    Args:
+        seconds: that the body may last.
+        tell: gives whether there was anything to tell.
+        again_seconds: after which it is asked again.
+    """
+    is_over = threading.Event()
+
+    def watch() -> None:
+        wait = seconds
+        while not is_over.wait(wait) and not tell():
+            wait = again_seconds
+
+    thread = threading.Thread(target=watch, name="told-if-long", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

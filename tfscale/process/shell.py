@@ -46,16 +46,10 @@ def _as_argument(path: Path) -> str:
 
 def _python() -> str:
     """How to call this Python, which need not be on the PATH."""
-    return _program(Path(sys.executable)) if sys.executable else "python"
+    return in_shell(sys.executable) if sys.executable else "python"
 
 
 def _tensorboard() -> str:
     """How to call TensorBoard; a Python outside of an environment has its programs elsewhere."""
     program = Path(sys.executable).with_name("tensorboard") if sys.executable else Path()
-    return _program(program) if program.is_file() else f"{_python()} -m tensorboard.main"
-
-
-def _program(path: Path) -> str:
-    here = Path.cwd()
-    text = str(path.relative_to(here) if path.is_relative_to(here) else path)
-    return in_shell(text if "/" in text else f"./{text}")
+    return in_shell(str(program)) if program.is_file() else f"{_python()} -m tensorboard.main"

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from tfscale.process.exit import kept
 from tfscale.process.printable import printable
@@ -45,6 +46,7 @@ class Terminal:
         self._progress = progress
         self.log_path: Path | None = None
         self._stderr: int | None = None
+        self._early: BinaryIO | None = None  # the temporary log, once there is another
 
     def show(self, text: str) -> None:
         """Says something to the reader, who has it at once.
@@ -107,6 +109,10 @@ class Terminal:
         try:
             yield
         finally:
+            self._add_late_words()
+            if self._early is not None:
+                self._early.close()
+                self._early = None
             with contextlib.suppress(OSError, ValueError, AttributeError):  # None if it was closed
                 before.flush()
             sys.stderr = before
@@ -119,6 +125,7 @@ class Terminal:
 
         Where somebody has removed it, what this process still holds of it is written anew.
         """
+        self._add_late_words()
         is_open = self._stderr is not None
         if is_open and self.log_path is not None and not self.log_path.exists():
             with contextlib.suppress(OSError):
@@ -135,15 +142,23 @@ class Terminal:
         sys.stderr.flush()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a+b", buffering=0) as log, temporary.open("rb") as source:
-                shutil.copyfileobj(source, log)
+            with path.open("a+b", buffering=0) as log, contextlib.ExitStack() as opened:
+                early = opened.enter_context(temporary.open("rb"))
+                shutil.copyfileobj(early, log)
                 os.dup2(log.fileno(), 2)
+                opened.pop_all()
         except (OSError, io.UnsupportedOperation) as error:
             # A log is never worth a run: on a node that doesn't share the folder it stays here.
             self.complain(f"The log stays in {temporary}: {error}")
             return
-        self.log_path = path
+        self.log_path, self._early = path, early
         temporary.unlink(missing_ok=True)
+
+    def _add_late_words(self) -> None:
+        """Adds what processes that were started before `file_log` have written since."""
+        if self._early is not None and self._stderr is not None:
+            with contextlib.suppress(OSError), io.FileIO(2, "w", closefd=False) as log:
+                shutil.copyfileobj(self._early, log)
 
 
 class _Forgiving(io.TextIOWrapper):

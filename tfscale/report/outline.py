@@ -7,7 +7,7 @@ from tfscale.fit.compiled_model import precisions
 from tfscale.fit.prepared import Prepared
 from tfscale.startup.agreement import versions
 from tfscale.startup.job import Job
-from tfscale.user_files import name_of
+from tfscale.user_paths import name_of
 
 # What asking for a loss's valid or weighted examples costs; measured with two workers that share a
 # machine, more with the latency of the links.

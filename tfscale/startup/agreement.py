@@ -18,8 +18,8 @@ SAME_COMMAND = (
 )
 SAME_FILES = "Copy the same files to every node."
 SAME_MODEL = (
-    "Let every node build the same model: of the same files, and of nothing that the environment or "
-    "the machine says."
+    "Let every node build the same model: of the same files, and of nothing that a machine or its "
+    "environment says."
 )
 _LONGEST = 200  # characters of a fact that travels as it is; of a longer one its hash does
 _LONGEST_DETAIL = 2**18  # of a fact that differs: what is shown is where it first does

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+from tfscale.user_paths import UserFile, located
+
 _PARTS = ("load", "preprocess", "read", "build", "callbacks")  # of a dataset or model file
 _OUR_FOLDER = Path(__file__).resolve().parents[1]
 # The program, what a node's own Python starts with, and what is compared by its path.
@@ -29,9 +31,10 @@ def given_sources(*given: object) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for each in given:
-        if isinstance(each, str | Path):
-            if Path(each).is_file():
-                found[f"the text of {each}"] = _hash(Path(each).read_bytes())
+        each = located(each)
+        if isinstance(each, UserFile):
+            if each.path.is_file():
+                found[f"the text of {each.name}"] = _hash(each.path.read_bytes())
         elif isinstance(each, ModuleType) and _file_of(each) is not None:
             found[f"the text of {each.__name__}"] = _hash(_file_of(each).read_bytes())  # type: ignore[union-attr]
         else:
