@@ -152,7 +152,10 @@ class Doors:
     def _flag(self, name, value):
         config, cluster, _ = self._parsed([f"--{name}={value}"])
         if name in ("run_dir", "data_dir", "cache"):
-            _require(getattr(config, name) == os.path.expanduser(value))
+            expected = (
+                value if value in ("none", "memory") else str(Path.cwd() / Path(value).expanduser())
+            )
+            _require(getattr(config, name) == expected)
         elif name in ("dataset", "model"):
             _require(getattr(worker_flags, name)() == value)
             if not os.path.exists(value):

@@ -65,6 +65,7 @@ leave(0)
     [
         ("sys.exit(3)", 3, ""),
         ("sys.exit()", 0, ""),
+        ("sys.exit('of the fork')", 1, "of the fork\n"),
         ("raise ValueError('of the fork')", 1, "ValueError: of the fork\n"),
     ],
 )

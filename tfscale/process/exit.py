@@ -100,11 +100,11 @@ def forks_end_here() -> Iterator[None]:
 
 def _end_fork(error: BaseException) -> NoReturn:
     """As Python ends a process in which this was raised."""
-    code: object = 1
-    if isinstance(error, SystemExit):
-        code = error.code or 0
-    else:
+    code = (error.code or 0) if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
         traceback.print_exception(error)
+    elif not isinstance(code, int):  # sys.exit("a reason")
+        sys.stderr.write(f"{code}\n")
     _flush()
     os._exit(code if isinstance(code, int) else 1)
 
