@@ -211,7 +211,7 @@ class DistributedModel:
         """What a step does that isn't in the model's configuration, the same on every worker."""
         return {
             "what a step changes": self.state.names,
-            "what a step returns": [self.own_logs.names, self.own_logs.packing.sizes],
+            "what a step returns": [self.logs.names, self.logs.packing.sizes],
             "what metrics add up": self._totals.packing.sizes,
             "what losses are divided by": self.asks,
             "losses are sums": self._findings.losses_are_sums,
