@@ -121,7 +121,7 @@ def finish(
         starts=pace.starts,
         checkpoints=asdict(running.keeper.costs),
         stages=_stages(running, pace),
-        bad_examples=agreed(job.board, prepared.data, "bad data"),
+        bad_examples=agreed(job.board, prepared.data, "bad data", prepared.distributed.step),
         non_finite_steps=running.non_finite_steps(),
     )
 

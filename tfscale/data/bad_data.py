@@ -1,7 +1,8 @@
-"""What workers tell each other about bad records, and the user."""
+"""What workers tell each other about the records that they have read, and the user."""
 
 import json
 import re
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -16,32 +17,57 @@ _OF_TRAINING = re.compile(r"train_steps")  # of `DistributedModel`, as TensorFlo
 _OF_AN_INPUT = re.compile(r"IteratorGetNext|Iterator::|MultiDeviceIterator|OneShotIterator")
 
 
-def agreed(board: Board, splits: Splits, topic: str) -> dict[str, Json]:
+def agreed(board: Board, splits: Splits, topic: str, step: int) -> dict[str, Json]:
     """The bad records that all workers have skipped, for the report; called on all of them.
 
     Args:
         board: over which they tell each other.
         splits: this worker's.
         topic: another one for each call of a run.
+        step: training steps so far.
 
     Returns:
         For each split that has some: how many, and where the first ones lie.
 
     Raises:
-        ConfigError: they are more than may be skipped.
+        ConfigError: they are more than may be skipped, or a stream isn't the same on all workers.
     """
     bad = {name: found.bad for name, found in splits.inputs.items() if found.bad is not None}
-    own = {name: one.found for name, one in bad.items() if one.are_skipped}
-    if not own:
+    skipped = {name: one.found for name, one in bad.items() if one.are_skipped}
+    read = _read(splits, step)
+    if not skipped and not read:
         return {}
-    everybody = [json.loads(text) for text in board.exchange(topic, json.dumps(own))]
+    said = board.exchange(topic, json.dumps({"skipped": skipped, "read": read}))
+    everybody = [json.loads(text) for text in said]
+    for name, own in read.items():
+        _require_same_stream(splits, name, own, [theirs["read"][name] for theirs in everybody])
     told: dict[str, Json] = {}
-    for name in own:
-        found = sorted({index for theirs in everybody for index in theirs[name]})
+    for name in skipped:
+        found = sorted({index for theirs in everybody for index in theirs["skipped"][name]})
         bad[name].require_few(found)
         if found:
             told[name] = {"count": len(found), "records": bad[name].names(found[:_MOST_NAMED])}
     return told
+
+
+def _read(splits: Splits, step: int) -> dict[str, int]:
+    """What this worker has read of each stream whose order only reading tells."""
+    return {
+        name: found.order.at(0 if found.is_evaluation else step)
+        for name, found in splits.inputs.items()
+        if found.order is not None
+    }
+
+
+def _require_same_stream(splits: Splits, name: str, own: int, all_read: Sequence[int]) -> None:
+    if all(read == own for read in all_read):
+        return
+    raise ConfigError(
+        f"{splits.file.name}: load({name!r}) has given other records, or another order of them, on "
+        "each worker, so that some examples were seen twice and others never; expected the same "
+        "on all. It makes them in Python: let no thread, process, clock or unsorted listing decide "
+        "what comes next (imap instead of imap_unordered, sorted(os.listdir(...)))."
+    )
 
 
 def explained(error: Exception, splits: Splits, step: int) -> Exception:

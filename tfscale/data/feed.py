@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from tfscale.data.bad_examples import BadExamples
+from tfscale.data.stream_order import OrderWatch
 from tfscale.structures import Foreign, Spec, Structure
 
 
@@ -37,6 +38,8 @@ class Input:
         first: a few real examples from the beginning of the split, stacked, the same on every
             worker; None for an evaluation.
         is_alone: whether this worker's replicas take all of it, and no other worker takes part.
+        order: adds up what this worker reads, which must be the same on all; None where nothing is
+            to be compared.
         bad: the records that this worker couldn't make examples of; None for given data.
         why: says of which record no example can be made, searching from a step of the run on;
             "" where it finds none.
@@ -56,6 +59,7 @@ class Input:
     is_evaluation: bool
     first: Structure = None
     is_alone: bool = False
+    order: OrderWatch | None = None
     bad: BadExamples | None = None
     why: Callable[[int], str] = _unknown
     stages: Callable[[], dict[str, tuple[tf.data.Dataset, int]]] = dict

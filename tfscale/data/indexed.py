@@ -126,6 +126,9 @@ class Indexed:
         """As many as hold all records; None for no records, whose end comes at once."""
         return -(-self.num_examples // sharding.global_batch) or None
 
+    def watch_of(self, sharding: Sharding) -> None:
+        """What is read is known before."""
+
     def singly(self) -> "Indexed":
         """The same, whose records are read one by one."""
         return replace(self, is_singly=True)

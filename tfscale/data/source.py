@@ -18,9 +18,10 @@ from tfscale.data.collection import Collection
 from tfscale.data.dataset_file import DatasetFile, load_split
 from tfscale.data.indexed import Indexed
 from tfscale.data.one_worker_first import fill_caches
-from tfscale.data.randomness import require_no_draws
+from tfscale.data.randomness import is_opaque, require_no_draws
 from tfscale.data.records import checksum_of, hold, size_bytes, unreadable
 from tfscale.data.sharding import Check, Places, Sharding
+from tfscale.data.stream_order import OrderWatch, in_fixed_order
 from tfscale.data.streams import Files, Stream
 from tfscale.data.taken_apart import collection_of, last_maps
 from tfscale.errors import ConfigError
@@ -83,6 +84,9 @@ class Source(Protocol):
 
         None where the end only shows when it comes; then nothing is filled up.
         """
+
+    def watch_of(self, sharding: Sharding) -> OrderWatch | None:
+        """What adds up all that each of several workers reads; None where that is known before."""
 
     def singly(self) -> "Source":
         """The same, of which one record that can't be read takes no others with it."""
@@ -147,7 +151,7 @@ def classified(
     require_no_draws(name, records)
     kept = collection_of(records, once=once)
     if kept is None and count >= 0:
-        kept = hold(name, records, budget_bytes=MEMORY_BUDGET_BYTES)
+        kept = hold(name, in_fixed_order(name, records), budget_bytes=MEMORY_BUDGET_BYTES)
     if read is not None:
         if kept is None or not kept.num_records:
             raise ConfigError(
@@ -158,6 +162,8 @@ def classified(
     if kept is not None:
         return Indexed(name, kept, is_mixed)
     raw, functions = last_maps(records)
+    watch = OrderWatch() if is_opaque(raw, deep=True) else None
+    raw = in_fixed_order(name, raw)
     first = first_of(name, raw)
     return Stream(
         name,
@@ -168,6 +174,7 @@ def classified(
         record_bytes=first.record_bytes,
         checksum=first.checksum,
         is_mixed=is_mixed,
+        watch=watch,
     )
 
 
@@ -204,14 +211,14 @@ class First:
 def _files(names: Indexed, read: Callable[[Structure], tf.data.Dataset]) -> Files:
     listed = names.records
     files = Files(names, listed.element_spec, read, is_mixed=names.is_mixed)
-    records = files.records
-    require_no_draws(names.name, records)
-    first = first_of(names.name, records)
+    require_no_draws(names.name, files.as_given)
+    first = first_of(names.name, files.records)
     return replace(
         files,
         sizes=_sizes(listed),
         record_bytes=first.record_bytes,
         first_checksum=first.checksum,
+        watch=OrderWatch() if is_opaque(files.as_given, deep=True) else None,
     )
 
 

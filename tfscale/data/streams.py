@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfscale.data.batching import as_record, parallelism
 from tfscale.data.indexed import Indexed
 from tfscale.data.sharding import Check, Places, Sharding, shuffled
+from tfscale.data.stream_order import OrderWatch, StepsRead, everything_read, in_fixed_order
 from tfscale.structures import Spec, Structure
 
 _SHUFFLE_BUFFER = 10_000  # records
@@ -36,6 +37,7 @@ class Stream:
         record_bytes: of one in memory, of the first ones.
         checksum: of the first records.
         is_mixed: whether training has an order of its own.
+        watch: over what is read, where Python makes it; None elsewhere.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Stream:
     record_bytes: int = 1
     checksum: int | None = None
     is_mixed: bool = True
+    watch: OrderWatch | None = None
     has_index: bool = field(default=False, init=False)
 
     @property
@@ -64,7 +67,11 @@ class Stream:
         if self.num_examples is not None:  # a pass of whole steps; others are left over each time
             steps = self.num_examples // sharding.global_batch
             mixed = mixed.take(steps * sharding.global_batch)
-        endless = mixed.repeat().skip(first_step * sharding.global_batch)
+        first = first_step * sharding.global_batch
+        endless = mixed.repeat().skip(first)
+        if watch := self.watch_of(sharding):
+            steps_read = StepsRead(sharding.global_batch, sharding.num_workers)
+            endless = watch.watched(endless, steps_read, first)
         own = endless.shard(sharding.num_workers, sharding.worker)
         return self._numbered(own, sharding, first_step * sharding.worker_batch)
 
@@ -80,10 +87,17 @@ class Stream:
 
     def evaluation_places(self, sharding: Sharding) -> Places:
         """Every n-th record, once."""
-        return self._numbered(self.raw.shard(sharding.num_workers, sharding.worker), sharding, 0)
+        raw, watch = self.raw, self.watch_of(sharding)
+        if watch is not None:
+            raw = watch.watched(raw, everything_read)
+        return self._numbered(raw.shard(sharding.num_workers, sharding.worker), sharding, 0)
 
     def evaluation_steps(self, sharding: Sharding) -> None:
         """The end shows when it comes."""
+
+    def watch_of(self, sharding: Sharding) -> OrderWatch | None:
+        """What is to be the same on all workers, if there are several."""
+        return self.watch if sharding.num_workers > 1 else None
 
     def singly(self) -> "Stream":
         """Itself: its records come one by one."""
@@ -125,6 +139,7 @@ class Files:
         record_bytes: of a record in memory, of the first ones.
         first_checksum: of the first records.
         is_mixed: whether training has an order of its own.
+        watch: over what is read, where Python makes it; None elsewhere.
     """
 
     names: Indexed
@@ -134,6 +149,7 @@ class Files:
     record_bytes: int = 1
     first_checksum: int | None = None
     is_mixed: bool = True
+    watch: OrderWatch | None = None
     num_examples: int | None = field(default=None, init=False)
     is_infinite: bool = field(default=False, init=False)
     has_index: bool = field(default=False, init=False)
@@ -146,6 +162,11 @@ class Files:
     @property
     def records(self) -> tf.data.Dataset:
         """The records of all files, one file after the other."""
+        return in_fixed_order(self.name, self.as_given)
+
+    @property
+    def as_given(self) -> tf.data.Dataset:
+        """The same as the user's `read` makes them, which may leave their order to threads."""
         return self.names.records.flat_map(self._records_of)
 
     @property
@@ -185,6 +206,11 @@ class Files:
     def evaluation_steps(self, sharding: Sharding) -> None:
         """The end shows when it comes."""
 
+    def watch_of(self, sharding: Sharding) -> OrderWatch | None:
+        """What is to be the same on all workers, if each of them reads all files."""
+        is_dealt = sharding.num_workers == 1 or self._are_dealt(sharding)
+        return None if is_dealt else self.watch
+
     def singly(self) -> "Files":
         """Itself: its records come one by one."""
         return self
@@ -214,13 +240,14 @@ class Files:
         if is_mixed:
             numbers = tf.data.Dataset.range(self.names.num_examples)
             names = numbers.map(lambda number: self._file_at(number, seed))
-            raw = names.flat_map(self._records_of)
+            raw = in_fixed_order(self.name, names.flat_map(self._records_of))
         return Stream(
             self.name,
             raw,
             record_bytes=self.record_bytes,
             checksum=self.first_checksum,
             is_mixed=is_mixed,
+            watch=self.watch,
         )
 
     def _file_at(self, number: tf.Tensor, seed: int) -> Structure:
@@ -233,12 +260,13 @@ class Files:
 
     def _interleaved(self, names: tf.data.Dataset, sharding: Sharding) -> tf.data.Dataset:
         at_once = max(1, min(_FILES_AT_ONCE, self.names.num_examples // sharding.num_workers))
-        return names.interleave(
+        mixed = names.interleave(
             self._records_of,
             cycle_length=at_once,
             num_parallel_calls=min(at_once, parallelism()),
             deterministic=True,
         )
+        return in_fixed_order(self.name, mixed)
 
     def _records_of(self, *parts: Structure) -> tf.data.Dataset:
         return self.read(as_record(self.spec, parts))

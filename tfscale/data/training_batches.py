@@ -64,6 +64,7 @@ def training_input(
         checksum=source.checksum,
         is_evaluation=False,
         first=mixed.first,
+        order=source.watch_of(sharding),
         bad=bad,
         why=made.why,
         stages=made.stages,
