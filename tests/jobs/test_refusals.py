@@ -318,12 +318,6 @@ BY_RANK = {
         "        return [keras.callbacks.EarlyStopping('loss', patience=1 + RANK)]\n",
         "the callbacks of the model file (worker 0: ",
     ),
-    "shapes": (
-        "    def build(spec, num_classes):\n"
-        "        return keras.Sequential([keras.Input(spec.shape), layers.Flatten(),"
-        " layers.Dense(6 + RANK), layers.Dense(10)])\n",
-        "build makes other variables on one worker than on another",
-    ),
 }
 
 
@@ -335,6 +329,88 @@ def test_workers_that_build_other_things_are_refused_before_the_first_step(tmp_p
     reason = _shared_reason(commands, tmp_path, deadline_seconds=90)
     _contains(reason, said)
     assert not (tmp_path / "runs").exists()
+
+
+# What other collectives would run for, or none: each was waited for, or ended with a number.
+DENSE = (
+    "        first = [keras.Input(spec.shape), layers.Flatten()]\n"
+    "        return keras.Sequential([*first, {0}layers.Dense(10)])\n"
+)
+BUILD = "    def build(spec, num_classes):\n"
+BUILT_BY_RANK = {
+    "shapes": (
+        BUILD + DENSE.format("layers.Dense(6 + RANK), "),
+        ("the variables of the model (worker 0: sequential/dense/kernel float32 64x6, worker 1: ",),
+    ),
+    "another layer": (
+        BUILD + DENSE.format("*[layers.Dense(10) for _ in range(RANK)], "),
+        ("the variables of the model (worker 0: ", "sequential/dense/kernel float32 10x10"),
+    ),
+    "the order of layers": (
+        BUILD + DENSE.format("layers.Dense(6 + RANK), layers.Dense(7 - RANK), "),
+        ("the variables of the model (worker 0: sequential/dense/kernel float32 64x6",),
+    ),
+    "optimizer": (
+        COMPILED.format(rate="0.1", more="").replace("SGD(0.1)", "get(['sgd', 'adam'][RANK])"),
+        ('the optimizer of the model (worker 0: class "SGD", worker 1: class "Adam")',),
+    ),
+    "metrics": (
+        COMPILED.format(rate="0.1", more="").replace(
+            'metrics=["accuracy"]',
+            'metrics=["accuracy", "sparse_top_k_categorical_accuracy"][:1 + RANK]',
+        ),
+        ("the metrics of the model ",),
+    ),
+    "compiled": (
+        COMPILED.format(rate="0.1", more="").replace(
+            "        return", "        return network(spec) if RANK else"
+        ),
+        ("the optimizer of the model ",),
+    ),
+    "a model beside it": (
+        BUILD + "        beside = network(spec) if RANK else None\n        return network(spec)\n",
+        ("the variables that are made ",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUILT_BY_RANK)
+def test_workers_that_build_other_models_say_who_has_what_before_anything_is_sent(tmp_path, name):
+    text, said = BUILT_BY_RANK[name]
+    own = f"import json, os\n{RANK}{textwrap.dedent(text)}"
+    commands = _on_nodes(tmp_path, {"model.py": own}, {"model.py": own})
+    ended = start_all(commands, deadline_seconds=90, is_warm=True)
+    assert [worker.code for worker in ended] == [2, 2], ended
+    for worker in ended:
+        _contains(
+            worker.err, "The workers differ in ", "Let every node build the same model", *said
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+UNSEEDED = """
+    import numpy as np
+
+    def build(spec, num_classes):
+        def draw(shape, dtype=None):
+            return np.random.default_rng().normal(size=shape).astype(dtype)
+
+        return keras.Sequential(
+            [
+                keras.Input(spec.shape),
+                layers.Flatten(),
+                layers.Dense(10, kernel_initializer=draw),
+            ]
+        )
+"""
+
+
+def test_first_values_that_each_worker_draws_for_itself_are_the_chiefs(tmp_path):
+    own = f"{textwrap.dedent(MODEL)}{textwrap.dedent(UNSEEDED)}"
+    commands = _on_nodes(tmp_path, {"model.py": own}, {"model.py": own})
+    ended = start_all([[*one, "--epochs=1"] for one in commands], deadline_seconds=90, is_warm=True)
+    # The checkpoint at the end compares the replicas: weights that had begun apart would be found.
+    assert [worker.code for worker in ended] == [0, 0], ended
 
 
 def test_a_callback_that_fails_on_every_worker_keeps_the_chiefs_weights(tmp_path):

@@ -10,6 +10,7 @@ from tfscale.model.comparable import (
     checksum,
     described,
     facts_of,
+    variable_facts,
     weight_facts,
 )
 
@@ -30,7 +31,7 @@ def _model(*, units=4, optimizer=None, loss="mse", trainable=True, **first):
 
 def _facts(model):
     weights = weight_facts(model, tf.distribute.get_strategy(), lambda variable: False)
-    facts = facts_of(model) | weights
+    facts = variable_facts(model) | facts_of(model) | weights
     assert json.loads(json.dumps(facts)) == facts
     return facts
 

@@ -20,7 +20,7 @@ from tfscale.fit.trainable_set import require_known_variables
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets
 from tfscale.gradients.wires import Wire, make_wire
-from tfscale.model.comparable import facts_of, weight_facts
+from tfscale.model.comparable import facts_of, variable_facts, weight_facts
 from tfscale.model.learning_rate import LearningRate, learning_rate
 from tfscale.model.model_file import ModelFile, build_model, read_model_file
 from tfscale.model.optimizers import make_optimizer
@@ -98,6 +98,7 @@ def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) 
         else:
             rate, loss = _compile(job, built)
         if job.cluster.num_workers > 1:
+            require_same(job.board, "variables", variable_facts(built.model), SAME_MODEL)
             facts = {"loss": loss, **facts_of(built.model)}
             require_same(job.board, "model", facts, SAME_MODEL)
         wire = _wire(job)
@@ -126,6 +127,7 @@ def _begin_alike(job: Job, distributed: DistributedModel, made: Sequence[Made]) 
     """
     as_made = first_values.are_as_made(made)
     facts = {
+        **variable_facts(distributed.model),
         **facts_of(distributed.model),
         **weight_facts(distributed.model, job.strategy, lambda one: id(one) in as_made),
         **distributed.facts(),

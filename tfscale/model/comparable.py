@@ -34,13 +34,17 @@ def facts_of(model: keras.Model) -> dict[str, Json]:
     # What compile() was given is in one metric that holds the others.
     metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
     return {
-        "the variables of the model": [_variable(one) for one in model.variables],
         "the outputs of the model": described(getattr(model, "output_names", None)),
         "the optimizer of the model": described(optimizer),
         "the loss of the model": described(model.loss),
         "the metrics of the model": described(metrics),
         "the layers of the model": described(model),
     }
+
+
+def variable_facts(model: keras.Model) -> dict[str, Json]:
+    """Of which variables a model has; where they differ, much else does too."""
+    return {"the variables of the model": [_variable(one) for one in model.variables]}
 
 
 def weight_facts(
