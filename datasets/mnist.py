@@ -36,5 +36,5 @@ def load(split: str, data_dir: str) -> Collection:
 
 def preprocess(record: dict[str, tf.Tensor], training: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """Make `(x, y)`: x float32 (28, 28, 1) in 0..1, y int64 scalar."""
-    del training  # nothing is augmented: a mirrored digit is none
+    del training  # nothing is augmented: a mirrored digit is none, and --cache takes this file
     return tf.cast(record["image"], tf.float32) / 255.0, record["label"]

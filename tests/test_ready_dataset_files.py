@@ -6,6 +6,7 @@ Datasets itself, from pictures that are rendered here.
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.data.formats.rendered import SIDE, picture, voc_annotation, write
 from tests.data.formats.written_by_tfds import write_as
 from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.examples import example_function
+from tfscale.data.one_worker_first import prepare
 from tfscale.data.source import source_of
 from tfscale.errors import ConfigError
 
@@ -180,19 +182,23 @@ def _coco(number):
 # How each file's data is written, and what a run is given beside --data_dir.
 READY = {
     "image_folder": (_write_image_folder, [SIZE]),
-    "tfrecords": (_write_tfrecords, [SIZE]),
-    "array_records": (_write_array_records, [SIZE]),
+    "tfrecord": (_write_tfrecords, [SIZE]),
+    "array_record": (_write_array_records, [SIZE]),
     "voc_devkit": (_write_voc_devkit, [SIZE]),
     "coco_json": (_write_coco_json, [SIZE]),
     "csv_table": (_write_csv_table, []),
     "text_lines": (_write_text_lines, ["vocabulary=512"]),
     "mnist": (_published("mnist", _mnist), []),
     "cifar10": (_published("cifar10", _cifar, "tfrecord"), []),
-    "cifar100": (_published("cifar100", _cifar100), []),
+    "cifar100": (_published("cifar100", _cifar100), ["num_classes=100"]),
     "imagenet2012": (_published("imagenet2012", _imagenet, evaluation="validation"), [SIZE]),
     "voc": (_published("voc/2007", _voc, evaluation="validation"), [SIZE]),
     "coco": (_published("coco/2017", _coco, evaluation="validation"), [SIZE]),
 }
+# What has another name than the file that reads it.
+FILES = dict.fromkeys(["cifar10", "cifar100"], "cifar") | dict.fromkeys(
+    ["tfrecord", "array_record"], "record_files"
+)
 IMAGES = sorted(set(READY) - {"csv_table", "text_lines"})
 
 
@@ -213,7 +219,8 @@ def folder_of(tmp_path_factory):
 def _examples(name, folder, split="train", *, options=(), training=False, epochs=(0,)):
     """A split's examples of some epochs, as a run makes them."""
     options = (*READY[name][1], *options)
-    file = read_dataset_file(str(DATASETS / f"{name}.py"), options, str(folder))
+    path = DATASETS / f"{FILES.get(name, name)}.py"
+    file = read_dataset_file(str(path), options, str(folder))
     example = example_function(file, training=training, seed=5)
     records = source_of(file, split).records.enumerate()
     of_epochs = tf.data.Dataset.from_tensor_slices(tf.constant(epochs, tf.int64)).flat_map(
@@ -285,12 +292,23 @@ def test_a_folder_with_other_classes_than_num_classes_is_refused_with_the_flag(f
         _examples("image_folder", folder_of("image_folder"), options=["num_classes=3"])
 
 
-@pytest.mark.parametrize("name", ["tfrecords", "array_records"])
+@pytest.mark.parametrize("name", ["tfrecord", "array_record"])
 def test_records_of_files_are_what_was_written(folder_of, name):
     for split, numbers in (("train", range(4)), ("validation", range(4, 8))):
         examples = _examples(name, folder_of(name), split)
         assert [int(y) for _, y in examples] == list(numbers)
         np.testing.assert_array_equal(_colours(examples), _rendered(numbers))
+
+
+def test_record_files_of_two_kinds_or_of_none_are_refused(tmp_path):
+    pattern = re.escape(f"Of {tmp_path}/train*.tfrecord* and {tmp_path}/train*.array_record* there")
+    with pytest.raises(ConfigError, match=f"{pattern} is neither"):
+        _examples("tfrecord", tmp_path)
+    _write_tfrecords(tmp_path)
+    _write_array_records(tmp_path)
+    both = f"{tmp_path}/train-0-of-2.tfrecord and {tmp_path}/train.array_record"
+    with pytest.raises(ConfigError, match=f"{pattern} is {re.escape(both)}; expected.* one kind"):
+        _examples("tfrecord", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["voc_devkit", "voc"])
@@ -434,3 +452,10 @@ def test_a_tenth_of_training_is_for_validation_and_the_test_split_stays_apart(fo
     sizes = [len(_examples(name, folder_of(name), split)) for split in ("train", "validation")]
     assert sizes == [9, 1]
     assert len(_examples(name, folder_of(name), "test")) == 4
+
+
+def test_a_cifar_that_there_is_not_is_refused_before_anything_is_asked_for(tmp_path):
+    file = read_dataset_file(str(DATASETS / "cifar.py"), ("num_classes=20",), str(tmp_path))
+    with pytest.raises(ConfigError, match="no CIFAR of 20 classes. Use num_classes=10 or 100"):
+        prepare(file, print)
+    assert not list(tmp_path.glob("[!.]*"))

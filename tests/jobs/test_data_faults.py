@@ -149,7 +149,7 @@ def _tfrecords(folder, bad):
 def _of_tfrecords(folder, data, run_dir, *more):
     options = ("size=8,8", f"num_classes={CLASSES}")
     flags = (f"--data_dir={data}", *(f"--dataset_option={option}" for option in options))
-    return _flags(folder, "datasets/tfrecords.py", run_dir, *flags, *more)
+    return _flags(folder, "datasets/record_files.py", run_dir, *flags, *more)
 
 
 @pytest.mark.parametrize(
