@@ -1,7 +1,7 @@
 # Each target sets up .venv by itself when it is missing, broken or out of date.
 # Choose the interpreter with: make PYTHON=/path/to/python3.11 test
 
-.PHONY: help demo test soak lint bench clean run-env dev-env bench-env
+.PHONY: help demo test soak lint resolve bench clean run-env dev-env bench-env
 .DEFAULT_GOAL := help
 
 export PYTHON
@@ -13,6 +13,7 @@ help:
 	@echo 'make test    run the tests'
 	@echo 'make soak    damage runs in every way that we know, for the figures (about an hour)'
 	@echo 'make lint    check the format, the style, the imports and the types'
+	@echo 'make resolve find out whether the pinned packages fit together'
 	@echo 'make bench   measure how training scales, against others (about 30 minutes; root)'
 	@echo 'make clean   remove .venv, runs and caches'
 
@@ -47,6 +48,15 @@ lint: dev-env
 	.venv/bin/python -m ruff check .
 	.venv/bin/lint-imports --no-cache --no-logo
 	.venv/bin/python -m mypy
+
+# Every file of packages on every Python that we allow, for the Linux of a node, whatever is installed
+# here. pip would do so too, but it fetches 3 GB of CUDA libraries to look into them.
+resolve: dev-env
+	@for file in requirements*.txt; do for python in 3.11 3.12 3.13; do \
+	    echo "$$file, Python $$python"; \
+	    .venv/bin/uv pip compile --quiet --python=.venv/bin/python --python-version=$$python \
+	        --python-platform=x86_64-manylinux_2_28 $$file >/dev/null || exit 1; \
+	done; done
 
 # What the README's results say; links of 1 Gbit/s need root. VGG-16 takes 4 GB a worker, which is
 # too much for two systems at once.
