@@ -80,3 +80,11 @@ def files_of_at_most():
             signal.signal(signal.SIGXFSZ, before)
 
     return limited
+
+
+@pytest.fixture
+def lasting(tmp_path_factory, monkeypatch):
+    """The folder of temporary files that stay."""
+    folder = tmp_path_factory.mktemp("lasting")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder

@@ -72,14 +72,6 @@ def test_every_worker_saves_and_only_the_chief_keeps_its_file(tmp_path, monkeypa
     assert _names(tmp_path) == []
 
 
-@pytest.fixture
-def lasting(tmp_path_factory, monkeypatch):
-    """The folder of temporary files that stay."""
-    folder = tmp_path_factory.mktemp("lasting")
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    return folder
-
-
 @pytest.mark.parametrize("num_bytes", [0, 100, 5_000, 100_000])
 def test_a_disk_that_is_full_everywhere_leaves_nothing_half_written(
     tmp_path, lasting, num_bytes, files_of_at_most

@@ -176,14 +176,6 @@ def test_every_worker_has_a_log_of_its_own(tmp_path):
     assert logs == ["logs/worker-0.log", "logs/worker-1.log"]
 
 
-@pytest.fixture
-def lasting(tmp_path_factory, monkeypatch):
-    """The folder of temporary files that stay."""
-    folder = tmp_path_factory.mktemp("lasting")
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    return folder
-
-
 def _full(descriptor):
     raise OSError(28, "No space left on device")
 

@@ -4,11 +4,10 @@ import contextlib
 import json
 import re
 import subprocess
-import textwrap
 
 import pytest
 
-from tests.jobs.workers import ROOT, start_all, worker_commands
+from tests.jobs.workers import ROOT, start_all, worker_commands, written
 
 DEADLINE_SECONDS = 90
 REFUSED = 2  # tfscale.CONFIG_CODE: the same command can't work
@@ -31,14 +30,9 @@ DIGITS = """
 """
 
 
-def _file(path, *sources):
-    path.write_text("".join(textwrap.dedent(source) for source in sources))
-    return str(path)
-
-
 def _flags(folder, *dataset, model="models/mlp.py", run_dir=None):
     """Flags of a small run into RUN_DIR, which is `runs/first` below the folder unless given."""
-    path = _file(folder / "data.py", *(dataset or (DIGITS,)))
+    path = written(folder / "data.py", *(dataset or (DIGITS,)))
     return [f"--dataset={path}", f"--model={model}", f"--run_dir={run_dir or _run_dir(folder)}"]
 
 
@@ -198,13 +192,15 @@ def test_a_model_whose_output_does_not_fit_the_labels_is_refused(tmp_path):
             flat = [keras.Input(spec.shape), keras.layers.Flatten()]
             return keras.Sequential([*flat, keras.layers.Dense(3)])
     """
-    model = _file(tmp_path / "three.py", model)
+    model = written(tmp_path / "three.py", model)
     reason = _refusal(tmp_path, *_flags(tmp_path, model=model))
     _contains(reason, "The model gives 3 outputs", "num_classes = 10", "Use num_classes in build.")
 
 
 def test_a_model_that_raises_in_build_is_named_with_its_error(tmp_path):
-    model = _file(tmp_path / "broken.py", "def build(spec): raise RuntimeError('no such layer')\n")
+    model = written(
+        tmp_path / "broken.py", "def build(spec): raise RuntimeError('no such layer')\n"
+    )
     reason = _refusal(tmp_path, *_flags(tmp_path, model=model))
     _contains(reason, "broken.py: build raised RuntimeError: no such layer")
 
@@ -330,7 +326,7 @@ def test_a_disk_that_fills_up_within_the_run_ends_every_worker(tmp_path):
             return [keras.callbacks.LambdaCallback(on_epoch_end=fill)]
     """
     with _disk(tmp_path / "disk", "20m") as disk:
-        model = _file(tmp_path / "fills.py", fills_up, f"DISK = {str(disk)!r}\n")
+        model = written(tmp_path / "fills.py", fills_up, f"DISK = {str(disk)!r}\n")
         run_dir = disk / "first"
         commands = worker_commands(_flags(tmp_path, model=model, run_dir=run_dir))
         codes, lines = _reasons(commands, tmp_path)

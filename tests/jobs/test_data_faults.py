@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.jobs.workers import start_all, worker_commands
+from tests.jobs.workers import start_all, worker_commands, written
 from tfscale.checkpoints.export import ARRAYS
 from tfscale.data.formats import shard_writers, tf_example
 
@@ -32,16 +32,11 @@ LINE = """
 """
 
 
-def _written(path, *sources):
-    path.write_text("".join(textwrap.dedent(source) for source in sources))
-    return str(path)
-
-
 def _flags(folder, dataset, run_dir, *more, model=MODEL):
     """Flags of a training whose rate has no schedule, so that only its data decides."""
     return [
         f"--dataset={dataset}",
-        f"--model={_written(folder / 'model.py', model)}",
+        f"--model={written(folder / 'model.py', model)}",
         f"--run_dir={run_dir}",
         *(f"--batch_size={BATCH}", "--epochs=2", "--learning_rate=0.1", "--base_batch_size=8"),
         *("--momentum=0", "--weight_decay=0", "--schedule=constant", "--warmup_fraction=0"),
@@ -217,7 +212,7 @@ STEPS_OF_A_LOOP = """
 
 
 def test_weights_of_the_midst_of_a_loop_are_not_told_to_be_those_of_a_step(tmp_path):
-    dataset, run_dir = _written(tmp_path / "data.py", STEPS_OF_A_LOOP), tmp_path / "run"
+    dataset, run_dir = written(tmp_path / "data.py", STEPS_OF_A_LOOP), tmp_path / "run"
     flags = _flags(tmp_path, dataset, run_dir, "--steps_per_execution=20", model=LINE)
     reason = _shared_reason(flags, tmp_path, run_dir, num_workers=1)
     assert "data.py: load('train'): record 250: nobody can read it. Mend it" in reason
@@ -225,7 +220,7 @@ def test_weights_of_the_midst_of_a_loop_are_not_told_to_be_those_of_a_step(tmp_p
 
 
 def test_a_bad_record_of_an_evaluation_ends_all_workers_with_its_split(tmp_path):
-    dataset, run_dir = _written(tmp_path / "data.py", STEPS_OF_A_LOOP), tmp_path / "run"
+    dataset, run_dir = written(tmp_path / "data.py", STEPS_OF_A_LOOP), tmp_path / "run"
     flags = _flags(tmp_path, dataset, run_dir, "--steps_per_epoch=4", "--epochs=1", model=LINE)
     reason = _shared_reason(flags, tmp_path, run_dir)
     assert "data.py: load('validation'): record 9: nobody can read it. Mend it" in reason
@@ -274,7 +269,7 @@ def test_a_shard_that_vanishes_within_a_training_ends_all_workers_with_its_name(
         records = (random.bytes(5000) for _ in range(count))
         shard_writers.write_tfrecord(data / f"{number}.tfrecord", records)
     last, run_dir = data / "1.tfrecord", tmp_path / "run"
-    dataset = _written(tmp_path / "data.py", VANISHING)
+    dataset = written(tmp_path / "data.py", VANISHING)
     model = f"SHARD = {str(last)!r}\n" + textwrap.dedent(REMOVER)
     flags = _flags(tmp_path, dataset, run_dir, f"--data_dir={data}", model=model)
     reason = _shared_reason(flags, tmp_path, run_dir)
@@ -326,7 +321,7 @@ def test_corrupt_images_that_may_be_skipped_are_named_by_their_paths(tmp_path):
 
 def test_a_shuffle_without_a_seed_is_refused_on_all_workers(tmp_path):
     shuffled = "def load(split): return tf.data.Dataset.range(320).shuffle(320)\n"
-    dataset, run_dir = _written(tmp_path / "data.py", STEPS_OF_A_LOOP, shuffled), tmp_path / "run"
+    dataset, run_dir = written(tmp_path / "data.py", STEPS_OF_A_LOOP, shuffled), tmp_path / "run"
     reason = _shared_reason(_flags(tmp_path, dataset, run_dir, model=LINE), tmp_path, run_dir)
     assert "data.py: load('train') shuffles without a seed" in reason
     assert not run_dir.exists()

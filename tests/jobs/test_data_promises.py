@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.jobs.workers import start_all, worker_commands
+from tests.jobs.workers import start_all, worker_commands, written
 
 DATA = """
     import numpy as np
@@ -47,16 +47,11 @@ FLIP = """
 """
 
 
-def _written(path, *sources):
-    path.write_text("".join(textwrap.dedent(source) for source in sources))
-    return str(path)
-
-
 def _flags(folder, run_dir, *also, epochs=1):
     """A step is a whole epoch, and the rate is too small to change the loss of the first."""
     return [
-        f"--dataset={_written(folder / 'data.py', DATA, *also)}",
-        f"--model={_written(folder / 'model.py', MODEL)}",
+        f"--dataset={written(folder / 'data.py', DATA, *also)}",
+        f"--model={written(folder / 'model.py', MODEL)}",
         f"--run_dir={run_dir}",
         f"--epochs={epochs}",
         *("--batch_size=64", "--learning_rate=4", "--base_batch_size=64", "--schedule=constant"),

@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 import tempfile
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,12 @@ def worker_commands(flags, *, num_workers=2):
         return [program]
     hosts = ",".join(free_addresses(num_workers))
     return [[*program, f"--hosts={hosts}", f"--index={rank}"] for rank in range(num_workers)]
+
+
+def written(path, *sources):
+    """The path, for a flag, of a file of Python that a test's texts become, each dedented."""
+    path.write_text("".join(textwrap.dedent(source) for source in sources))
+    return str(path)
 
 
 def stage_commands(scenes, out, shape):

@@ -1,4 +1,4 @@
-"""A boundary of two workers, with invented times."""
+"""Invented times: of blocks of steps, and of a boundary of two workers."""
 
 from types import SimpleNamespace
 
@@ -6,6 +6,15 @@ import numpy as np
 
 from tfscale.fit.boundary import Boundary
 from tfscale.gradients.reducer import Traffic
+from tfscale.report.step_times import Block, StepTimes
+
+
+def times_of(*blocks):
+    """Of some blocks of steps: steps, seconds and how many of those each waited, and so on."""
+    times = StepTimes()
+    for block in blocks:
+        times.add(Block(*block))
+    return times
 
 
 def boundary_of(step=10, steps=10, seconds=(2.0, 4.0), waited=(0.5, 2.0), is_warm=True):

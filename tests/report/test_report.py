@@ -8,28 +8,22 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from tests.report.boundaries import times_of
 from tfscale.cluster.cluster import Cluster
 from tfscale.config import Config
 from tfscale.gradients.reducer import Traffic
 from tfscale.report import tables
 from tfscale.report.report import Finished, report_of
-from tfscale.report.step_times import Block, StepTimes
+from tfscale.report.step_times import StepTimes
 from tfscale.startup.devices import Devices
 
 TRAFFIC = Traffic(3, 8 * 2**20, 4 * 2**20, 1, 2)
 SECONDS = {"startup": 1.0, "train": 8.0, "total": 10.0}
 
 
-def _times(*blocks):
-    times = StepTimes()
-    for block in blocks:
-        times.add(Block(*block))
-    return times
-
-
 # Warm-up of 60 s, then ten steps of 0.1 s of which a quarter was waiting.
 FINISHED = Finished(
-    times=_times((1, 60.0, 50.0), (10, 1.0, 0.25)),
+    times=times_of((1, 60.0, 50.0), (10, 1.0, 0.25)),
     steps=11,
     epochs=1,
     seconds=SECONDS,
@@ -101,7 +95,7 @@ def test_one_replica_communicates_nothing_and_computes_while_it_does_not_wait():
 
 
 def test_what_backward_does_not_hide_is_neither_computing_nor_waiting():
-    times = _times((1, 60.0, 50.0, 9.0, 9.0), (10, 1.0, 0.25, 0.5, 0.8))
+    times = times_of((1, 60.0, 50.0, 9.0, 9.0), (10, 1.0, 0.25, 0.5, 0.8))
     report = _report(replicas=2, times=times, alone_seconds=0.09)
     assert report["share_of_step"] == pytest.approx(
         {"input_wait": 0.25, "compute": 0.25, "exposed_communication": 0.5}

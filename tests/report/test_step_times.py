@@ -3,14 +3,8 @@ import random
 import numpy as np
 import pytest
 
+from tests.report.boundaries import times_of
 from tfscale.report.step_times import Block, StepTimes, quantile
-
-
-def _times(*blocks):
-    times = StepTimes()
-    for block in blocks:
-        times.add(Block(*block))
-    return times
 
 
 def test_counts_stand_for_the_list_written_out():
@@ -30,7 +24,7 @@ def test_a_quantile_is_a_time_that_was_measured():
 
 
 def test_the_first_block_is_left_out_once_there_is_a_second():
-    times = _times((1, 60.0, 50.0))
+    times = times_of((1, 60.0, 50.0))
     assert (times.step_seconds_median, times.num_steps) == (60.0, 1)
     times.add(Block(10, 5.0, 0.0))
     assert (times.step_seconds_median, times.num_steps) == (0.5, 10)
@@ -40,31 +34,31 @@ def test_the_first_block_is_left_out_once_there_is_a_second():
 
 def test_a_block_of_k_steps_counts_k_times():
     # 1 slow step of 9 s among 3 of 1 s: the middle one is a fast one.
-    times = _times((1, 60.0, 0.0), (1, 9.0, 0.0), (3, 3.0, 0.0))
+    times = times_of((1, 60.0, 0.0), (1, 9.0, 0.0), (3, 3.0, 0.0))
     assert times.step_seconds_median == 1.0
     assert times.num_steps == 4
 
 
 def test_the_95th_percentile_sees_the_slow_steps():
-    times = _times((1, 60.0, 0.0), (90, 90.0, 0.0), (10, 50.0, 0.0))
+    times = times_of((1, 60.0, 0.0), (90, 90.0, 0.0), (10, 50.0, 0.0))
     assert times.step_seconds_median == 1.0
     assert times.step_seconds_p95 == 5.0
 
 
 def test_the_rate_has_a_median_within_its_range():
     # Steps of 0.1 s, 0.2 s and 0.4 s, ten each, of 32 examples.
-    times = _times((1, 60.0, 0.0), (10, 1.0, 0.0), (10, 2.0, 0.0), (10, 4.0, 0.0))
+    times = times_of((1, 60.0, 0.0), (10, 1.0, 0.0), (10, 2.0, 0.0), (10, 4.0, 0.0))
     rate = times.examples_per_second(global_batch=32)
     assert rate == pytest.approx({"median": 160.0, "p10": 80.0, "p90": 320.0})
 
 
 def test_the_share_of_waiting_is_one_of_time_not_of_blocks():
-    times = _times((1, 60.0, 60.0), (1, 1.0, 1.0), (9, 9.0, 0.0))
+    times = times_of((1, 60.0, 60.0), (1, 1.0, 1.0), (9, 9.0, 0.0))
     assert times.input_wait_share == pytest.approx(0.1)
 
 
 def test_more_waiting_than_time_counts_as_all_of_it():
-    assert _times((1, 1.0, 7.0)).input_wait_share == 1.0
+    assert times_of((1, 1.0, 7.0)).input_wait_share == 1.0
 
 
 @pytest.mark.parametrize(
