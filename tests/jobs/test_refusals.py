@@ -292,6 +292,29 @@ def test_nodes_whose_files_differ_are_refused_by_the_name_of_the_file(tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
+# Of the dataset file: what one node's environment, vocabulary or helper makes of the same text.
+DATA_BY_RANK = {
+    "order": ("shuffle = RANK == 0\n", "the settings of the dataset file (worker 0: shuffle "),
+    "vocabulary": (
+        "def preprocess(record, training):\n    return record[0], (record[1] + RANK) % 10\n",
+        "what is made of the first records of 'train' (worker 0: int64 ",
+    ),
+    "scale": (
+        "def preprocess(record, training):\n    return record[0] * (1 + RANK), record[1]\n",
+        "what is made of the first records of 'train' (worker 0: float32 around ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DATA_BY_RANK)
+def test_workers_that_make_other_examples_of_the_same_records_are_refused(tmp_path, name):
+    text, said = DATA_BY_RANK[name]
+    own = {"data.py": f"import json, os\n{RANK}{text}"}
+    reason = _shared_reason(_on_nodes(tmp_path, own, own), tmp_path, deadline_seconds=90)
+    _contains(reason, said)
+    assert not (tmp_path / "runs").exists()
+
+
 # The same text on both nodes, which makes something else of it on one.
 BY_RANK = {
     "loss": (

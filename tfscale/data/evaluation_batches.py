@@ -70,6 +70,7 @@ def evaluation_input(
         num_examples=None if steps is None else source.num_examples,
         checksum=source.checksum,
         is_evaluation=True,
+        first=examples.first,
         order=source.watch_of(sharding),
         bad=bad,
         why=lambda _: _why(source, sharding, example),

@@ -36,7 +36,7 @@ class Input:
         checksum: of the records in their order, or None for a stream.
         is_evaluation: whether its elements are `(index, example)`, each example once.
         first: a few real examples from the beginning of the split, stacked, the same on every
-            worker; None for an evaluation.
+            worker; None for given data.
         is_alone: whether this worker's replicas take all of it, and no other worker takes part.
         order: adds up what this worker reads, which must be the same on all; None where nothing is
             to be compared.

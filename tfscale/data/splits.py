@@ -1,6 +1,10 @@
 """The inputs of a run: what is trained on, and what is evaluated."""
 
+import zlib
 from dataclasses import dataclass, replace
+
+import numpy as np
+import tensorflow as tf
 
 from tfscale.data.buckets import bucketed
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
@@ -12,6 +16,7 @@ from tfscale.data.source import source_of
 from tfscale.data.training_batches import training_input
 from tfscale.errors import ConfigError
 from tfscale.startup.job import Job
+from tfscale.structures import Structure
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,44 @@ class Splits:
             "splits": list(inputs),
             "num_classes": self.file.num_classes,
             "task": self.file.task,
+            "the settings of the dataset file": self._settings(),
         }
         for split, found in inputs.items():
             facts[f"number of records of load({split!r})"] = found.num_examples
             facts[f"checksum of the records of load({split!r}), or their order"] = found.checksum
             facts[f"examples of {split!r}"] = str(found.spec)
+            facts[f"what is made of the first records of {split!r}"] = _described(found.first)
         return facts
+
+    def _settings(self) -> dict[str, str]:
+        """What the file says about the order of training and about its batches."""
+        names = ("shuffle", "class_weight", "bucket_boundaries", "padded_shapes", "padding_values")
+        return {name: str(getattr(self.file, name)) for name in names}
+
+
+def _described(first: Structure) -> list[str]:
+    """Of each part of a few examples what nodes of different processors have the same.
+
+    A vocabulary or a helper of another version gives the same records another meaning, which only
+    what `preprocess` has made of them tells.
+    """
+    return [_described_leaf(np.asarray(leaf)) for leaf in tf.nest.flatten(first)]
+
+
+def _described_leaf(values: np.ndarray) -> str:
+    if values.dtype.name == "bfloat16":  # which NumPy doesn't know to be a number
+        values = values.astype(np.float32)
+    if values.dtype == object:  # texts
+        return f"texts {zlib.crc32(repr(values.tolist()).encode()):08x}"
+    if not np.issubdtype(values.dtype, np.inexact):
+        return f"{values.dtype.name} {zlib.crc32(np.ascontiguousarray(values).tobytes()):08x}"
+    if np.iscomplexobj(values):
+        values = np.abs(values)
+    # Decoding and resizing differ between processors in their last digits.
+    spread = float(np.std(values, dtype=np.float64))
+    middle = float(np.mean(values, dtype=np.float64))
+    relative = round(middle / spread, 2) + 0.0 if spread > 0 else f"{middle:.3g}"
+    return f"{values.dtype.name} around {relative} x {spread:.2g}"
 
 
 def read_splits(job: Job, dataset: object) -> Splits:

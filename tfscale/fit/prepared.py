@@ -16,6 +16,7 @@ from tfscale.fit.compiled_model import (
 )
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.keras.downloads import one_download_at_a_time
+from tfscale.fit.keras.layers import tables_of
 from tfscale.fit.trainable_set import require_known_variables
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets
@@ -100,6 +101,7 @@ def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) 
         if job.cluster.num_workers > 1:
             require_same(job.board, "variables", variable_facts(built.model), SAME_MODEL)
             facts = {"loss": loss, **facts_of(built.model)}
+            facts["the tables of the model's layers"] = tables_of(built.model)
             require_same(job.board, "model", facts, SAME_MODEL)
         wire = _wire(job)
         gradient_bytes = weights_bytes(built.model.trainable_variables)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,23 @@ def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers that a layer consists of, at every depth, each once; `Model.layers` is flat."""
     within = layer._flatten_layers(include_self=False)
     return list({id(one): one for one in within}.values())
+
+
+def tables_of(model: keras.Model) -> list[str]:
+    """Of the layers that look values up, checksums of what they have learned or were given.
+
+    It is no variable, and not in the configuration of a layer that was adapted.
+    """
+    told = []
+    for layer in model._flatten_layers():
+        table: Foreign = getattr(layer, "bin_boundaries", None)
+        if hasattr(layer, "get_vocabulary"):
+            table = layer.get_vocabulary()
+        if table is not None:
+            words = [str(word) for word in table]
+            digest = zlib.crc32("\0".join(words).encode())
+            told.append(f"{type(layer).__name__} {len(words)} entries {digest:08x}")
+    return told
 
 
 def synchronized_layer(model: keras.Model) -> keras.layers.Layer | None:
