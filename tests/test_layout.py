@@ -5,6 +5,7 @@ ruff, both set up in pyproject.toml). This is the rest; files are read by `ast`,
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,18 @@ def test_a_package_says_what_it_is_for_and_nothing_else(folder):
     start = folder / "__init__.py"
     assert start.is_file(), "without it import-linter doesn't see what is in the folder"
     assert _only_a_docstring(start.read_text())
+
+
+def _unnamed(folder):
+    """Modules and packages of a folder that its map doesn't name."""
+    named = set(re.findall(r"`(\w+)`", (folder / "__init__.py").read_text()))
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
+    return sorted((modules | {path.parent.name for path in folder.glob("*/__init__.py")}) - named)
+
+
+@pytest.mark.parametrize("folder", [ROOT / "tfscale", *PACKAGES], ids=_name)
+def test_a_package_names_all_that_is_in_it(folder):
+    assert _unnamed(folder) == []
 
 
 @pytest.mark.parametrize("path", OURS, ids=_name)

@@ -9,6 +9,13 @@
 
 Importing this imports neither TensorFlow nor Keras: what they read once, when they are imported,
 has to be right before that.
+
+The packages, in the order of a run: `training` tells its story (`fitting` and `ending` are
+chapters of it) from what `config` says. `cluster` says who takes part, `startup` makes a strategy
+of it, `data` batches, `model` a compiled model, `gradients` the way from backward to the update,
+`fit` trains. `report` tells, `checkpoints` keeps, `health` watches. Below them: `supervise`
+restarts, `files`, `process`, `user_files` and `user_paths` (what a user's file is), `errors`,
+`structures`. Beside a training: `bench` and `profiles`.
 """
 
 import threading

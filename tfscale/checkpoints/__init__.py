@@ -1,6 +1,13 @@
-"""What a run leaves behind to go on from, and how it is had back.
+"""What a run leaves behind to resume from, and how it is restored.
 
-Read `rehearsal` (how much of a model can be saved, before the first step), `export` (saves it),
-`loading` (a command that gives it back, tried), which uses `custom_objects` and `load_script`, and
-`rescue` (what stays when a callback fails).
+Before the first step: `rehearsal` (how much of a model can be saved), `resume` (what an earlier
+start has left), `claim` (the run directory becomes this run's).
+
+While it trains: `keeper` is a listener that takes checkpoints and ends a run that is stopped. It
+asks `schedule` when one is due, takes a `snapshot` of the training (with `callback_states` and
+`random_states`), and lets `background` write it: `commit` makes it durable, `retention` removes
+old ones. `way_back` goes back to an earlier step, to look at the next one again.
+
+At the end: `export` saves the model, `loading` finds a command that loads it and tries it, by
+`custom_objects` and `load_script`; `rescue` keeps the weights when a callback fails.
 """

@@ -1,13 +1,22 @@
 """From the dataset file to each replica's batches.
 
-Read `dataset_file`, then `source`, which says once what kind of split it is, and the kinds:
-`records` (held in memory, reached by an index) and `streams` (files, or a stream). `sharding` says
-who takes which examples, `examples` and `class_weights` what is made of a record. The batches are
-laid out by `training_batches`, `evaluation_batches` and, for `predict`, `given`, handed out by
-`feed`, and gathered by `splits`.
+Read `dataset_file` (what a user's file says), then `source`, which decides once what kind of split
+it is: a `collection` of records that are reached by an index (`indexed`), given by `formats`,
+taken from a dataset of the user's (`taken_apart`, with `file_datasets`) or held in memory
+(`records`); or `streams`, which are read from their beginning in one order (`stream_order`).
+`shuffles` and `randomness` refuse what would differ between workers, `one_worker_first` prepares
+what all need.
 
-`formats` gives the records of files as a `collection`, and `taken_apart` those that a dataset of
-the user's is made of. `augment` is for the users' own `preprocess`, `inspect` shows what a dataset
-file gives, and `prepare` writes a split as files, of the `split_records` that `load` gives, in
-`shards` by several processes.
+`sharding` says who takes which examples; `examples` what is made of a record, with `labels`,
+`class_weights`, `padding` and `images`; `batched` refuses batches where single records belong.
+`cache` keeps examples, `buckets` puts those of like length together, `mix` mixes a batch,
+`bad_examples` skips what can't be read, and `bad_data` tells the other workers and the user of it.
+
+`training_batches`, `evaluation_batches` and, for `predict`, `given` lay the batches out by
+`batching`; `feed` hands them out, `splits` gathers them, and `stage_times` says what takes their
+time.
+
+`augment` is for users' own `preprocess`. `inspect` shows what a dataset file gives, and `prepare`
+writes a split as files, of the `split_records` that `load` gives, in `shards` by several
+processes.
 """

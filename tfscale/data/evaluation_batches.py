@@ -46,7 +46,6 @@ def evaluation_input(
     make_example = example_function(dataset, training=False, seed=seed)
     examples = first_examples(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
-
     cache = cache_of(dataset, source, examples.spec, dataset.caches)
     nothing = tf.constant(-1, tf.int64), _nothing(examples.spec)
 

@@ -1,14 +1,22 @@
 """Keras's `fit`, `evaluate` and `predict` on all replicas.
 
-Read `prepared` (the one way to get a job ready), then `build` (what a model's steps do),
-`distributed_model`, `train_step` and `boundary` (what workers tell each other between loops), then
-`evaluation`, `prediction` and `labelled_prediction`. `on_chief` runs the user's own
-callbacks and brings what they change to all; `named_figures` and `callback_needs` say before the
-first step what Keras's would miss; `rhythm` and `loop_length` decide how seldom Python is entered.
+Read `prepared` (the one way to get a job ready), `build` (what a model's steps do), then
+`distributed_model`: its on-device loop of `train_step`s, watched by `step_guard`, and `boundary`,
+the one all-reduce at its end. `points` are the places between two loops, `loop_length` and
+`rhythm` decide how far they lie apart, `arrivals` says how far a loop has come. Then `evaluation`,
+`prediction` and `labelled_prediction`, with `rows`, which gathers outputs of all replicas. What
+touches the insides of Keras is in `keras`.
 
-`share` says what a replica's rows are to a loss. `own_losses`, `own_logs`, `metric_kinds`,
-`own_state` and `own_scaling` say what to make of what somebody wrote, `findings` holds it together.
-`metric_totals`, `replica_state`, `assigned` and `packing` are what a boundary carries; `reducers`
-are the ways of gradients, `alone` times a replica that waits for nobody. All that touches the
-insides of Keras is in `keras/`.
+What a boundary carries: `packing`, `metric_totals`, `own_logs`, `replica_state` (with `assigned`).
+What a checkpoint holds: `training_state`, brought together by `carrier`; `unrepeatable` names what
+it can't hold. All begin with the same: `first_values`. `reducers` are the ways of gradients,
+`share` says what a replica's rows are to a loss, `alone` times a replica that waits for nobody.
+
+What is looked at before the first step: `compiled_model` (what it brings along), `findings` (what
+trying it shows), which holds together `own_losses`, `own_scaling`, `own_state` and `metric_kinds`;
+`named_figures` and `callback_needs` (what Keras's callbacks would miss), `trainable_set`. And
+while it trains: `finite_weights`, `first_non_finite`, `fingerprints` (of what all replicas share).
+
+`on_chief` runs the user's callbacks; `changed_variables` and `logs_in_words` bring what they
+change to all workers.
 """
