@@ -55,8 +55,7 @@ def evaluation_input(
     def batches(_: int) -> tf.data.Dataset:
         places, make = _kept(source, sharding, example, cache)
         rows = bad.evaluation(places, functools.partial(_row, make), nothing)
-        if steps is None:  # what has steps is filled up already, and starts again by itself
-            rows = rows.concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
+        rows = rows if steps else _filled_up(rows, nothing)
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
 
@@ -74,6 +73,11 @@ def evaluation_input(
         bad=bad,
         why=lambda _: _why(source, sharding, example),
     )
+
+
+def _filled_up(rows: tf.data.Dataset, nothing: Structure) -> tf.data.Dataset:
+    """Rows of a source without steps; one that has them fills up, and starts again, by itself."""
+    return rows.concatenate(tf.data.Dataset.from_tensors(nothing).repeat())
 
 
 def _require_end(source: Source) -> None:
