@@ -62,7 +62,9 @@ def evaluate(
     job, prepared = running.job, running.prepared
     history = prepared.model.history.history
     metrics = {name: values[-1] for name, values in history.items()}
-    is_stale = job.board.say("validation", "stale" if evaluated.have_changed else "") == "stale"
+    is_stale = (
+        job.board.broadcast("validation", "stale" if evaluated.have_changed else "") == "stale"
+    )
     if is_stale:
         job.terminal.show("The weights changed after the last epoch: validation is repeated.")
     for split, inputs in prepared.data.evaluated.items():
@@ -112,7 +114,7 @@ def finish(
         metrics={name: _plain(value) for name, value in metrics.items()},
         weights_sha256=sha256,
         model_file=saved.file,
-        load_command=job.board.say("loading", command),
+        load_command=job.board.broadcast("loading", command),
         traffic=prepared.distributed.traffic,
         boundary_bytes=prepared.distributed.boundary_bytes,
         bucket_bytes=prepared.buckets.size_bytes,
@@ -121,7 +123,7 @@ def finish(
         starts=pace.starts,
         checkpoints=asdict(running.keeper.costs),
         stages=_stages(running, pace),
-        bad_examples=agreed(job.board, prepared.data, "bad data", prepared.distributed.step),
+        bad_examples=agreed(job.board, prepared.data, prepared.distributed.step),
         non_finite_steps=running.non_finite_steps(),
     )
 

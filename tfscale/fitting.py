@@ -126,11 +126,7 @@ class Fitting:
             self.evaluated,
         ]
         ours.append(_after_each_batch(started))
-        ours.append(
-            _after_each_epoch(
-                lambda epoch: agreed(job.board, data, f"bad data/{epoch}", distributed.step)
-            )
-        )
+        ours.append(_after_each_epoch(lambda epoch: agreed(job.board, data, distributed.step)))
         self._listen(keeper, earlier)
         with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
             write_to_scratch(self._own, None if self._directory.is_chief else Path(scratch))

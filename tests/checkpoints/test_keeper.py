@@ -44,7 +44,7 @@ class Run:
 
     def keeper(self, rank):
         board = Board(self.store, rank, self.workers)
-        board.say = lambda topic, text, timeout_seconds=300.0: (
+        board.broadcast = lambda topic, text: (
             (self.store.put(topic, text) if rank == 0 else None) or self.store.get(topic)
         )
         job = SimpleNamespace(
@@ -120,6 +120,7 @@ class Run:
         for thread in threads:
             thread.join(60)
             assert not thread.is_alive(), "a worker waits for ever"
+        self.store.end()
 
     @property
     def came_too_late(self):

@@ -54,7 +54,7 @@ def test_a_clock_too_coarse_for_the_link_is_no_division_by_zero():
 
 @pytest.fixture
 def board():
-    return SimpleNamespace(say=lambda topic, text: text)
+    return SimpleNamespace(broadcast=lambda topic, text: text)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ class _Case:
             ),
             cluster=Cluster(("a:1", "b:2")),
             board=SimpleNamespace(
-                say=lambda topic, text: text, exchange=lambda topic, text: [text, text]
+                broadcast=lambda topic, text: text, all_gather=lambda topic, text: [text, text]
             ),
             terminal=SimpleNamespace(show=self.shown.append),
         )

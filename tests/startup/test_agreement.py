@@ -13,7 +13,7 @@ class _Board:
         self.others = others
         self.topics = []
 
-    def exchange(self, topic, text, timeout_seconds=300.0):
+    def all_gather(self, topic, text, timeout_seconds=0.0):
         self.topics.append((topic, text))
         own = self.topics[0][1]
         if topic == "model":

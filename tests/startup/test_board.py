@@ -35,11 +35,11 @@ def _board():
 
 
 def test_one_worker_hears_itself(board):
-    assert board.exchange("facts", "mine") == ["mine"]
+    assert board.all_gather("facts", "mine") == ["mine"]
 
 
 def test_what_one_worker_says_as_the_chief_is_what_it_hears(board):
-    assert board.say("claim", "granted") == "granted"
+    assert board.broadcast("claim", "granted") == "granted"
 
 
 def test_one_worker_waits_for_nobody(board):

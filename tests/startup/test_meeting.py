@@ -11,7 +11,7 @@ class Store:
     """What workers of one process share in place of TensorFlow's store."""
 
     def __init__(self):
-        self.said, self.changed = {}, threading.Condition()
+        self.said, self.changed, self.is_over = {}, threading.Condition(), False
 
     def put(self, key, text):
         with self.changed:
@@ -20,8 +20,14 @@ class Store:
 
     def get(self, key):
         with self.changed:
-            assert self.changed.wait_for(lambda: key in self.said, 30), key
-            return self.said[key]
+            assert self.changed.wait_for(lambda: key in self.said or self.is_over, 30), key
+            return self.said.get(key, "")
+
+    def end(self):
+        """Lets whoever still waits for a word end, too."""
+        with self.changed:
+            self.is_over = True
+            self.changed.notify_all()
 
 
 class Board:
@@ -32,20 +38,20 @@ class Board:
     def post(self, topic, text):
         self.store.put(topic, text)
 
-    def awaited(self, topic):
+    def wait_for(self, topic):
         return self.store.get(topic)
 
-    def tell(self, topic, text):
+    def send(self, topic, text):
         time.sleep(random.random() * 0.003)
         self.store.put((topic, self.rank), text)
 
     def withdraw(self, topic):
         self.store.said.pop(topic, None)
 
-    def forget(self, topic):
+    def unsend(self, topic):
         self.store.said.pop((topic, self.rank), None)
 
-    def heard_of_all(self, topic):
+    def gather(self, topic):
         return [self.store.get((topic, rank)) for rank in range(self.size)]
 
 
@@ -85,6 +91,7 @@ def test_workers_meet_at_one_point_and_none_waits_for_one_that_waits_for_it(seed
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
+    store.end()
     assert met[0]
     assert met[0] == met[1] == met[2]
     # What everybody has heard doesn't stay: a run of days has many meetings.

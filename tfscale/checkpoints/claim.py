@@ -33,7 +33,7 @@ def claimed(
     reason = ""
     if job.cluster.is_chief:
         reason = _reason(job, prepared, directory, earlier, settings)
-    reason = job.board.say("claim", reason or "granted")
+    reason = job.board.broadcast("claim", reason or "granted")
     if reason != "granted":
         raise ConfigError(reason)
     with contextlib.suppress(OSError):

@@ -287,7 +287,7 @@ class Keeper:
                 else after(0)
             )
         # The chief, which ends last, must not be ended by others while it still writes.
-        told = self._job.board.say("stopped", told)
+        told = self._job.board.broadcast("stopped", told)
         raise SharedFailure(f"{self._stopped_by}; {told}.", PREEMPTED_CODE)
 
 

@@ -49,15 +49,15 @@ def _told_by_chief(job: Job) -> str:
         the chief doesn't fail.
     """
     with contextlib.suppress(tf.errors.OpError, RuntimeError):
-        job.board.say("rescue begins", "", timeout_seconds=_CHIEF_FAILS_TOO_SECONDS)
-        return job.board.say("rescue ends", "")
+        job.board.broadcast("rescue begins", "", timeout_seconds=_CHIEF_FAILS_TOO_SECONDS)
+        return job.board.broadcast("rescue ends", "")
     return ""
 
 
 def _written(job: Job, prepared: Prepared, directory: RunDirectory) -> str:
     """Writes the weights of this worker, the chief, and says where they are."""
     with contextlib.suppress(tf.errors.OpError, RuntimeError):
-        job.board.say("rescue begins", "yes")
+        job.board.broadcast("rescue begins", "yes")
     try:
         weights = [local_value(one, job.strategy) for one in prepared.model.weights]
         arrays = [np.asarray(weight) for weight in weights]
@@ -67,7 +67,7 @@ def _written(job: Job, prepared: Prepared, directory: RunDirectory) -> str:
     except OSError as failure:
         told = f"The weights couldn't be kept ({reason_of(failure)})."
     with contextlib.suppress(tf.errors.OpError, RuntimeError):
-        job.board.say("rescue ends", told)
+        job.board.broadcast("rescue ends", told)
     return told
 
 

@@ -83,7 +83,7 @@ def find(job: Job) -> Earlier:
             names = ("step", "epoch", "bucket_bytes", "replicas", "workers")
             told = {name: facts[name] for name in names}
     # As long as it takes: every byte has been read.
-    told = json.loads(job.board.say("earlier run", json.dumps(told)))
+    told = json.loads(job.board.broadcast("earlier run", json.dumps(told)))
     return Earlier(**told, checkpoint=found)
 
 

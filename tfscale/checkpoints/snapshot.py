@@ -75,7 +75,6 @@ class Snapshots:
         self.prepared = prepared
         self._distributed = prepared.distributed
         self._states = CallbackStates(callbacks)
-        self._told_times = 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -163,10 +162,8 @@ class Snapshots:
         said = None if checkpoint is None else json.dumps(dict(checkpoint.facts)).encode()
         told: dict[str, Json] = json.loads(carrier.from_chief(said))
         groups = _groups(arrays)
-        self._told_times += 1
-        topic = f"resumed arrays/{self._told_times}"
         found: dict[str, np.ndarray] = {}
-        count = self._job.board.say(topic, str(len(groups)))
+        count = self._job.board.broadcast("resumed arrays", str(len(groups)))
         for _ in range(int(count)):
             data = save(groups.pop(0)) if checkpoint is not None else None
             found |= load(carrier.from_chief(data))

@@ -33,7 +33,6 @@ class WayBack:
         self.start: Snapshot | None = None
         self._job, self._snapshots = job, snapshots
         self._folder = directory.path / FOLDER
-        self._count = 0
 
     def to(self, step: int, *, skips: bool = False) -> list[int] | None:
         """Goes back; called on all workers, while nothing is being written.
@@ -48,10 +47,9 @@ class WayBack:
         """
         prepared = self._snapshots.prepared
         distributed, data = prepared.distributed, prepared.data.training
-        self._count += 1
         found = self._found() if self._job.cluster.is_chief else None
         told = json.dumps(None if found is None else found.step)
-        begin = json.loads(self._job.board.say(f"way back/{self._count}", told))
+        begin = json.loads(self._job.board.broadcast("way back", told))
         seconds = distributed.boundary.step_seconds if distributed.boundary else 0.0
         if begin is None or begin > step or (step - begin) * seconds > _LONGEST_SECONDS:
             return None

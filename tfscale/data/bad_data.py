@@ -17,13 +17,12 @@ _OF_TRAINING = re.compile(r"train_steps")  # of `DistributedModel`, as TensorFlo
 _OF_AN_INPUT = re.compile(r"IteratorGetNext|Iterator::|MultiDeviceIterator|OneShotIterator")
 
 
-def agreed(board: Board, splits: Splits, topic: str, step: int) -> dict[str, Json]:
+def agreed(board: Board, splits: Splits, step: int) -> dict[str, Json]:
     """The bad records that all workers have skipped, for the report; called on all of them.
 
     Args:
         board: over which they tell each other.
         splits: this worker's.
-        topic: another one for each call of a run.
         step: training steps so far.
 
     Returns:
@@ -37,7 +36,7 @@ def agreed(board: Board, splits: Splits, topic: str, step: int) -> dict[str, Jso
     read = _read(splits, step)
     if not skipped and not read:
         return {}
-    said = board.exchange(topic, json.dumps({"skipped": skipped, "read": read}))
+    said = board.all_gather("records read", json.dumps({"skipped": skipped, "read": read}))
     everybody = [json.loads(text) for text in said]
     for name, own in read.items():
         _require_same_stream(splits, name, own, [theirs["read"][name] for theirs in everybody])

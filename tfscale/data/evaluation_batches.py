@@ -55,7 +55,7 @@ def evaluation_input(
     def batches(_: int) -> tf.data.Dataset:
         places, make = _kept(source, sharding, example, cache)
         rows = bad.evaluation(places, functools.partial(_row, make), nothing)
-        rows = rows if steps else _filled_up(rows, nothing)
+        rows = rows if steps is not None else _filled_up(rows, nothing)
         whole = rows.batch(sharding.replica_batch, drop_remainder=True)
         return with_own_threads(whole.prefetch(_PREFETCHED * sharding.local_replicas))
 

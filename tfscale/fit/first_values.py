@@ -50,9 +50,9 @@ def send(made: Sequence[Made], board: Board, carrier: Carrier, *, but: Collectio
     """
     shared = [one.variable for one in made if id(one.variable) not in but]
     own = [f"{checksum(variable.numpy()):08x}" for variable in shared]
-    chiefs: list[str] = json.loads(board.say("first values", json.dumps(own)))
+    chiefs: list[str] = json.loads(board.broadcast("first values", json.dumps(own)))
     others = [number for number, value in enumerate(own) if value != chiefs[number]]
-    everybody = board.exchange("other first values", json.dumps(others))
+    everybody = board.all_gather("other first values", json.dumps(others))
     for number in sorted({number for theirs in everybody for number in json.loads(theirs)}):
         _send(shared[number], carrier)
 

@@ -28,6 +28,7 @@ HOOKS = tuple(
     for name in dir(keras.callbacks.Callback)
     if name.startswith("on_") and name not in _ALIASES
 )
+_CHANNEL = "chief"  # on which the chief tells what a hook has changed
 _FLAGS = ("stop_training", "stop_evaluating", "stop_predicting")
 
 
@@ -57,7 +58,6 @@ class Chief:
         self._job = job
         self._changed = ChangedVariables(job.strategy, model)
         self._model = model
-        self._told = self._heard = self._forgotten = 0  # hooks of which the chief has told
         self._changes: Changes | None = None
         self._names = ""
 
@@ -88,9 +88,10 @@ class Chief:
         """The same steps; whoever has taken them has heard what was told before."""
 
         def steps(call: Foreign) -> dict[str, Any]:
-            told = self._told
+            told = self._job.board.sent(_CHANNEL)
             logs = train(call)
-            self._heard = told
+            if self._job.cluster.is_chief:
+                self._job.board.remove(_CHANNEL, told)
             return logs
 
         return steps
@@ -106,7 +107,9 @@ class Chief:
         if self._job.cluster.num_workers == 1:
             return list(callbacks)
         groups: list[dict[str, Json]] = json.loads(
-            self._job.board.say("callbacks", json.dumps([asdict(g) for g in _groups(callbacks)]))
+            self._job.board.broadcast(
+                "callbacks", json.dumps([asdict(g) for g in _groups(callbacks)])
+            )
         )
         on_chief = iter([callback for callback in callbacks if not runs_everywhere(callback)])
         everywhere = iter([callback for callback in callbacks if runs_everywhere(callback)])
@@ -127,10 +130,8 @@ class Chief:
             run: the hook.
             logs: that it gets, and may add to.
         """
-        self._told += 1
-        topic = f"chief/{self._told}"
         if not self._job.cluster.is_chief:
-            self._follow(json.loads(self._job.board.say(topic, "")), logs)
+            self._follow(json.loads(self._job.board.broadcast(_CHANNEL, "")), logs)
             return
         before = dict(logs or {})
         flags = self._flags()
@@ -142,10 +143,8 @@ class Chief:
             "variables": self._changed.as_json(changes.variables, names),
             "evaluated": changes.has_evaluated,
         }
-        self._job.board.say(topic, json.dumps({name: said[name] for name in said if said[name]}))
-        while self._forgotten < self._heard:
-            self._forgotten += 1
-            self._job.board.forget(f"chief/{self._forgotten}")
+        changed = {name: said[name] for name in said if said[name]}
+        self._job.board.broadcast(_CHANNEL, json.dumps(changed))
         self._changed.share(said["variables"])
 
     def _follow(self, said: dict[str, Json], logs: dict[str, Any] | None) -> None:

@@ -55,7 +55,9 @@ def choose(job: Job, wire: Wire, gradient_bytes: int, *, earlier_bytes: int = 0)
     if gradient_bytes <= _SMALLEST:
         return Buckets(_SMALLEST, "they all fit")  # whatever the links are: nothing to measure
     conditions = _conditions(job)
-    found = int(job.board.say("bucket", str(_remembered(Path(job.config.run_dir), conditions))))
+    found = int(
+        job.board.broadcast("bucket", str(_remembered(Path(job.config.run_dir), conditions)))
+    )
     if found:
         return Buckets(found, "remembered", conditions)
     share = wire_share(wire, gradient_bytes, replicas)

@@ -45,7 +45,7 @@ class Inquiry:
         # This worker's own thread may still be about to count the last one.
         number = max(self._round, self._heard + 1)
         self._board.post(f"watchdog/{number}/ask", _ASK)
-        said = self._board.heard_within(f"watchdog/{number}/answer", _ANSWER_SECONDS)
+        said = self._board.gather_within(f"watchdog/{number}/answer", _ANSWER_SECONDS)
         self._heard = number
         return [None if text is None else Report.of_text(text) for text in said]
 
@@ -55,16 +55,16 @@ class Inquiry:
             self._dump()
             return
         self._board.post("watchdog/stacks", _ASK)
-        self._board.heard_within("watchdog/written", _ANSWER_SECONDS)
+        self._board.gather_within("watchdog/written", _ANSWER_SECONDS)
 
     def _tell_where(self) -> None:
-        while self._board.awaited(f"watchdog/{self._round}/ask"):
+        while self._board.wait_for(f"watchdog/{self._round}/ask"):
             with contextlib.suppress(Exception):  # the board has ended
-                self._board.tell(f"watchdog/{self._round}/answer", self._look().as_text())
+                self._board.send(f"watchdog/{self._round}/answer", self._look().as_text())
             self._round += 1
 
     def _write_stacks(self) -> None:
-        if self._board.awaited("watchdog/stacks"):
+        if self._board.wait_for("watchdog/stacks"):
             self._dump()
             with contextlib.suppress(Exception):  # the board has ended
-                self._board.tell("watchdog/written", "")
+                self._board.send("watchdog/written", "")

@@ -133,7 +133,9 @@ class NonFinite:
         Raises:
             SharedFailure: always.
         """
-        stays = self._job.board.say("what stays", self._what_stays() if self._is_chief else "")
+        stays = self._job.board.broadcast(
+            "what stays", self._what_stays() if self._is_chief else ""
+        )
         advice = {"stop": " --on_nan=skip leaves such steps out.", "skip": "", "rollback": ""}
         text = f"{what}; {stays}.{advice[self._job.config.on_nan]}"
         raise SharedFailure(text, FAILURE_CODE)
@@ -184,7 +186,7 @@ class NonFinite:
         except Exception as error:  # whatever a step does, the run ends for its first reason
             own = [f"where it began can't be seen ({one_line(error)})"]
             own *= len(job.strategy.extended.worker_devices)
-        return [json.loads(text) for text in job.board.exchange("causes", json.dumps(own))]
+        return [json.loads(text) for text in job.board.all_gather("causes", json.dumps(own))]
 
     def _named(self, worker: int, replica: int) -> str:
         local = len(self._job.strategy.extended.worker_devices)

@@ -16,6 +16,8 @@ from tfscale.fit.prepared import Prepared
 from tfscale.model.scoring import Scoring, scoring_of
 from tfscale.startup.job import Job
 
+_CHANNEL = "whole scores"  # on which the chief tells what it has computed
+
 
 class WholeScores:
     """What a task measures on whole splits; nothing for most tasks.
@@ -39,7 +41,6 @@ class WholeScores:
             self._predict = LabelledPrediction(
                 prepared.model, job.strategy, self._scoring.is_defined_for
             )
-        self._told = 0  # figures of which the chief has told
 
     @property
     def rows(self) -> dict[str, object]:
@@ -81,9 +82,8 @@ class WholeScores:
         if self._job.cluster.is_chief:
             text = json.dumps(self._scoring.figures(outputs, labels))
             # Who has predicted with the chief has heard all that it said before.
-            self._job.board.forget(f"whole scores/{self._told}")
-        self._told += 1
-        told = self._job.board.say(f"whole scores/{self._told}", text)
+            self._job.board.remove(_CHANNEL, self._job.board.sent(_CHANNEL))
+        told = self._job.board.broadcast(_CHANNEL, text)
         figures: dict[str, float] = json.loads(told)
         return figures
 

@@ -56,7 +56,7 @@ def require_same(
 
     Args:
         board: over which the workers tell each other.
-        topic: what the facts are about, once a run.
+        topic: what the facts are about, the channel on which they are told.
         facts: by name, ready for JSON. A worker that lacks one differs in it.
         advice: what to do about a difference, as a sentence.
         timeout_seconds: how long the workers wait for each other; 0 for as long as it takes.
@@ -66,7 +66,7 @@ def require_same(
     """
     own = {name: json.dumps(value, sort_keys=True) for name, value in facts.items()}
     told = {name: _short(text) for name, text in own.items()}
-    said = board.exchange(topic, json.dumps(told), timeout_seconds)
+    said = board.all_gather(topic, json.dumps(told), timeout_seconds)
     everybody = [json.loads(text) for text in said]
     names = list(dict.fromkeys(name for theirs in everybody for name in theirs))
     differing: dict[str, list[str]] = {}
@@ -79,7 +79,7 @@ def require_same(
             text = own.get(name, '"none"')
             detail = text if len(text) <= _LONGEST_DETAIL else json.dumps(told[name])
             # Every worker has seen the same difference, so that all of them come here.
-            texts = board.exchange(f"{topic}/{number}", detail)
+            texts = board.all_gather(f"{topic}/{number}", detail)
         differing[name] = _where([_quoted(text) for text in texts])
     if differing:
         raise Disagreement(shown(differing, advice))

@@ -117,13 +117,13 @@ class Board(Notes):
         self._complain(reason)
         leave(code)
 
-    def post(self, topic: str, text: str) -> None:
+    def post(self, message: str, text: str) -> None:
         """Says something for all workers, as long as there is a store.
 
         Nobody comes back from asking that of a chief that is stopped.
         """
         if self._has_store:
-            super().post(topic, text)
+            super().post(message, text)
 
     def _publish(self, reason: str, code: int) -> tuple[str, int]:
         if not self._is_first_to_fail():

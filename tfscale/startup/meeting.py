@@ -55,7 +55,7 @@ class Meeting:
             if not self._reason:
                 return ""
         if self._target is None:
-            said = self._board.heard_of_all(self._topic("promise"))
+            said = self._board.gather(self._topic("promise"))
             self._target = max(map(int, said))
         return self._over() if self._reached >= self._target else ""
 
@@ -71,18 +71,18 @@ class Meeting:
         if self._board.is_shared:
             # Whoever is here has heard all that was said of the meeting before this one.
             self._board.withdraw(self._topic("call", self._number - 2))
-            self._board.forget(self._topic("promise", self._number - 2))
+            self._board.unsend(self._topic("promise", self._number - 2))
             threading.Thread(
                 target=self._listen, name=f"meeting to {self._purpose}", daemon=True
             ).start()
         return reason
 
     def _listen(self) -> None:
-        reason = self._board.awaited(self._topic("call"))
+        reason = self._board.wait_for(self._topic("call"))
         if not reason:
             return  # the end of the run, or of the board
         with self._lock:
-            self._board.tell(self._topic("promise"), str(self._reached + 1))
+            self._board.send(self._topic("promise"), str(self._reached + 1))
             self._reason = reason
 
     def _topic(self, what: str, number: int | None = None) -> str:

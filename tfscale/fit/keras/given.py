@@ -35,7 +35,6 @@ class GivenData:
         """Has given nothing yet."""
         self._job = job
         self._chief = chief
-        self._given = 0
 
     @contextlib.contextmanager
     def __call__(self, method: str, *, steps: int | None, **data: Foreign) -> Iterator[Input]:
@@ -96,7 +95,6 @@ class GivenData:
         Raises:
             ConfigError: one has other data, or doesn't come.
         """
-        self._given += 1
         facts = {
             "the method": method,
             "the number of batches given to it": num_batches,
@@ -104,9 +102,7 @@ class GivenData:
             "the first rows given to it": _checksum(data),
         }
         try:
-            require_same(
-                self._job.board, f"given/{self._given}", facts, timeout_seconds=_COMPANY_SECONDS
-            )
+            require_same(self._job.board, "given", facts, timeout_seconds=_COMPANY_SECONDS)
         except tf.errors.DeadlineExceededError as error:
             raise ConfigError(
                 f"Worker {self._job.cluster.index} has waited {_COMPANY_SECONDS:.0f} s in "
@@ -114,9 +110,6 @@ class GivenData:
                 "with everywhere = True. Call it without a condition, or leave everywhere out, "
                 "so that the callback runs on the chief alone."
             ) from error
-        # Who has said something now has heard all that was said before.
-        if self._given > 1:
-            self._job.board.forget(f"given/{self._given - 1}")
 
 
 def install_batch_methods(model: keras.Model) -> None:
