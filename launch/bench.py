@@ -18,7 +18,7 @@ import tfscale
 from launch import program
 from tfscale.bench import study
 from tfscale.bench.task import Variant
-from tfscale.config import local_path
+from tfscale.user_paths import local_path
 
 _PROFILE = flags.DEFINE_list("profile", [], "Shipped profiles or JSON files; the device waits.")
 _MODEL = flags.DEFINE_string("model", "", "tiny-mlp, small-resnet, or a model file.")

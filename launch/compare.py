@@ -15,7 +15,7 @@ from absl import flags
 import tfscale
 from launch import program
 from tfscale.bench import whole
-from tfscale.config import local_path
+from tfscale.user_paths import local_path
 
 _BLOCKS = flags.DEFINE_integer("blocks", 5, "Runs of each program.", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer("epochs", 2, "Passes of each run.", lower_bound=1)

@@ -14,8 +14,8 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.config import local_path
 from tfscale.startup.environment import check_environment, set_environment
+from tfscale.user_paths import local_path
 
 _DATASET = flags.DEFINE_string("dataset", "", "Path of the dataset file.")
 _DATASET_OPTION = flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE for the file.")

@@ -16,10 +16,10 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.config import local_path
 from tfscale.process.cores import num_cores
 from tfscale.process.progress import progress
 from tfscale.startup.environment import check_environment, set_environment
+from tfscale.user_paths import local_path
 
 _DATASET = flags.DEFINE_string("dataset", "", "Path of the dataset file.")
 _OPTION = flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE for the file.")

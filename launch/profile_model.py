@@ -15,10 +15,11 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.config import PRECISIONS, local_path
 from tfscale.files import atomic
 from tfscale.profiles import profile
+from tfscale.settings import SETTINGS
 from tfscale.startup.environment import check_environment, set_environment
+from tfscale.user_paths import local_path
 
 _DATASET = flags.DEFINE_string("dataset", "", "Path of the dataset file.")
 _MODEL = flags.DEFINE_string("model", "", "Path of the model file.")
@@ -26,7 +27,9 @@ _DATASET_OPTION = flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE fo
 _MODEL_OPTION = flags.DEFINE_multi_string("model_option", [], "NAME=VALUE for the file.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Examples a step, on one device.")
 _STEPS = flags.DEFINE_integer("steps", 20, "Each time is the median of so many steps.")
-_PRECISION = flags.DEFINE_enum("precision", "float32", PRECISIONS, "Of the model.")
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", SETTINGS["precision"].choices, "Of the model."
+)
 _OUT = flags.DEFINE_string("out", "", "The JSON file to write; printed if empty.")
 
 

@@ -1,113 +1,70 @@
-"""The flags of launch/worker.py, in groups, and what they mean to the library."""
+"""The flags of launch/worker.py, in groups, and what they mean to the library.
 
-import contextlib
+A setting of a run is a line of `tfscale.Config`; only what is none is written here.
+"""
+
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
 import tfscale
-from tfscale import config as settings
+from tfscale import settings
 from tfscale.process.printable import printable
+from tfscale.settings import SETTINGS, Setting
 from tfscale.user_files import options_of
 
 FLAGS = flags.FLAGS
-_DEFAULT: dict[str, Any] = {
-    field.name: field.default for field in fields(tfscale.Config) if field.compare
+
+# What is no setting of a run, by its title in --help.
+_OWN: dict[str, list[flags.FlagHolder[Any]]] = {
+    settings.TRAINED: [
+        flags.DEFINE_string("dataset", None, "Path of the dataset file."),
+        flags.DEFINE_string("model", None, "Path of the model file."),
+    ],
+    settings.CLUSTER: [
+        flags.DEFINE_list(
+            "hosts", None, "host:port of every worker, the same on all; first is chief."
+        ),
+        flags.DEFINE_integer("index", None, "Which of --hosts this worker is, from 0."),
+    ],
+    settings.FAILURE: [
+        flags.DEFINE_integer(
+            "restarts", 0, "Restarts in a row without a new checkpoint; 0: none.", lower_bound=0
+        ),
+    ],
+    "What is shown": [
+        flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers."),
+        flags.DEFINE_bool("verbose", False, "Leave TensorFlow's own messages in the terminal."),
+    ],
+}
+_DEFINE: dict[object, Callable[..., flags.FlagHolder[Any]]] = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    float | None: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+    str: flags.DEFINE_string,
+    str | None: flags.DEFINE_string,
+    tuple[str, ...]: flags.DEFINE_multi_string,
 }
 
 
-GROUPS: dict[str, list[str]] = {}  # title of --help: names of its flags
+def _defined(setting: Setting) -> flags.FlagHolder[Any]:
+    if setting.choices and not setting.is_path:
+        return flags.DEFINE_enum(setting.name, str(setting.default), setting.choices, setting.help)
+    return _DEFINE[setting.kind](setting.name, setting.default, setting.help)
 
 
-@contextlib.contextmanager
-def _group(title: str) -> Iterator[None]:
-    """Files the flags that the body defines under a title of --help."""
-    before = set(FLAGS)
-    yield
-    GROUPS[title] = [name for name in FLAGS if name not in before]
-
-
-def _number(name: str, text: str) -> None:
-    flags.DEFINE_integer(name, _DEFAULT[name], text)
-
-
-def _real(name: str, text: str) -> None:
-    flags.DEFINE_float(name, _DEFAULT[name], text)
-
-
-def _choice(name: str, choices: Sequence[str], text: str) -> None:
-    flags.DEFINE_enum(name, _DEFAULT[name], choices, text)
-
-
-with _group("What is trained, and where it goes"):
-    flags.DEFINE_string("dataset", None, "Path of the dataset file.")
-    flags.DEFINE_string("model", None, "Path of the model file.")
-    flags.DEFINE_string(
-        "data_dir", None, "The folder of the data, for files that ask for it [data]."
-    )
-    flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE for a constant of the file.")
-    flags.DEFINE_multi_string("model_option", [], "NAME=VALUE for a constant of the file.")
-    flags.DEFINE_string("run_dir", None, "The folder that the run writes to.")
-    flags.DEFINE_bool("overwrite", False, "Replace an earlier run in --run_dir.")
-
-with _group("How much"):
-    _number("batch_size", "Global batch: examples a step, on all devices together.")
-    _number("epochs", "Passes over the training examples.")
-    _number("steps_per_epoch", "Steps of an epoch; 0 takes as many as there are examples for.")
-
-    _number("max_bad_examples", "Records of a split that may be skipped as unreadable.")
-
-with _group("How it learns"):
-    _choice("optimizer", settings.OPTIMIZERS, "Unless the model file compiles its model.")
-    _real("learning_rate", "For --base_batch_size examples a step; default by optimizer.")
-    _number("base_batch_size", "The batch that --learning_rate is meant for.")
-    _choice("schedule", settings.SCHEDULES, "The learning rate after the warm-up.")
-    _real("warmup_fraction", "Share of all steps in which the rate rises, 0 to 1.")
-    _real("momentum", "Of sgd and lars.")
-    _real("weight_decay", "Not applied to biases and scales.")
-    _choice("precision", settings.PRECISIONS, "Of the model.")
-    _number("seed", "Of weights, order, augmentation and dropout.")
-
-with _group("The cluster"):
-    flags.DEFINE_list("hosts", None, "host:port of every worker, the same on all; first is chief.")
-    flags.DEFINE_integer("index", None, "Which of --hosts this worker is, from 0.")
-    _number("devices", "Logical CPU devices of each worker, to try things out; 0: the real ones.")
-    _choice("collectives", settings.COLLECTIVES, "auto: nccl where GPUs are, else ring.")
-    _real("start_timeout", "Seconds to wait for the other workers.")
-    _real("heartbeat_timeout", "Seconds that a worker may be silent before all others end.")
-    flags.DEFINE_bool("allow_public_network", False, "Let workers have public addresses.")
-    _real("step_timeout", "Seconds without progress in a step; 0: learned from the run.")
-
-with _group("How fast"):
-    _number("steps_per_execution", "Steps of one on-device loop; 0 makes it last a second.")
-    _number("accumulate_steps", "Micro-batches of a step, with one all-reduce for all.")
-    _choice("wire_dtype", settings.WIRE_DTYPES, "Dtype of gradients while they travel.")
-    _choice("compress", settings.COMPRESSIONS, "For slow links, in place of --wire_dtype.")
-    _real("bucket_mb", "MiB of gradients in one all-reduce; 0 measures what is best.")
-    flags.DEFINE_string("cache", "none", "Keep examples: none, memory, or a local folder.")
-    flags.DEFINE_bool("jit", False, "Let XLA compile forward and backward.")
-    flags.DEFINE_bool("measure_efficiency", False, "Time one replica alone first, to compare.")
-
-with _group("What is kept"):
-    _number("checkpoint_every_steps", "Steps between checkpoints; 0: as often as costs little.")
-    _number("keep_checkpoints", "How many of the last checkpoints stay; 0: none are written.")
-
-with _group("When it fails"):
-    flags.DEFINE_integer(
-        "restarts", 0, "Restarts in a row without a new checkpoint; 0: none.", lower_bound=0
-    )
-    _choice("on_nan", settings.ON_NAN, "When a loss isn't finite.")
-
-with _group("For tests of this template"):
-    flags.DEFINE_string("inject_fault", "", "Faults that happen: KIND@STEP[:WORKER],...")
-
-with _group("What is shown"):
-    flags.DEFINE_bool("dry_run", False, "Show the plan and end, without the other workers.")
-    flags.DEFINE_bool("verbose", False, "Leave TensorFlow's own messages in the terminal.")
+# Title of --help: names of its flags.
+GROUPS = {
+    title: [
+        *(flag.name for flag in _OWN.get(title, ())),
+        *(_defined(each).name for each in SETTINGS.values() if each.group == title),
+    ]
+    for title in dict.fromkeys([*(each.group for each in SETTINGS.values()), *_OWN])
+}
 
 
 def parse(arguments: Sequence[str], description: str) -> list[str]:
@@ -136,8 +93,8 @@ def help_text(description: str) -> str:
             text = flag.help.split(">: ")[-1].split(";\n")[0]
             choices = getattr(flag.parser, "enum_values", None)
             among = f" One of {', '.join(choices)}." if choices else ""
-            default = "" if flag.default in (None, [], False) else f" [{flag.default}]"
-            lines.append(f"  --{name:<22}{text}{among}{default}")
+            default = f" [{flag.default}]" if flag.default else ""
+            lines.append(f"  --{name:<24}{text}{among}{default}")
     return "\n".join(lines)
 
 
@@ -161,14 +118,13 @@ def _options_text(flag: str, path: str) -> str:
 
 def config() -> tfscale.Config:
     """The run that the flags ask for."""
-    values: dict[str, Any] = {name: FLAGS[name].value for name in _DEFAULT}
+    values: dict[str, Any] = {name: FLAGS[name].value for name in SETTINGS}
     if values["run_dir"] is None:
         raise tfscale.ConfigError(
             "--run_dir is missing; expected a folder, for example --run_dir=runs/first"
         )
-    options = ("dataset_option", "model_option")
-    values |= {name: tuple(values[name]) for name in options}
-    return tfscale.Config(**values, given=tuple(name for name in _DEFAULT if FLAGS[name].present))
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return tfscale.Config(**values, given=tuple(name for name in SETTINGS if FLAGS[name].present))
 
 
 def cluster(environ: Mapping[str, str]) -> tfscale.Cluster:

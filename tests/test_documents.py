@@ -17,7 +17,6 @@ import tfscale
 from launch import worker_flags
 from tfscale.checkpoints.keeper import Costs
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.data.buckets import bucketed
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.sharding import Sharding
@@ -35,6 +34,7 @@ from tfscale.model.user_callbacks import own_callbacks
 from tfscale.process.terminal import Terminal
 from tfscale.report.report import Finished, report_of
 from tfscale.report.step_times import Block, StepTimes
+from tfscale.settings import SETTINGS, Config
 from tfscale.startup import job as startup_job
 from tfscale.startup.board import Board
 from tfscale.startup.devices import Devices
@@ -385,6 +385,37 @@ def _flags_of_programs():
 def test_every_flag_that_a_document_names_is_there(document):
     named = set(re.findall(r"(?<![\w-])--(\w+)", _text(document)))
     assert not named - _flags_of_programs() - FOREIGN_FLAGS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_value_that_a_document_gives_a_setting_is_taken(document):
+    for name, value in re.findall(r"(?<![\w-])--(\w+)=([\w./-]*\w)", _text(document)):
+        if name in SETTINGS and value != "T":  # which stands for one
+            Config(**{"run_dir": "run", name: worker_flags.FLAGS[name].parser.parse(value)})
+
+
+def test_defaults_that_documents_name_are_those_of_the_settings():
+    named = [
+        found
+        for document in DOCUMENTS
+        for found in re.findall(r"`--(\w+)` \(([\d.]+)(?: \w+)?\)", _text(document))
+    ]
+    assert {name: float(value) for name, value in named} == {
+        name: SETTINGS[name].default for name, _ in named
+    }
+    assert named
+
+
+@pytest.mark.parametrize("name", ["wire_dtype", "compress", "on_nan"])
+def test_a_table_has_a_row_for_each_choice_of_a_setting(name):
+    rows = re.findall(rf"^\| `--{name}=(\w+)` \|", _text("BUILD.md"), re.MULTILINE)
+    assert {*rows, SETTINGS[name].default} == set(SETTINGS[name].choices)
+
+
+def test_the_flags_that_a_compiled_model_overrides_are_listed_whole():
+    (said,) = (row[1] for row in MODEL_ROWS if "compiled" in row[0])
+    listed = {code.removeprefix("--") for code in _codes(said)}
+    assert listed == {name for name, one in SETTINGS.items() if one.belongs_to_optimizer}
 
 
 def test_the_gallery_of_models_is_listed_whole():

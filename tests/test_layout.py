@@ -16,7 +16,7 @@ LONGEST_PROGRAM = 79
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50  # lines, with decorators and docstring
 
-# What may be longer, and why: "tfscale/config.py" or "tfscale/config.py: Config.check".
+# What may be longer, and why: "tfscale/settings.py" or "tfscale/settings.py: Config.check".
 LONGER = {}
 
 OURS = [
@@ -136,7 +136,7 @@ def test_every_way_to_write_a_function_is_measured(source, functions):
         ('"""What for."""\n', True),
         ("", False),
         ("x = 1", False),
-        ('"""What for."""\n\nfrom tfscale.config import Config\n', False),
+        ('"""What for."""\n\nfrom tfscale.settings import Config\n', False),
     ],
 )
 def test_a_docstring_and_nothing_else_is_told_from_the_rest(source, is_fine):

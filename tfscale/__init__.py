@@ -23,7 +23,6 @@ import threading
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.discovery import resolve
 from tfscale.cluster.role import is_chief, take_part
-from tfscale.config import Config
 from tfscale.errors import (
     CONFIG_CODE,
     PREEMPTED_CODE,
@@ -35,6 +34,7 @@ from tfscale.process.children import refuse_while_imported
 from tfscale.process.exit import leave, use_own_temporary_folder
 from tfscale.process.garbage import paused_until_started
 from tfscale.process.terminal import Terminal
+from tfscale.settings import Config
 from tfscale.startup.environment import check_environment, set_environment
 from tfscale.structures import Json
 

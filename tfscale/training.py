@@ -14,7 +14,6 @@ from tfscale.checkpoints.rehearsal import Way, require_savable
 from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
 from tfscale.cluster import exposure
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.ending import Running, evaluate, finish
 from tfscale.errors import ConfigError
 from tfscale.files.run_directory import RunDirectory
@@ -41,6 +40,7 @@ from tfscale.report.outline import plan_of, settings_of
 from tfscale.report.report import report_of
 from tfscale.report.scalars import Scalars
 from tfscale.report.whole_scores import WholeScores
+from tfscale.settings import Config
 from tfscale.startup.agreement import SAME_FILES, require_same
 from tfscale.startup.job import Job
 from tfscale.startup.rendezvous import refuse

@@ -1,10 +1,18 @@
-"""Where a user's file is: said once, at the start, because the file may change the folder."""
+"""Where a user's file or folder is.
+
+Said once, at the start, because the file may change the current folder.
+"""
 
 import os
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfscale.errors import ConfigError
+
+_REMOTE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, bytes that are no text, ends of lines
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,51 @@ def current_folder() -> Path:
         return Path.cwd()
     except OSError:
         return Path()
+
+
+def local_path(given: object, flag: str) -> str:
+    """A path of this machine as it is meant: absolute, with the user's home in the place of `~`.
+
+    Links in it stay what they are. A remote store would otherwise become a folder `gs:` that is
+    lost with the machine.
+
+    Args:
+        given: a text or a `pathlib.Path`.
+        flag: what it was given as, for messages.
+
+    Raises:
+        ConfigError: it is no path, is that of a remote store, or can't be shown; or it is relative
+            to a folder that isn't there any more.
+    """
+    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(text, str):
+        raise ConfigError(f"{flag} is {text!r}; expected a path, e.g. {flag}=runs/first")
+    if not text.strip():
+        raise ConfigError(f"{flag} is empty; expected a folder, e.g. {flag}=runs/first")
+    if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
+        # A line break would end a printed command half-way, and NUL no file can have.
+        raise ConfigError(
+            f"{flag}={text!r} has a character that can't be shown; expected letters, digits, "
+            f"spaces and signs. Use for example {flag}=runs/first."
+        )
+    if remote := _REMOTE.match(text):
+        raise ConfigError(
+            f"{flag}={text} is in a remote store ({remote[1]}://); expected a folder of this "
+            "machine, or of a file system that is mounted on it. Use a local one, for example "
+            f"{flag}=runs/first, and copy it when the run has ended, or mount the store."
+        )
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ConfigError(
+            f"{flag}={text} is in the home of a user who isn't known here; expected one who is, "
+            f"or another folder. Use {flag}=./{text} if that is its name."
+        )
+    if not os.path.isabs(path) and not current_folder().is_absolute():
+        raise ConfigError(
+            f"{flag}={text} is relative to the current folder, which isn't there any more; "
+            "expected one that is. Go to another folder, or give the whole path."
+        )
+    return str(current_folder() / path)
 
 
 def name_of(given: object) -> str:

@@ -1,7 +1,6 @@
 import keras
 import pytest
 
-from tfscale.config import Config
 from tfscale.errors import ConfigError
 from tfscale.fit.compiled_model import (
     own_rate,
@@ -9,6 +8,7 @@ from tfscale.fit.compiled_model import (
     require_no_overridden_flags,
     require_precision,
 )
+from tfscale.settings import Config
 
 COSINE = keras.optimizers.schedules.CosineDecay
 

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 import pytest
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets, best, choose, wire_share
 from tfscale.gradients.link_times import LinkTimes
 from tfscale.gradients.wires import make_wire
+from tfscale.settings import Config
 from tfscale.startup.devices import Devices
 
 MEBIBYTE = 2**20

@@ -8,11 +8,11 @@ import pytest
 
 from launch import worker_flags
 from tests.jobs.workers import ROOT
-from tfscale.config import Config
 from tfscale.errors import ConfigError
 from tfscale.health import fault_kinds
 from tfscale.health.fault_kinds import KINDS
 from tfscale.health.injected_faults import Fault, Injector, faults_of, require_allowed
+from tfscale.settings import Config
 from tfscale.startup.environment import may_inject_faults
 
 

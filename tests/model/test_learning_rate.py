@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from tfscale.config import OPTIMIZERS, Config
 from tfscale.model.learning_rate import DEFAULT_LEARNING_RATES, learning_rate
+from tfscale.settings import SETTINGS, Config
 
 
 def _config(**settings):
@@ -29,10 +29,10 @@ def test_the_peak_is_for_the_batch_that_it_is_meant_for():
 
 
 def test_every_name_of_the_config_has_a_default_rate():
-    assert set(DEFAULT_LEARNING_RATES) == set(OPTIMIZERS)
+    assert set(DEFAULT_LEARNING_RATES) == set(SETTINGS["optimizer"].choices)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", SETTINGS["optimizer"].choices)
 def test_without_a_rate_each_optimizer_has_its_own_default(optimizer):
     rate = _rate(batch_size=256, optimizer=optimizer)
     assert rate.peak == pytest.approx(DEFAULT_LEARNING_RATES[optimizer])

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfscale.config import Config
 from tfscale.model.learning_rate import learning_rate
 from tfscale.model.optimizers import LARS, make_optimizer
+from tfscale.settings import Config
 
 
 def _config(**settings):

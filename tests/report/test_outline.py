@@ -6,10 +6,10 @@ import keras
 import pytest
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.data.sharding import Sharding
 from tfscale.gradients.bucket_size import Buckets
 from tfscale.report.outline import plan_of, settings_of
+from tfscale.settings import Config
 from tfscale.startup.devices import Devices
 
 TWO = Cluster(("node0:2222", "node1:2222"), 1)

@@ -10,11 +10,11 @@ import pytest
 
 from tests.report.boundaries import times_of
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.gradients.reducer import Traffic
 from tfscale.report import tables
 from tfscale.report.report import Finished, report_of
 from tfscale.report.step_times import StepTimes
+from tfscale.settings import Config
 from tfscale.startup.devices import Devices
 
 TRAFFIC = Traffic(3, 8 * 2**20, 4 * 2**20, 1, 2)

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.errors import ConfigError
+from tfscale.settings import Config
 
 SYSTEMS = ("tfscale", "stock", "ddp", "bare")  # each is a file of systems/
 

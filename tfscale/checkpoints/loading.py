@@ -22,13 +22,13 @@ from tfscale.checkpoints import load_script
 from tfscale.checkpoints.custom_objects import Needed, needed_by, places_of
 from tfscale.checkpoints.export import weights_sha256
 from tfscale.checkpoints.load_script import Brought
-from tfscale.config import Config
 from tfscale.errors import one_line
 from tfscale.files import atomic
 from tfscale.fit.keras.unallocated import unallocated_model
 from tfscale.fit.prepared import Prepared
 from tfscale.model.model_file import build_arguments
 from tfscale.process.shell import load_command, run_command
+from tfscale.settings import Config
 from tfscale.startup.sources import own_modules
 from tfscale.structures import Json, Structure
 

@@ -9,19 +9,15 @@ from tfscale.checkpoints import commit
 from tfscale.checkpoints.commit import Checkpoint
 from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.run_directory import RunDirectory
+from tfscale.settings import SETTINGS
 from tfscale.startup.job import Job
 from tfscale.structures import Json
 
-# What may be another when a run goes on: none of it changes what is trained, but within rounding.
-_MAY_DIFFER = frozenset(
-    (
-        *("run_dir", "overwrite", "data_dir", "cache", "devices", "start_timeout", "workers"),
-        *("heartbeat_timeout", "step_timeout", "allow_public_network", "inject_fault"),
-        *("steps_per_execution", "collectives", "measure_efficiency", "versions", "plan"),
-        *("checkpoint_every_steps", "keep_checkpoints", "buckets", "max_bad_examples"),
-        "on_nan",  # which somebody changes because a run was ended by it
-    )
-)
+# What may be another when a run goes on, of what `config.json` has.
+_MAY_DIFFER = {
+    *("workers", "buckets", "plan", "versions"),
+    *(name for name, setting in SETTINGS.items() if setting.may_differ_on_resume),
+}
 
 
 @dataclass(frozen=True)

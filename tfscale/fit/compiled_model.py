@@ -4,21 +4,16 @@ Such a model keeps its own optimizer, so that some flags would do nothing: they 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import keras
 
-from tfscale.config import Config
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.layers import layers_within
 from tfscale.model.learning_rate import rate_of
+from tfscale.settings import SETTINGS, Config
 from tfscale.structures import Foreign
 
-_OF_THE_OPTIMIZER = (
-    *("learning_rate", "optimizer", "momentum", "weight_decay", "schedule"),
-    *("warmup_fraction", "base_batch_size"),
-)
-_DEFAULTS = {field.name: field.default for field in fields(Config)}
 _SAMPLES = 8  # places of a run at which its rate is looked up
 _NOTHING = 1e-6  # of the highest rate: what is below it all the time learns nothing
 _AGAIN = "keras.saving.load_model(path, compile=False)"
@@ -61,8 +56,8 @@ def require_no_overridden_flags(config: Config, name: str) -> None:
     """
     asked = [
         f"--{flag}={getattr(config, flag)}"
-        for flag in _OF_THE_OPTIMIZER
-        if flag in config.given or getattr(config, flag) != _DEFAULTS[flag]
+        for flag, setting in SETTINGS.items()
+        if setting.belongs_to_optimizer and config.asks_for(flag)
     ]
     if asked:
         raise ConfigError(
@@ -80,9 +75,8 @@ def require_precision(config: Config, model: keras.Model, name: str) -> None:
         ConfigError: it was given, or isn't the default.
     """
     found = precisions(model)
-    is_asked = "precision" in config.given or config.precision != _DEFAULTS["precision"]
     has_it = any(policy.split("_from_")[-1] == config.precision for policy in found)
-    if is_asked and found and not has_it:
+    if config.asks_for("precision") and found and not has_it:
         raise ConfigError(
             f"--precision={config.precision} would do nothing: the layers of the model of {name} "
             f"were made with {', '.join(found)}, as a loaded model keeps what it was saved with; "

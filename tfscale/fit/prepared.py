@@ -186,15 +186,13 @@ def _told_of_processes(terminal: Terminal) -> bool:
 
 
 def _facts(job: Job, dataset: object, model: object) -> dict[str, object]:
-    flags = job.config.as_flags()
-    del flags["--overwrite"]  # the chief's counts, and each supervisor takes it away by itself
     return {
         "device kind": job.devices.kind,
         "number of devices": job.devices.count,
         "versions": versions(),
         "dataset": name_of(dataset),
         "model": name_of(model),
-        **flags,
+        **job.config.as_flags(same_on_workers=True),
         **surroundings(),
     }
 

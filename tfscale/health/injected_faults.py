@@ -18,12 +18,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfscale.config import Config
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
 from tfscale.fit.points import Point
 from tfscale.fit.prepared import Prepared
 from tfscale.health.fault_kinds import KINDS, Scene, let_happen
+from tfscale.settings import Config
 from tfscale.startup.environment import TEST_FAULTS, may_inject_faults
 from tfscale.startup.job import Job
 

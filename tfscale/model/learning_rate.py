@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
-from tfscale.config import Config
+from tfscale.settings import Config
 from tfscale.structures import Foreign
 
 # For 256 examples a step: sgd and lars after the ResNet recipes of Goyal and You, the adaptive two

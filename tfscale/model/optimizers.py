@@ -20,7 +20,7 @@ def make_optimizer(
     """Makes an optimizer without weight decay for biases and scales.
 
     Args:
-        name: one of `tfscale.config.OPTIMIZERS`.
+        name: a choice of the setting of that name.
         learning_rate: a number or a Keras schedule.
         momentum: of sgd and lars, 0 to 1.
         weight_decay: 0 for none.

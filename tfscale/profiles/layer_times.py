@@ -22,13 +22,13 @@ import keras
 import tensorflow as tf
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.keras.layers import LayerCall, calls_recorded, layers_within
 from tfscale.fit.prepared import build
 from tfscale.process.terminal import Terminal
 from tfscale.profiles.layer_shares import Part, Times, shared_out
 from tfscale.profiles.profile import Profile
+from tfscale.settings import Config
 from tfscale.startup.job import Job
 from tfscale.structures import Structure
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from tfscale.cluster import exposure
 from tfscale.cluster.cluster import Cluster
-from tfscale.config import Config
 from tfscale.process.terminal import Terminal
+from tfscale.settings import Config
 from tfscale.startup.board import Board
 from tfscale.startup.devices import Devices, claim_devices, set_numerics
 from tfscale.startup.heartbeats import set_heartbeat_timeout

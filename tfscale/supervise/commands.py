@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfscale.cluster.ports import free_addresses
-from tfscale.config import local_path
 from tfscale.errors import ConfigError
 from tfscale.files.run_lock import require_free
+from tfscale.user_paths import local_path
 
 
 def worker_commands(

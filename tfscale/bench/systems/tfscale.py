@@ -6,8 +6,8 @@ from typing import Any
 
 from tfscale.bench.task import Task
 from tfscale.bench.workloads import workload as workloads
-from tfscale.config import Config
 from tfscale.process.terminal import Terminal
+from tfscale.settings import Config
 from tfscale.startup.environment import set_environment
 from tfscale.structures import Foreign, Structure
 

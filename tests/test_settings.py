@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tfscale import config
-from tfscale.config import Config
+from launch import worker_flags
 from tfscale.errors import ConfigError
+from tfscale.settings import SETTINGS, Config
+
+CHOSEN = sorted(name for name, one in SETTINGS.items() if one.choices and not one.is_path)
+COUNTS = sorted(name for name, one in SETTINGS.items() if one.kind is int)
 
 
 def _message(**changes):
@@ -109,28 +112,29 @@ def test_what_no_folder_can_be_is_refused(folder, says):
     assert says in _message(run_dir=folder)
 
 
-@pytest.mark.parametrize("name", sorted(config._CHOICES))
+@pytest.mark.parametrize("name", CHOSEN)
 def test_every_listed_choice_is_taken(name):
-    for choice in config._CHOICES[name]:
+    for choice in SETTINGS[name].choices:
         assert getattr(Config(run_dir="runs/first", **{name: choice}), name) == choice
 
 
-@pytest.mark.parametrize("name", sorted(config._CHOICES))
+@pytest.mark.parametrize("name", CHOSEN)
 def test_an_unknown_choice_is_refused_with_all_the_known_ones(name):
     message = _message(**{name: "fastest"})
     assert f"--{name}=fastest is unknown" in message
-    for choice in config._CHOICES[name]:
+    for choice in SETTINGS[name].choices:
         assert choice in message
 
 
-@pytest.mark.parametrize(("name", "least"), sorted(config._AT_LEAST.items()))
-def test_a_count_is_a_whole_number_from_its_least_value(name, least):
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_is_a_whole_number_from_its_least_value(name):
+    least = SETTINGS[name].least
     assert getattr(Config(run_dir="runs/first", **{name: least}), name) == least
     assert f"--{name}={least - 1} is out of range" in _message(**{name: least - 1})
     assert "whole number" in _message(**{name: least + 0.5})
 
 
-@pytest.mark.parametrize("name", sorted(config._AT_LEAST))
+@pytest.mark.parametrize("name", COUNTS)
 def test_the_count_that_an_error_proposes_works(name):
     command = _message(**{name: -1}).rpartition("--")[2].rstrip(".")
     proposed_name, _, value = command.partition("=")
@@ -139,7 +143,7 @@ def test_the_count_that_an_error_proposes_works(name):
 
 
 @pytest.mark.parametrize("name", ["start_timeout", "learning_rate"])
-@pytest.mark.parametrize("value", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
 def test_a_size_or_a_rate_is_above_zero(name, value):
     assert f"--{name}={value} is out of range; expected more than 0" in _message(**{name: value})
 
@@ -157,6 +161,20 @@ def test_the_silence_of_a_worker_lasts_between_two_seconds_and_an_hour():
         Config(run_dir="runs/first", heartbeat_timeout=good)
     for bad in (0, 1.9, 3601, float("nan"), float("inf")):
         assert "is out of range; expected 2 to 3600" in _message(heartbeat_timeout=bad)
+
+
+def test_every_setting_is_a_flag_below_its_title_with_its_default():
+    assert set(SETTINGS) < set().union(*worker_flags.GROUPS.values())
+    for name, setting in SETTINGS.items():
+        assert name in worker_flags.GROUPS[setting.group]
+        assert (worker_flags.FLAGS[name].default or None) == (setting.default or None)
+
+
+def test_workers_are_compared_by_all_that_must_not_differ_between_them():
+    one, other = (Config(run_dir="run", overwrite=value) for value in (True, False))
+    assert one.as_flags() != other.as_flags()
+    assert one.as_flags(same_on_workers=True) == other.as_flags(same_on_workers=True)
+    assert "--seed" in one.as_flags(same_on_workers=True)
 
 
 def test_an_error_of_the_config_is_a_value_error():
