@@ -17,12 +17,12 @@ def _error(text):
 
 
 def _splits(searched, **reasons):
-    """Splits of which each says its reason, and is written down when it is asked for one."""
+    """Splits of which each gives its error, and is written down when it is asked for one."""
 
     def input_of(name):
         def why(step):
             searched.append((name, step))
-            return reasons.get(name, "")
+            return reasons.get(name)
 
         return SimpleNamespace(bad=None, why=why)
 
@@ -34,7 +34,8 @@ def _splits(searched, **reasons):
 @pytest.mark.parametrize(("text", "name"), [(TRAINING, "train"), (EVALUATION, "validation")])
 def test_the_split_that_failed_is_searched_and_no_other(text, name):
     searched = []
-    splits = _splits(searched, train="mine: record 7: bad.", validation="mine: record 3: bad")
+    bad = {"train": "mine: record 7: bad.", "validation": "mine: record 3: bad"}
+    splits = _splits(searched, **{split: ConfigError(why) for split, why in bad.items()})
     told = explained(_error(text), splits, 12)
     assert searched == [(name, 12)]
     assert isinstance(told, ConfigError)
@@ -44,16 +45,17 @@ def test_the_split_that_failed_is_searched_and_no_other(text, name):
 
 def test_another_split_is_searched_if_nothing_is_found():
     searched = []
-    told = explained(_error(EVALUATION), _splits(searched, train="mine: record 7: bad"), 0)
+    splits = _splits(searched, train=ConfigError("mine: record 7: bad"))
+    told = explained(_error(EVALUATION), splits, 0)
     assert [name for name, _ in searched] == ["validation", "train"]
     assert "record 7" in str(told)
 
 
-def test_what_may_be_over_the_next_time_is_no_mistake_of_the_command():
-    splits = _splits([], train="mine: a.tfrecord, byte 0: OSError: a.tfrecord can't be read")
-    told = explained(_error(TRAINING), splits, 0)
-    assert not isinstance(told, ConfigError)
-    assert "OSError" in str(told)
+@pytest.mark.parametrize("kind", [RuntimeError, ConfigError])
+def test_what_may_be_over_the_next_time_is_told_by_the_kind_of_error_and_not_by_its_text(kind):
+    told = explained(_error(TRAINING), _splits([], train=kind("OSError.tfrecord: damaged")), 0)
+    assert type(told) is kind
+    assert str(told).startswith("OSError.tfrecord: damaged. Mend it")
 
 
 @pytest.mark.parametrize(
@@ -61,5 +63,5 @@ def test_what_may_be_over_the_next_time_is_no_mistake_of_the_command():
 )
 def test_an_error_that_is_not_of_an_input_stays_as_it_is(error):
     searched = []
-    assert explained(error, _splits(searched, train="bad"), 0) is error
+    assert explained(error, _splits(searched, train=ConfigError("bad")), 0) is error
     assert searched == []

@@ -98,7 +98,5 @@ def _told(found: Input, step: int) -> Exception | None:
         return None
     if why := found.why(step):
         advice = "Mend it, or skip it and up to N others with --max_bad_examples=N."
-        # An error of a disk or a server may be over the next time.
-        kind = RuntimeError if "OSError" in why else ConfigError
-        return kind(f"{why.rstrip('. ')}. {advice}")
+        return type(why)(f"{str(why).rstrip('. ')}. {advice}")
     return None

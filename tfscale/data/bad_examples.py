@@ -165,14 +165,17 @@ class BadExamples:
 
 
 @tf.autograph.experimental.do_not_convert  # the user's functions come converted
-def first_bad(source: Source, places: Places, make: Make, count: int) -> str:
-    """Where the first bad one of some records lies, and what is wrong with it; "" for none.
+def first_bad(source: Source, places: Places, make: Make, count: int) -> Exception | None:
+    """An error that says where the first bad one of some records lies, and what is wrong with it.
 
     Args:
         source: the split, read singly.
         places: of this worker's records, from the first one that may be bad.
         make: of the parts of a place.
         count: how many are looked at.
+
+    Returns:
+        A ConfigError, unless a disk or a server may do better the next time; None for none.
     """
 
     def tried(*place: Structure) -> Structure:
@@ -185,7 +188,7 @@ def first_bad(source: Source, places: Places, make: Make, count: int) -> str:
     try:
         for _ in without_autotune(all_tried):
             done += 1
-        return ""
+        return None
     except tf.errors.OpError as error:
         reason = one_line(error)
     try:
@@ -196,4 +199,6 @@ def first_bad(source: Source, places: Places, make: Make, count: int) -> str:
         reason, _ = describe_failure(error)
     # What reads files says by itself where the record lies.
     told = reason if reason.startswith(where) else f"{where}: {reason}"
-    return f"{source.name}: {told}"
+    # The type of what Python raises below TensorFlow stands in TensorFlow's text alone.
+    kind = RuntimeError if "OSError: " in reason else ConfigError
+    return kind(f"{source.name}: {told}")

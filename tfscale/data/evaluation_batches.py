@@ -108,11 +108,12 @@ def _kept(
     return places, of_real
 
 
-def _why(source: Source, sharding: Sharding, example: Make) -> str:
+def _why(source: Source, sharding: Sharding, example: Make) -> Exception | None:
     """Of which record no example can be made."""
     singly, steps = source.singly(), source.evaluation_steps(sharding)
     count = steps * sharding.worker_batch if steps else _SEARCHED
-    found: str = first_bad(singly, singly.evaluation_places(sharding), example, count)
+    places = singly.evaluation_places(sharding)
+    found: Exception | None = first_bad(singly, places, example, count)
     return found
 
 

@@ -12,9 +12,9 @@ from tfscale.data.stream_order import OrderWatch
 from tfscale.structures import Foreign, Spec, Structure
 
 
-def _unknown(step: int) -> str:
+def _unknown(step: int) -> Exception | None:
     del step
-    return ""
+    return None
 
 
 @dataclass(kw_only=True)
@@ -41,8 +41,8 @@ class Input:
         order: adds up what this worker reads, which must be the same on all; None where nothing is
             to be compared.
         bad: the records that this worker couldn't make examples of; None for given data.
-        why: says of which record no example can be made, searching from a step of the run on;
-            "" where it finds none.
+        why: an error that says of which record no example can be made, searching from a step of
+            the run on; None where it finds none.
         stages: datasets of this worker, each of all stages of making batches up to its own, with
             how many examples each of their elements has.
         first_step: the step of the run that the next iterator begins with.
@@ -61,7 +61,7 @@ class Input:
     is_alone: bool = False
     order: OrderWatch | None = None
     bad: BadExamples | None = None
-    why: Callable[[int], str] = _unknown
+    why: Callable[[int], Exception | None] = _unknown
     stages: Callable[[], dict[str, tuple[tf.data.Dataset, int]]] = dict
     first_step: int = 0
     iterator: Foreign = field(default=None, init=False)

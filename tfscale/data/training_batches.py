@@ -113,10 +113,11 @@ class _Made:
             "batching": (self.batches(0), self.sharding.replica_batch),
         }
 
-    def why(self, step: int) -> str:
+    def why(self, step: int) -> Exception | None:
         """Of which record at a step, or a little later, no example can be made."""
         singly = self.source.singly()
-        found: str = first_bad(singly, self._places(singly, step), self._example, _SEARCHED)
+        places = self._places(singly, step)
+        found: Exception | None = first_bad(singly, places, self._example, _SEARCHED)
         return found
 
     def _places(self, source: Source, first_step: int) -> Places:
