@@ -141,9 +141,11 @@ def unequal(reports: Sequence[Report], names: Sequence[str]) -> str:
     training = [rank for rank, report in enumerate(reports) if not report.is_stopped]
     places = [(report.point, report.section) for report in reports]
     if over and inside:
-        first, other, did = over[0], inside[0], "has left training"
+        first, other = over[0], inside[0]
+        did = f"has left training after step {reports[first].step}"
     elif stopped and training:
-        first, other, did = stopped[0], training[0], "leaves training"
+        first, other = stopped[0], training[0]
+        did = f"leaves training after step {reports[first].step}"
     elif all(place == places[0] for place in places):
         return ""
     else:
@@ -152,9 +154,8 @@ def unequal(reports: Sequence[Report], names: Sequence[str]) -> str:
     why = ""
     if reports[first].is_stopped and not reports[other].is_stopped:
         why = f" (stop_training was set there, and not on worker {other})"
-    when = f" after step {reports[first].step}" if did.endswith("training") else ""
     return (
-        f"{names[first]} {did}{when}{why}, and worker {other} waits for it "
+        f"{names[first]} {did}{why}, and worker {other} waits for it "
         f"{reports[other].where}: they have decided otherwise. {_ALIKE}"
     )
 
