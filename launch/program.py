@@ -14,8 +14,10 @@ from typing import NoReturn
 from absl import app, flags
 
 import tfscale
-from tfscale.errors import INTERRUPTED_CODE
+from tfscale.errors import INTERRUPTED_CODE, End, end_of
+from tfscale.process.exit import record_end, record_end_in
 from tfscale.process.printable import printable
+from tfscale.startup.environment import taken_end_record
 
 
 def run(
@@ -45,6 +47,7 @@ def run(
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")
         terminal = tfscale.Terminal(print, progress=True)
+        record_end_in(taken_end_record())
         with contextlib.ExitStack() as stack:
             try:
                 tfscale.use_own_temporary_folder()
@@ -93,8 +96,11 @@ def _complain(error: BaseException, terminal: tfscale.Terminal, *, is_verbose: b
     """Says in a line why the program ends, and in its log where; gives the exit code."""
     if isinstance(error, KeyboardInterrupt):
         terminal.complain("Ended by Ctrl-C.")
+        record_end(End.of(INTERRUPTED_CODE, "Ended by Ctrl-C."))
         return INTERRUPTED_CODE
-    reason, code = tfscale.describe_failure(error)
+    end = end_of(error)
+    record_end(end)
+    reason, code = end.reason, end.code
     has_log = terminal.log_path is not None
     if code not in (tfscale.CONFIG_CODE, tfscale.PREEMPTED_CODE) and (has_log or is_verbose):
         with contextlib.suppress(OSError):  # a full disk must not hide the reason

@@ -2,7 +2,17 @@ import pytest
 import tensorflow as tf
 
 from tfscale import errors as failures
-from tfscale.errors import ConfigError, Disagreement, SharedFailure, describe_failure, one_line
+from tfscale.errors import (
+    ConfigError,
+    Disagreement,
+    End,
+    Kind,
+    SharedFailure,
+    at_step,
+    describe_failure,
+    end_of,
+    one_line,
+)
 
 
 def test_an_error_is_its_type_and_its_message():
@@ -102,3 +112,48 @@ def test_a_table_of_differences_keeps_its_lines_and_every_other_error_is_one():
     text = "The workers differ in 2 things.\n  what  workers  value"
     assert describe_failure(Disagreement(text)) == (text, failures.CONFIG_CODE)
     assert describe_failure(ConfigError(text)) == (" ".join(text.split()), failures.CONFIG_CODE)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (failures.CONFIG_CODE, Kind.CONFIGURATION),
+        (failures.START_TIMEOUT_CODE, Kind.START_TIMEOUT),
+        (failures.PREEMPTED_CODE, Kind.PREEMPTED),
+        (failures.INTERRUPTED_CODE, Kind.INTERRUPTED),
+        (failures.FAILURE_CODE, Kind.FAILURE),
+        (137, Kind.FAILURE),
+    ],
+)
+def test_where_nothing_else_is_known_the_code_says_what_an_end_was(code, kind):
+    assert End.of(code, "a reason") == End("a reason", code, kind, None)
+    assert SharedFailure("a reason", code).end == End.of(code, "a reason")
+
+
+def test_an_end_comes_through_a_file_as_it_was():
+    end = End("75 worker 1:  is\n'missing'; (more in é)", 1, Kind.NOT_FINITE, 37)
+    assert End.of_text(end.as_text()) == end
+    assert type(End.of_text(end.as_text()).kind) is Kind
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"reason": "cut o', "7", "[1]", "{}", '{"reason": "", "code": 1, "kind": "new"}']
+)
+def test_what_is_no_end_is_none(text):
+    with pytest.raises(ValueError):
+        End.of_text(text)
+
+
+def test_the_step_of_an_error_stays_beside_its_words():
+    error = at_step(ValueError("no step in here"), 8)
+    assert (type(error), str(error)) == (ValueError, "no step in here")
+    assert end_of(error) == End("ValueError: no step in here", 1, Kind.FAILURE, 8)
+    assert end_of(ValueError("at step 8")).step is None
+    explained = RuntimeError("worker 1 has decided otherwise")
+    explained.__cause__ = error
+    assert end_of(explained).step == 8
+
+
+def test_a_shared_failure_keeps_its_kind_and_its_step():
+    failure = SharedFailure("it is nan", 1, Kind.NOT_FINITE, 37)
+    assert end_of(failure) == End("it is nan", 1, Kind.NOT_FINITE, 37)

@@ -1,6 +1,9 @@
-"""Why a run ended, in one line, and the exit code that says whether to try again."""
+"""Why a run ended: in one line for people, and as a record for whoever decides what comes next."""
 
+import enum
+import json
 import re
+from typing import NamedTuple
 
 CONFIG_CODE = 2  # the same command can't work: something has to be changed first
 FAILURE_CODE = 1  # anything else, which may not happen again
@@ -13,6 +16,67 @@ _FINAL_CODES = frozenset({0, CONFIG_CODE, HANGUP_CODE, INTERRUPTED_CODE, PREEMPT
 _LONGEST = 400
 _LONGEST_REFUSAL = 3000  # what came may be as long as somebody likes; paths and commands fit
 _DISK_FULL = "No space left on device"  # what strerror and TensorFlow say
+_STEP = "tfscale_step"  # an attribute of an error
+
+
+class Kind(enum.StrEnum):
+    """Why a process ended, as far as somebody decides by it."""
+
+    CONFIGURATION = "configuration"
+    START_TIMEOUT = "start timeout"
+    PREEMPTED = "preempted"
+    INTERRUPTED = "interrupted"
+    NOT_FINITE = "not finite"
+    CORRUPTION = "corruption"
+    STANDSTILL = "standstill"
+    FAILURE = "failure"
+
+
+_KINDS = {
+    CONFIG_CODE: Kind.CONFIGURATION,
+    START_TIMEOUT_CODE: Kind.START_TIMEOUT,
+    PREEMPTED_CODE: Kind.PREEMPTED,
+    HANGUP_CODE: Kind.INTERRUPTED,
+    INTERRUPTED_CODE: Kind.INTERRUPTED,
+}
+
+
+class End(NamedTuple):
+    """How a process ended, as one process tells another: nothing is read out of the reason.
+
+    Args:
+        reason: for people.
+        code: exit code.
+        kind: what it was.
+        step: of training, at which it happened; None where it belongs to none.
+    """
+
+    reason: str
+    code: int
+    kind: Kind
+    step: int | None = None
+
+    @classmethod
+    def of(cls, code: int, reason: str = "") -> "End":
+        """An end of which no more is known than its exit code, and maybe the reason."""
+        return cls(reason, code, _KINDS.get(code, Kind.FAILURE))
+
+    def as_text(self) -> str:
+        """For a file, or another worker."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def of_text(cls, text: str) -> "End":
+        """From there.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            end = cls(**json.loads(text))
+            return end._replace(kind=Kind(end.kind))
+        except TypeError as error:
+            raise ValueError(str(error)) from error
 
 
 class ConfigError(ValueError):
@@ -35,13 +99,18 @@ class SharedFailure(Exception):
     Args:
         reason: one line.
         code: exit code.
+        kind: as of `End`; what the exit code says if None.
+        step: as of `End`.
     """
 
-    def __init__(self, reason: str, code: int) -> None:
-        """Keeps both for the program that ends."""
+    def __init__(
+        self, reason: str, code: int, kind: Kind | None = None, step: int | None = None
+    ) -> None:
+        """Keeps all of it for the program that ends."""
         super().__init__(reason)
         self.reason = reason
         self.code = code
+        self.end = End(reason, code, kind or End.of(code).kind, step)
 
 
 class WorkerError(RuntimeError):
@@ -84,6 +153,22 @@ def describe_failure(error: BaseException) -> tuple[str, int]:
         came = f"{_DISK_FULL}. Make room, or use another --run_dir ({one_line(error)}"
         return _shortened(came) + ")", FAILURE_CODE
     return one_line(error), FAILURE_CODE
+
+
+def at_step(error: Exception, step: int) -> Exception:
+    """The same error, with the training step at which it was raised."""
+    error.__dict__[_STEP] = step  # whatever class it is of, users catch it by that
+    return error
+
+
+def end_of(error: BaseException) -> End:
+    """How a process ends that an error ends."""
+    if isinstance(error, SharedFailure):
+        return error.end
+    reason, code = describe_failure(error)
+    # One that is explained by another one is its cause.
+    step = getattr(error, _STEP, getattr(error.__cause__, _STEP, None))
+    return End.of(code, reason)._replace(step=step)
 
 
 def one_line(error: BaseException) -> str:

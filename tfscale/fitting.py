@@ -11,7 +11,7 @@ from tfscale.checkpoints.keeper import Keeper, after
 from tfscale.checkpoints.resume import Earlier
 from tfscale.checkpoints.snapshot import Snapshots
 from tfscale.data.bad_data import agreed, explained
-from tfscale.errors import SharedFailure
+from tfscale.errors import SharedFailure, at_step
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.on_chief import members_of
 from tfscale.fit.prepared import Prepared
@@ -150,7 +150,7 @@ class Fitting:
                 if told is error:
                     told = rescue.kept(job, prepared, self._directory, error)
                 # Bad data ends a step in its midst, of which nobody knows what the replicas hold.
-                raise told from error
+                raise at_step(told, distributed.step) from error
         return self._pace
 
 

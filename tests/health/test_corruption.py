@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import SharedFailure, is_retryable
+from tfscale.errors import Kind, SharedFailure, is_retryable
 from tfscale.health.corruption import _DIGEST, Guard
 
 ADDRESSES = ("a:1", "b:2", "c:3")
@@ -56,6 +56,8 @@ def _reason(case):
     with pytest.raises(SharedFailure) as found:
         case.compare()
     assert is_retryable(found.value.code)
+    step = case.distributed.step
+    assert (found.value.end.kind, found.value.end.step) == (Kind.CORRUPTION, step)
     return found.value.reason
 
 

@@ -1,5 +1,6 @@
 """What is done with a verdict, between invented workers; tests/faults has real trainings."""
 
+import contextlib
 from types import SimpleNamespace
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import SharedFailure, is_retryable
+from tfscale.errors import Kind, SharedFailure, is_retryable
 from tfscale.fit.finite_weights import FiniteWeights
 from tfscale.fit.step_guard import Verdict
 from tfscale.health.non_finite import MOST_IN_A_ROW, NonFinite, SkippedSteps
@@ -60,6 +61,14 @@ class _Case:
         self.watch.judge()
 
 
+@contextlib.contextmanager
+def _ends(step, match):
+    """The body ends the run for this step, whatever else the reason names."""
+    with pytest.raises(SharedFailure, match=match) as found:
+        yield found
+    assert (found.value.end.kind, found.value.end.step) == (Kind.NOT_FINITE, step)
+
+
 def test_finite_steps_are_nothing_to_speak_of():
     case = _Case()
     case.watch.judge()
@@ -71,7 +80,7 @@ def test_finite_steps_are_nothing_to_speak_of():
 def test_the_run_ends_with_the_step_the_worker_and_what_stays():
     case = _Case()
     case.again = [105]
-    with pytest.raises(SharedFailure) as found:
+    with _ends(105, "nan") as found:
         case.hear(FINE, BAD)
     assert found.value.reason == (
         "The loss of step 105 is nan on worker 1 at b:2 (replica 3): x of its batch isn't finite; "
@@ -84,14 +93,14 @@ def test_the_run_ends_with_the_step_the_worker_and_what_stays():
 def test_a_step_before_it_is_named_if_that_was_where_it_began():
     case = _Case()
     case.again = [103, 104]
-    with pytest.raises(SharedFailure, match="Step 103 on worker 0 at a:1 .replica 1. made weights"):
+    with _ends(103, "Step 103 on worker 0 at a:1 .replica 1. made weights"):
         case.hear(FINE, BAD)
 
 
 def test_what_does_not_happen_again_is_said():
     case = _Case("rollback")
     case.again = []
-    with pytest.raises(SharedFailure, match=r"finite when it is taken again.*; step 3 stays\.$"):
+    with _ends(105, r"finite when it is taken again.*; step 3 stays\.$"):
         case.hear(FINE, BAD)
 
 
@@ -100,14 +109,14 @@ def test_a_callback_may_end_it_but_no_bad_weight_is_saved():
     case.hear(FINE, BAD)
     case.watch.require_finite_weights()  # the callback has put good ones back
     case.model.layers[0].bias.assign([np.nan])
-    with pytest.raises(SharedFailure, match="The loss of step 105 is nan"):
+    with _ends(105, "The loss of step 105 is nan"):
         case.watch.require_finite_weights()
 
 
 def test_a_bad_weight_at_the_end_is_named():
     case = _Case()
     case.model.layers[0].bias.assign([np.nan])
-    with pytest.raises(SharedFailure, match="Weight .*only/bias isn't finite after step 10"):
+    with _ends(10, "Weight .*only/bias isn't finite after step 10"):
         case.watch.require_finite_weights()
 
 
@@ -127,5 +136,5 @@ def test_too_many_in_a_row_end_the_run_also_across_boundaries():
     case.hear(FINE, FINE, skipped=range(half), before=0, steps=half)
     case.hear(FINE, FINE, skipped=range(half - 1), before=half, steps=half)  # the last one is fine
     case.hear(FINE, FINE, skipped=range(half), before=2 * half, steps=half)
-    with pytest.raises(SharedFailure, match="100 steps in a row were skipped"):
+    with _ends(4 * half, "100 steps in a row were skipped"):
         case.hear(FINE, FINE, skipped=range(half), before=3 * half, steps=half)

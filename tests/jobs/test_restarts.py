@@ -12,7 +12,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from tests.jobs.workers import ROOT
+from tests.jobs.workers import ROOT, start_all, worker_commands
+from tfscale.errors import End, Kind
+from tfscale.startup.environment import END_RECORD
 
 DEADLINE_SECONDS = 400
 
@@ -92,3 +94,40 @@ def test_neither_a_process_nor_a_temporary_folder_is_left(killed_once):
     assert sorted(killed_once.workers) == [0, 1]
     assert not [process for process in killed_once.workers.values() if process.is_running()]
     assert not list((killed_once.folder / "temporary").iterdir())
+
+
+MODEL = """
+import keras
+
+class Fails(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise ValueError("words that name nothing")
+
+def build(spec, num_classes):
+    return keras.Sequential(
+        [keras.Input(spec.shape), keras.layers.Flatten(), keras.layers.Dense(num_classes)]
+    )
+
+def callbacks():
+    return [Fails()]
+"""
+
+
+def test_the_step_of_a_failure_is_recorded_by_every_worker_without_being_read_out_of_words(
+    tmp_path,
+):
+    (tmp_path / "network.py").write_text(MODEL)
+    flags = ["--dataset=datasets/digits.py", f"--model={tmp_path / 'network.py'}"]
+    flags += [f"--run_dir={tmp_path / 'run'}", "--epochs=3", "--steps_per_epoch=4"]
+    records = [tmp_path / f"{index}.json" for index in range(2)]
+    commands = [
+        ["env", f"{END_RECORD}={record}", *command]
+        for record, command in zip(records, worker_commands(flags, num_workers=2), strict=True)
+    ]
+    ended = start_all(commands, deadline_seconds=DEADLINE_SECONDS)
+    ends = [End.of_text(record.read_text()) for record in records]
+    assert ends == [End(ends[0].reason, 1, Kind.FAILURE, 8)] * 2
+    assert "ValueError: words that name nothing" in ends[0].reason
+    assert [worker.code for worker in ended] == [1, 1]
+    assert all(ends[0].reason in worker.err for worker in ended), "people read it as ever"

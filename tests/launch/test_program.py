@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from tests.jobs.workers import ROOT, start_all
+from tfscale.errors import End, Kind
+from tfscale.startup.environment import END_RECORD
 
 DEADLINE_SECONDS = 60
 PROGRAMS = (
@@ -19,7 +21,7 @@ import os, sys
 from absl import flags
 import tfscale
 from launch import program
-from tfscale.errors import SharedFailure, WorkerError
+from tfscale.errors import Kind, SharedFailure, WorkerError
 
 flags.DEFINE_integer("number", 0, "")
 flags.DEFINE_bool("talks", False, "")
@@ -37,9 +39,18 @@ def _run(folder, body, *words, before="", **options):
     (ended,) = start_all(
         [[sys.executable, "-c", source, *words]],
         deadline_seconds=DEADLINE_SECONDS,
-        environ={"TMPDIR": str(folder)},
+        environ={"TMPDIR": str(folder), END_RECORD: str(_record(folder))},
     )
     return ended
+
+
+def _record(folder):
+    """Where a program that `_run` has started says how it ended: not among its temporary files."""
+    return folder.with_name(f"{folder.name}.end.json")
+
+
+def _recorded(folder):
+    return End.of_text(_record(folder).read_text())
 
 
 @pytest.mark.parametrize(("body", "code"), [("pass", 0), ("return 0", 0), ("return 7", 7)])
@@ -47,6 +58,7 @@ def test_a_program_ends_with_the_code_that_it_gives(tmp_path, body, code):
     ended = _run(tmp_path, f"terminal.show('shown')\n{body}")
     assert (ended.code, ended.out, ended.err) == (code, "shown\n", "")
     assert not list(tmp_path.iterdir())
+    assert not _record(tmp_path).exists(), "there is no more to say"
 
 
 def test_what_is_shown_is_there_at_once_also_in_a_pipe(tmp_path):
@@ -96,6 +108,7 @@ def test_a_failure_is_one_line_that_says_where_more_is(tmp_path, error, code, li
     assert (ended.code, ended.out) == (code, "")
     (log,) = tmp_path.iterdir()
     assert ended.err == f"{line} (more in {log})\n"
+    assert _recorded(tmp_path) == End.of(code, line)
     assert log.read_text().startswith("noiseTraceback")
 
 
@@ -103,6 +116,14 @@ def test_what_has_to_be_changed_is_one_line_and_leaves_no_log(tmp_path):
     ended = _run(tmp_path, "raise tfscale.ConfigError('--number=0; expected 1.')")
     assert (ended.code, ended.err) == (2, "--number=0; expected 1.\n")
     assert not list(tmp_path.iterdir())
+    assert _recorded(tmp_path) == End.of(2, "--number=0; expected 1.")
+
+
+def test_kind_and_step_of_an_end_are_recorded_for_who_has_started_the_program_alone(tmp_path):
+    body = f"assert {END_RECORD!r} not in os.environ\n"
+    ended = _run(tmp_path, body + "raise SharedFailure('it is nan', 1, Kind.NOT_FINITE, 37)")
+    assert ended.code == 1
+    assert _recorded(tmp_path) == End("it is nan", 1, Kind.NOT_FINITE, 37)
 
 
 def test_a_failure_of_a_verbose_program_names_no_log(tmp_path):
@@ -137,6 +158,7 @@ def test_ctrl_c_is_one_line_with_the_code_of_a_shell(tmp_path):
         tmp_path, f"os.kill(os.getpid(), {int(signal.SIGINT)})\nimport time\ntime.sleep(9)"
     )
     assert (ended.code, ended.err) == (130, "Ended by Ctrl-C.\n")
+    assert _recorded(tmp_path) == End.of(130, "Ended by Ctrl-C.")
     assert not list(tmp_path.iterdir())
 
 

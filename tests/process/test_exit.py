@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.supervise.sources import DEADLINE_SECONDS, ROOT
+from tfscale.errors import End
 
 PROGRAM = """
 import concurrent.futures, multiprocessing, os, sys, tempfile
@@ -105,3 +106,25 @@ def test_what_is_over_is_not_done_again():
 def test_work_that_hangs_does_not_hold_up_the_end():
     hangs = "exit._PATIENCE_SECONDS = 0.1\nwith done_on_leaving(threading.Event().wait):\n"
     assert _left(f"{hangs}    leave(7)").returncode == 7
+
+
+def test_an_end_is_recorded_where_somebody_asks_and_by_no_fork(tmp_path):
+    source = """
+from pathlib import Path
+from tfscale.errors import End
+from tfscale.process.exit import record_end, record_end_in
+record_end(End.of(1, "nobody asks"))
+record_end_in(Path("RECORD"))
+record_end(End.of(3, "the first"))
+if not os.fork():
+    record_end(End.of(4, "of a fork"))
+    leave(4)
+os.wait()
+record_end_in(Path("/nowhere/0.json"))
+record_end(End.of(5, "can't be written"))
+leave(5)
+"""
+    record = tmp_path / "0.json"
+    done = _ended(tmp_path, source.replace("RECORD", str(record)))
+    assert (done.returncode, done.stderr) == (5, "")
+    assert End.of_text(record.read_text()) == End.of(3, "the first")

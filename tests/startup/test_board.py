@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import FAILURE_CODE, ConfigError, SharedFailure
+from tfscale.errors import FAILURE_CODE, ConfigError, End, Kind, SharedFailure, at_step
 from tfscale.startup import board as coordination
 from tfscale.startup import notes
 from tfscale.startup import store as store_module
@@ -137,7 +137,8 @@ def test_a_failure_after_the_end_of_the_run_keeps_its_own_reason(monkeypatch):
     chief.leave()
     leaving.join(10.0)
     chief._failing.clear()
-    assert chief._publish("the report can't be written", 2) == ("the report can't be written", 2)
+    end = End.of(2, "the report can't be written")
+    assert chief._publish(end) == end
 
 
 # Workers that end without a reason.
@@ -168,8 +169,8 @@ class _Ended(Exception):
 
 @pytest.fixture
 def workers(monkeypatch):
-    """The boards of two workers; what they complain of, and codes of those that end."""
-    said, codes = [], []
+    """The boards of two workers; what those that end say, record and end with."""
+    said, codes, recorded = [], [], []
 
     def leave(code):
         codes.append(code)
@@ -177,11 +178,12 @@ def workers(monkeypatch):
 
     monkeypatch.setattr(coordination, "Peers", _Peers)
     monkeypatch.setattr(coordination, "leave", leave)
+    monkeypatch.setattr(coordination, "record_end", recorded.append)
     monkeypatch.setattr(coordination, "_FAREWELL_SECONDS", 0.2)
     # The watches for what others tell would end this process's threads with its reason.
     monkeypatch.setattr(Board, "_watch", lambda self: None)
     boards = _two_boards(monkeypatch, said.append)
-    return SimpleNamespace(boards=boards, said=said, codes=codes)
+    return SimpleNamespace(boards=boards, said=said, codes=codes, recorded=recorded)
 
 
 ENDED = "has ended without saying why (killed, or out of memory?)"
@@ -205,7 +207,10 @@ def test_a_worker_that_ends_without_a_reason_ends_the_others_with_its_name(worke
     (reason,) = workers.said
     assert reason.startswith(f"Worker 1 at b:1 {ENDED}; expected all workers to run")
     assert workers.codes == [FAILURE_CODE]
-    assert chief._store._keys._get_now(chief._failure_key) == f"{FAILURE_CODE} {reason}"
+    assert chief._store._keys._get_now(chief._failure_key) == (
+        End.of(FAILURE_CODE, reason).as_text()
+    )
+    assert workers.recorded == [End.of(FAILURE_CODE, reason)]
 
 
 def test_so_does_the_chief_with_which_the_store_is_gone(workers):
@@ -226,9 +231,11 @@ def test_a_worker_that_has_said_goodbye_may_end(workers):
 
 def test_a_worker_that_ended_with_a_reason_is_told_with_that_reason(workers):
     chief, other = workers.boards
-    other._store.put(other._failure_key, "2 --seed=-1 is out of range")
+    end = End("12 copies  differ", 1, Kind.CORRUPTION, 37)
+    other._store.put(other._failure_key, end.as_text())
     _lose(chief, 1)
-    assert (workers.said, workers.codes) == (["--seed=-1 is out of range"], [2])
+    assert (workers.said, workers.codes) == (["12 copies  differ"], [1])
+    assert workers.recorded == [end], "the kind and the step are the same on all workers"
 
 
 def test_the_chief_may_end_when_this_worker_knows_that_the_run_has_ended(workers):
@@ -313,11 +320,29 @@ def test_workers_have_keys_of_their_own_in_one_run():
     assert len({board._key(topic, rank) for topic in ("a", "b") for rank in range(3)}) == 6
 
 
-def test_a_notice_keeps_its_reason_with_all_its_spaces_and_numbers():
-    assert coordination._parse("75 worker 1 at node1:1111 is missing") == (
-        "worker 1 at node1:1111 is missing",
-        75,
-    )
+def test_a_worker_that_ends_all_tells_kind_and_step_and_the_other_hears_them(workers, monkeypatch):
+    chief, other = workers.boards
+    with pytest.raises(_Ended):
+        other.end_all("75 it stands  still", FAILURE_CODE, Kind.STANDSTILL, 5)
+    monkeypatch.undo()  # of the watch, too
+    monkeypatch.setattr(coordination, "leave", workers.codes.append)
+    monkeypatch.setattr(coordination, "record_end", workers.recorded.append)
+    monkeypatch.setattr(chief, "_say_goodbye", lambda: None)
+    chief._watch()
+    assert workers.recorded == [End("75 it stands  still", FAILURE_CODE, Kind.STANDSTILL, 5)] * 2
+    assert workers.said == ["75 it stands  still"] * 2
+    assert workers.codes == [FAILURE_CODE] * 2
+
+
+def test_a_failure_of_a_step_is_shared_with_it(workers):
+    told = _shared(workers.boards[0], at_step(ValueError("x"), 8))
+    assert told.end == End("ValueError: x", FAILURE_CODE, Kind.FAILURE, 8)
+
+
+def test_a_lost_worker_is_no_failure_of_a_step(workers):
+    chief, _ = workers.boards
+    chief._peers.gone = {1: ENDED}
+    assert _shared(chief, at_step(LOST, 8)).end.step is None
 
 
 @pytest.mark.parametrize("error", [LOST, ConfigError("x")], ids=type)

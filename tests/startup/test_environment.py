@@ -1,12 +1,18 @@
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
-from tfscale.startup.environment import check_environment, set_environment
+from tfscale.startup.environment import (
+    END_RECORD,
+    check_environment,
+    set_environment,
+    taken_end_record,
+)
 
 TWO = Cluster(("node0:1111", "node1:1111"), 1)
 
@@ -131,3 +137,10 @@ def test_a_single_worker_changes_nothing_about_proxies():
     environ = {}
     set_environment(Cluster(), environ)
     assert "no_grpc_proxy" not in environ
+
+
+def test_where_an_end_is_recorded_is_for_this_process_alone():
+    environ = {END_RECORD: "/tmp/0.json", "HOME": "/"}
+    assert taken_end_record(environ) == Path("/tmp/0.json")
+    assert environ == {"HOME": "/"}, "what this process starts must not speak for it"
+    assert taken_end_record(environ) is None

@@ -7,7 +7,7 @@ import pytest
 
 from tests.startup.greeting import DEADLINE_SECONDS, SETTINGS, Server, comes_true, free_port
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import START_TIMEOUT_CODE, ConfigError
+from tfscale.errors import START_TIMEOUT_CODE, ConfigError, End
 from tfscale.startup import rendezvous
 from tfscale.startup.hello import SEEN, Hello
 from tfscale.startup.rendezvous import meet
@@ -23,6 +23,7 @@ def _processes_end_as_threads(monkeypatch):
         raise _Left(code)
 
     monkeypatch.setattr(rendezvous, "leave", leave)
+    monkeypatch.setattr(rendezvous, "record_end", _Worker.recorded.append)
     monkeypatch.setattr(rendezvous, "PROGRESS_SECONDS", 0.3)
     yield
     while _Worker.servers:
@@ -33,6 +34,7 @@ class _Worker:
     """One worker that meets the others in a thread; then a server takes its port."""
 
     servers = []
+    recorded = []
 
     def __init__(self, hosts, rank, timeout_seconds=DEADLINE_SECONDS):
         self.said, self.result = [], None
@@ -76,6 +78,7 @@ def _gave_up(worker):
     assert left.args == (START_TIMEOUT_CODE,)
     last = worker.said[-1]
     assert "gave up after 1 s" in last
+    assert End.of(START_TIMEOUT_CODE, last) in _Worker.recorded
     assert "--start_timeout sets the limit" in last
     return last
 

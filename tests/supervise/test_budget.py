@@ -1,5 +1,6 @@
 import pytest
 
+from tfscale.errors import End, Kind
 from tfscale.supervise.budget import MOST_ABSENCES, Budget
 
 KILLED, FAILED, ALONE = 137, 1, 75
@@ -9,8 +10,9 @@ def _budget(restarts=3, jitter=0.0):
     return Budget(restarts, jitter=lambda: jitter)
 
 
-def _after(budget, code, step=None, *, seconds=1.0, sees_progress=True):
-    return budget.after(code, step, seconds=seconds, sees_progress=sees_progress)
+def _after(budget, end, step=None, *, seconds=1.0, sees_progress=True):
+    end = End.of(end) if isinstance(end, int) else end
+    return budget.after(end, step, seconds=seconds, sees_progress=sees_progress)
 
 
 @pytest.mark.parametrize("code", [0, 2, 129, 130, 143])
@@ -47,23 +49,36 @@ def test_a_new_checkpoint_begins_the_count_anew():
     assert [each.pause_seconds for each in found] == [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, None]
 
 
-def test_the_same_reason_at_the_same_step_is_no_progress_whatever_was_saved_before_it():
+REASONS = (
+    "ValueError: step 8",
+    "ValueError: step 8; the last checkpoint, step 2, stays",
+    "In better words: the callback raised at step 8",
+)
+
+
+@pytest.mark.parametrize("kind", [Kind.FAILURE, Kind.NOT_FINITE, Kind.STANDSTILL])
+@pytest.mark.parametrize("reasons", [REASONS[:1] * 3, REASONS, [""] * 3])
+def test_the_same_kind_at_the_same_step_is_no_progress_whatever_was_saved_or_is_said(kind, reasons):
     budget = _budget()
-    words = ("ValueError: step 8", "ValueError: step 8", "ValueError: step 8")
-    found = [
-        budget.after(FAILED, step, seconds=1.0, sees_progress=True, words=said)
-        for step, said in enumerate(words, 1)
-    ]
+    ends = [End(reason, FAILED, kind, 8) for reason in reasons]
+    found = [_after(budget, end, saved) for saved, end in enumerate(ends, 1)]
     assert [each.pause_seconds for each in found] == [1.0, 2.0, None]
 
 
-@pytest.mark.parametrize("words", ["out of memory", "ValueError: step {}", ""])
-def test_another_step_or_none_in_the_reason_leaves_it_to_the_checkpoints(words):
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("step", [None, "another one each time"])
+def test_another_step_or_none_leaves_it_to_the_checkpoints_whatever_is_said(reason, step):
     budget = _budget()
-    for step in range(1, 9):
-        said = words.format(step)
-        found = budget.after(FAILED, step, seconds=1.0, sees_progress=True, words=said)
-        assert found.pause_seconds == 1.0
+    for saved in range(1, 9):
+        end = End(reason, FAILED, Kind.FAILURE, step and saved)
+        assert _after(budget, end, saved).pause_seconds == 1.0
+
+
+def test_another_kind_at_the_same_step_leaves_it_to_the_checkpoints():
+    budget = _budget()
+    for saved in range(1, 9):
+        end = End(REASONS[0], FAILED, (Kind.FAILURE, Kind.NOT_FINITE)[saved % 2], 8)
+        assert _after(budget, end, saved).pause_seconds == 1.0
 
 
 def test_a_lower_step_is_no_progress():
@@ -108,11 +123,3 @@ def test_pauses_differ_a_little():
     assert _after(_budget(jitter=-1.0), FAILED).pause_seconds == pytest.approx(0.9)
     assert _after(_budget(jitter=1.0), FAILED).pause_seconds == pytest.approx(1.1)
     assert 0.9 <= _after(Budget(3), FAILED).pause_seconds <= 1.1
-
-
-def test_the_same_fault_at_the_same_step_is_one_whatever_is_left_of_the_run():
-    budget, found = _budget(), []
-    for saved in (30, 34, 36):
-        words = f"The loss of step 37 is nan; the last checkpoint, step {saved}, stays"
-        found.append(budget.after(FAILED, saved, seconds=1.0, sees_progress=True, words=words))
-    assert [each.pause_seconds for each in found] == [1.0, 2.0, None]

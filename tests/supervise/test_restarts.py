@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 from tests.supervise.sources import DEADLINE_SECONDS, DEAF, FOREVER, command, name_in
+from tfscale.errors import End, Kind
+from tfscale.startup.environment import END_RECORD
 from tfscale.supervise import budget
 from tfscale.supervise.attempts import Attempt
 from tfscale.supervise.restarts import supervise
@@ -44,6 +46,12 @@ while True:
 def _commit(run_dir, step):
     """What a worker does that commits a checkpoint; `step` is of its language."""
     return f"os.makedirs(f'{run_dir}/checkpoints/step-{{{step}:010d}}', exist_ok=True)\n"
+
+
+def _record(step, code=1):
+    """What a worker does that says of its end what it was, and at which step."""
+    text = End("any words", code, Kind.FAILURE, step).as_text()
+    return f"open(os.environ['{END_RECORD}'], 'w').write({text!r})\n"
 
 
 def _run(*sources, restarts=3, **options):
@@ -142,6 +150,33 @@ def test_a_run_that_gets_on_is_started_again_as_often_as_it_takes(counted, tmp_p
     assert count() == 7
     assert told == [False] + [True] * 6
     assert "from step 60 (restart 1 of 2 without progress)" in capfd.readouterr().err
+
+
+SAME, OTHER = "'step 7'", "f'step {attempt}'"
+CUT = f"os.truncate(os.environ['{END_RECORD}'], 20)\n"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("record", "said", "attempts"),
+    [
+        (_record(7), OTHER, 3),
+        (_record(None), SAME, 6),
+        (_record(7, code=2), SAME, 6),  # of another end than the process's own
+        (_record(7) + CUT, SAME, 6),
+        ("", SAME, 6),
+    ],
+    ids=["step", "no step", "other code", "cut", "none"],
+)
+def test_what_a_worker_records_decides_and_not_what_it_says(
+    counted, tmp_path, workers, record, said, attempts
+):
+    start, count = counted
+    run_dir = tmp_path / "run"
+    fails = start() + _commit(run_dir, "attempt") + record
+    fails += f"sys.stderr.write({said} + '\\n'); sys.exit(1 if attempt < 6 else 0)\n"
+    code = _run(*[fails, ""][:workers], run_dir=run_dir)
+    assert (count(), code) == (attempts, 1 if attempts == 3 else 0)
 
 
 def test_a_checkpoint_of_an_earlier_run_is_neither_progress_nor_gone_on_from(counted, tmp_path):

@@ -12,7 +12,7 @@ from tfscale.checkpoints.retention import LOSS, losses_of, remove_old
 from tfscale.checkpoints.schedule import Schedule
 from tfscale.checkpoints.snapshot import Snapshot, Snapshots
 from tfscale.checkpoints.way_back import WayBack
-from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, SharedFailure
+from tfscale.errors import FAILURE_CODE, PREEMPTED_CODE, Kind, SharedFailure
 from tfscale.files import atomic
 from tfscale.files.checkpoint_names import FOLDER, mark_of
 from tfscale.files.run_directory import RunDirectory, reason_of
@@ -231,6 +231,8 @@ class Keeper:
                 f"Weight {bad} isn't finite after step {snapshot.step}, of which no checkpoint is "
                 f"written; {after(commit.last_step(self._folder))}.",
                 FAILURE_CODE,
+                Kind.NOT_FINITE,
+                snapshot.step,
             )
 
     @contextlib.contextmanager

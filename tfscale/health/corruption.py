@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfscale.errors import FAILURE_CODE, SharedFailure
+from tfscale.errors import FAILURE_CODE, Kind, SharedFailure
 from tfscale.fit.boundary import Boundary
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.fingerprints import Fingerprints
@@ -99,6 +99,8 @@ class Guard:
             "or on its way. The same command goes on from the last checkpoint, which was compared "
             "before it was written; if it comes again, test that machine's memory and device.",
             FAILURE_CODE,
+            Kind.CORRUPTION,
+            self._distributed.step,
         )
 
     def _odd(self, fingerprints: Sequence[bytes]) -> str:

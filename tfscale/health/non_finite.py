@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from tfscale.errors import FAILURE_CODE, SharedFailure, one_line
+from tfscale.errors import FAILURE_CODE, Kind, SharedFailure, one_line
 from tfscale.fit.first_non_finite import causes
 from tfscale.fit.prepared import Prepared
 from tfscale.fit.step_guard import Finding
@@ -97,7 +97,8 @@ class NonFinite:
             if not self._is_left_to_callback or not finding.loss:
                 # Behind the cause, which is to be the same in whatever loop a step is taken.
                 end = verdict.before + verdict.steps
-                self._end(f"{self._told(finding)}; it was found after step {end}")
+                told, step = self._told(finding)
+                self._end(f"{told}; it was found after step {end}", step)
 
     def require_finite_weights(self) -> None:
         """Looks at the weights when training is over; called on every worker.
@@ -109,9 +110,10 @@ class NonFinite:
         if not bad:
             return
         if self._finding is not None:
-            self._end(self._told(self._finding))
+            self._end(*self._told(self._finding))
         step = self._prepared.distributed.step
-        self._end(f"Weight {bad} isn't finite after step {step}, the last one: no model is saved")
+        told = f"Weight {bad} isn't finite after step {step}, the last one: no model is saved"
+        self._end(told, step)
 
     def _skipped(self, steps: Sequence[int], first: int, last: int) -> None:
         most = self.skipped.add(steps, first, last)
@@ -125,10 +127,11 @@ class NonFinite:
                 f"or gradients are not finite. So far: {self.skipped.count}."
             )
         if most >= MOST_IN_A_ROW:
-            self._end(f"{MOST_IN_A_ROW} steps in a row were skipped, the last one is step {last}")
+            told = f"{MOST_IN_A_ROW} steps in a row were skipped, the last one is step {last}"
+            self._end(told, last)
 
-    def _end(self, what: str) -> None:
-        """Ends the run on every worker.
+    def _end(self, what: str, step: int) -> None:
+        """Ends the run on every worker, for what has happened at a step.
 
         Raises:
             SharedFailure: always.
@@ -138,19 +141,19 @@ class NonFinite:
         )
         advice = {"stop": " --on_nan=skip leaves such steps out.", "skip": "", "rollback": ""}
         text = f"{what}; {stays}.{advice[self._job.config.on_nan]}"
-        raise SharedFailure(text, FAILURE_CODE)
+        raise SharedFailure(text, FAILURE_CODE, Kind.NOT_FINITE, step)
 
     @property
     def _is_chief(self) -> bool:
         return self._job.cluster.is_chief
 
-    def _told(self, finding: Finding) -> str:
-        """What was found, and where it began as far as that can be seen."""
+    def _told(self, finding: Finding) -> tuple[str, int]:
+        """What was found, and where and at which step it began as far as that can be seen."""
         if self._is_chief:
             self._what_stays()  # nothing is written any more while the training goes back
         again = self._way_back(finding.step, skips=True)
         if again == []:
-            return f"{self._seen(finding)}: {_NOT_AGAIN}"
+            return f"{self._seen(finding)}: {_NOT_AGAIN}", finding.step
         step, bad = finding.step, ""
         if again is None:
             bad = self._prepared.distributed.finite.first_bad()
@@ -160,17 +163,16 @@ class NonFinite:
         everybody = self._causes(step, bad)
         if step == finding.step and finding.loss:
             cause = everybody[finding.worker][finding.replica]
-            return f"{self._seen(finding)}: {cause or _NOT_AGAIN}"
+            return f"{self._seen(finding)}: {cause or _NOT_AGAIN}", step
         # The loss told of it later, or not at all: it began with whoever has a cause.
         found = [(w, r) for w, own in enumerate(everybody) for r, why in enumerate(own) if why]
         if again is None or not found:
             cause = everybody[found[0][0]][found[0][1]] if found else _NOT_AGAIN
-            return f"{self._seen(finding)}: {cause}"
+            return f"{self._seen(finding)}: {cause}", finding.step
         worker, replica = found[0]
         who = self._named(worker, replica)
-        return (
-            f"Step {step} on {who} made weights that are not finite: {everybody[worker][replica]}"
-        )
+        why = everybody[worker][replica]
+        return f"Step {step} on {who} made weights that are not finite: {why}", step
 
     def _seen(self, finding: Finding) -> str:
         if not finding.loss:

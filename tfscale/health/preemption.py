@@ -4,8 +4,8 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
-from tfscale.errors import PREEMPTED_CODE
-from tfscale.process.exit import ends_with_the_run, leave
+from tfscale.errors import PREEMPTED_CODE, End
+from tfscale.process.exit import ends_with_the_run, leave, record_end
 from tfscale.process.signals import heard
 from tfscale.process.stop_wish import StopWish
 from tfscale.startup.job import Job
@@ -43,7 +43,9 @@ class Preemption:
         who = f"Worker {cluster.index}{where} was stopped by {number.name}"
         is_first = self._wish.note(number)
         if self._wish.is_urgent:
-            self._job.terminal.complain(f"{who} a second time: it ends at once.")
+            reason = f"{who} a second time: it ends at once."
+            self._job.terminal.complain(reason)
+            record_end(End.of(PREEMPTED_CODE, reason))
             leave(PREEMPTED_CODE)
         if not is_first:
             return

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from tfscale.errors import FAILURE_CODE
+from tfscale.errors import FAILURE_CODE, Kind
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.points import Point
 from tfscale.health.deadlines import BETWEEN, DATA, START, STEP, Deadlines
@@ -294,7 +294,8 @@ class Watchdog:
             line += f". Stacks of all threads: {Path(self._stacks.name).parent}/worker-*.stacks.txt"
         line += "; --step_timeout sets the limit."
         if self._may_end:
-            self._job.board.end_all(line, FAILURE_CODE)
+            step = self._distributed.step if self._distributed is not None else None
+            self._job.board.end_all(line, FAILURE_CODE, Kind.STANDSTILL, step)
         self._job.terminal.complain(line)
         self._next_ask = self._clock.now() + _LINE_SECONDS
 

@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from tfscale.errors import End
 from tfscale.process.patience import done_within
 from tfscale.process.temporary import own_folder, remove_left_behind
 
 _PATIENCE_SECONDS = 2.0
 _own: list[Path] = []
 _last: list[Callable[[], None]] = []
-# They are the parent's to remove and to do.
-os.register_at_fork(after_in_child=_own.clear)
-os.register_at_fork(after_in_child=_last.clear)
+_records: list[Path] = []
+# They are the parent's to remove, to do and to write.
+for _ones in (_own, _last, _records):
+    os.register_at_fork(after_in_child=_ones.clear)
 
 
 def use_own_temporary_folder() -> None:
@@ -65,6 +67,22 @@ def done_on_leaving(work: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _last.remove(work)
+
+
+def record_end_in(path: Path | None) -> None:
+    """From now on `record_end` writes there, if a supervisor reads it when this process has ended.
+
+    Args:
+        path: of a file; None if nobody asks.
+    """
+    _records[:] = [path] if path else []
+
+
+def record_end(end: End) -> None:
+    """Says how this process is about to end; where that can't be written, its code says enough."""
+    for path in _records:
+        with contextlib.suppress(OSError):
+            path.write_text(end.as_text(), encoding="utf-8")
 
 
 def leave(code: int) -> NoReturn:

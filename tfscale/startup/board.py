@@ -13,8 +13,8 @@ from typing import NoReturn
 import tensorflow as tf
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import FAILURE_CODE, SharedFailure, describe_failure
-from tfscale.process.exit import leave
+from tfscale.errors import FAILURE_CODE, End, Kind, SharedFailure, end_of
+from tfscale.process.exit import leave, record_end
 from tfscale.startup.notes import Notes
 from tfscale.startup.peers import Peers, explained, told_of_a_cut
 
@@ -94,28 +94,33 @@ class Board(Notes):
         try:
             yield
         except Exception as error:
-            reason, code = describe_failure(error)
+            end = end_of(error)
             if _has_one_of(error, _LOST):
                 self._lost |= self._peers.lost()
                 if self._lost:
-                    reason, code = self._told_of_lost(), FAILURE_CODE
+                    end = self._end_of_lost()
                 elif _has_one_of(error, (tf.errors.UnavailableError,)):
-                    reason, code = told_of_a_cut(self._cluster), FAILURE_CODE
-            raise SharedFailure(*self._publish(reason, code)) from error
+                    end = End.of(FAILURE_CODE, told_of_a_cut(self._cluster))
+            raise SharedFailure(*self._publish(end)) from error
         finally:
             self._peers.stop()
 
-    def end_all(self, reason: str, code: int) -> NoReturn:
+    def end_all(
+        self, reason: str, code: int, kind: Kind | None = None, step: int | None = None
+    ) -> NoReturn:
         """Ends this process and every other worker's, from any thread.
 
         Args:
             reason: that all of them say.
             code: exit code.
+            kind: as of `SharedFailure`.
+            step: as of `SharedFailure`.
         """
+        end = SharedFailure(reason, code, kind, step).end
         if self.is_shared:
-            reason, code = self._publish(reason, code)
-        self._complain(reason)
-        leave(code)
+            end = self._publish(end)
+        self._tell(end)
+        leave(end.code)
 
     def post(self, message: str, text: str) -> None:
         """Says something for all workers, as long as there is a store.
@@ -125,12 +130,17 @@ class Board(Notes):
         if self._has_store:
             super().post(message, text)
 
-    def _publish(self, reason: str, code: int) -> tuple[str, int]:
+    def _tell(self, end: End) -> None:
+        """Says why this process ends, to people and to whoever has started it."""
+        self._complain(end.reason)
+        record_end(end)
+
+    def _publish(self, end: End) -> End:
         if not self._is_first_to_fail():
             threading.Event().wait(_FAREWELL_SECONDS + 5.0)  # another thread ends the process
-        return self._share(reason, code)
+        return self._share(end)
 
-    def _share(self, reason: str, code: int) -> tuple[str, int]:
+    def _share(self, end: End) -> End:
         """Tells the others, and gives what the first of all has told."""
         is_told = False
         is_chief = self._cluster.is_chief
@@ -138,27 +148,27 @@ class Board(Notes):
         if self._has_store:
             with contextlib.suppress(tf.errors.OpError, RuntimeError):
                 # The first to come here wins: the store refuses a second value for a key.
-                self._store.put(self._failure_key, f"{code} {reason}")
+                self._store.put(self._failure_key, end.as_text())
             with contextlib.suppress(tf.errors.OpError, RuntimeError):
                 notice = self._store.get(self._failure_key, 2.0)
                 is_told = True
                 if notice != _ENDED:
-                    reason, code = _parse(notice)
+                    end = End.of_text(notice)
             self._say_goodbye()
         if not is_told and self._cluster.num_workers - len(self._lost) > 1:
             # Without the store each finds out for itself, and mustn't take this worker for the one
             # that is lost.
             threading.Event().wait(_LINGER_SECONDS)
-        return reason, code
+        return end
 
     def _end_without(self, rank: int, why: str) -> None:
         """Ends this process because another worker is lost, unless it had a reason."""
         if self._has_said_goodbye(rank) or not self._is_first_to_fail():
             return
         self._lost[rank] = why
-        reason, code = self._share(self._told_of_lost(), FAILURE_CODE)
-        self._complain(reason)
-        leave(code)
+        end = self._share(self._end_of_lost())
+        self._tell(end)
+        leave(end.code)
 
     def _has_said_goodbye(self, rank: int) -> bool:
         """Whether a worker has ended as it should; the chief, which holds the store, ends last."""
@@ -169,8 +179,9 @@ class Board(Notes):
             return True
         return False
 
-    def _told_of_lost(self) -> str:
-        return explained(self._cluster, sorted(self._lost.items()), self._heartbeat_seconds)
+    def _end_of_lost(self) -> End:
+        told = explained(self._cluster, self._lost, self._heartbeat_seconds)
+        return End.of(FAILURE_CODE, told)
 
     def _watch(self) -> None:
         try:
@@ -179,10 +190,10 @@ class Board(Notes):
             return  # The service has ended, which whoever is in a collective learns by itself.
         if notice == _ENDED or not self._is_first_to_fail():
             return  # The main thread has the same reason and ends by itself.
-        reason, code = _parse(notice)
-        self._complain(reason)
+        end = End.of_text(notice)
+        self._tell(end)
         self._say_goodbye()
-        leave(code)
+        leave(end.code)
 
     def _is_first_to_fail(self) -> bool:
         with self._turn:
@@ -208,11 +219,6 @@ class Board(Notes):
             except tf.errors.DeadlineExceededError:
                 if not self._peers.is_running(other):
                     return
-
-
-def _parse(notice: str) -> tuple[str, int]:
-    code, _, reason = notice.partition(" ")
-    return reason, int(code)
 
 
 def _has_one_of(error: BaseException | None, kinds: tuple[type[Exception], ...]) -> bool:

@@ -3,12 +3,14 @@
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.machines import split_address
 from tfscale.cluster.tf_config import write_tf_config
 from tfscale.errors import ConfigError
 
+END_RECORD = "TFSCALE_END_RECORD"  # path of what a supervised worker says of its end
 TEST_FAULTS = "TFSCALE_TEST_FAULTS"  # 1 where a run may be damaged on purpose
 
 
@@ -56,6 +58,15 @@ def _spare_workers_the_proxy(cluster: Cluster, environ: MutableMapping[str, str]
     spared = environ.get("no_grpc_proxy") or environ.get("no_proxy") or ""
     listed = [host for host in spared.split(",") if host]
     environ["no_grpc_proxy"] = ",".join(dict.fromkeys([*listed, *hosts]))
+
+
+def taken_end_record(environ: MutableMapping[str, str] = os.environ) -> Path | None:
+    """Where this process says how it ended, if a supervisor has started it.
+
+    What this process starts isn't told: it would speak for it.
+    """
+    path = environ.pop(END_RECORD, "")
+    return Path(path) if path else None
 
 
 def has_own_thread_count(environ: Mapping[str, str] = os.environ) -> bool:

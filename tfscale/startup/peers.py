@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.startup.reach import (
@@ -136,10 +136,12 @@ class Peers:
             return ENDED if error.is_refused else _NO_ANSWER
 
 
-def explained(cluster: Cluster, lost: Iterable[tuple[int, str]], timeout_seconds: float) -> str:
+def explained(cluster: Cluster, lost: Mapping[int, str], timeout_seconds: float) -> str:
     """Why this worker ends, in one line, from the workers that are lost and their fates."""
-    told = ", ".join(f"{cluster.named(rank)} {why}" for rank, why in lost)
-    limit = "" if ENDED in told else f"; --heartbeat_timeout={timeout_seconds:g} sets the limit"
+    told = ", ".join(f"{cluster.named(rank)} {lost[rank]}" for rank in sorted(lost))
+    limit = f"; --heartbeat_timeout={timeout_seconds:g} sets the limit"
+    if ENDED in lost.values():
+        limit = ""
     return (
         f"W{told[1:]}; expected all workers to run until the end{limit}. Look at that worker's log "
         "and machine, then start all workers again."

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.errors import START_TIMEOUT_CODE, ConfigError
-from tfscale.process.exit import leave
+from tfscale.errors import START_TIMEOUT_CODE, ConfigError, End
+from tfscale.process.exit import leave, record_end
 from tfscale.process.terminal import silence
 from tfscale.startup.hello import GREETING, SEEN, Hello, read_hello
 from tfscale.startup.port import PortTaken, holder, listen
@@ -104,11 +104,13 @@ class _Meeting:
         now = time.monotonic()
         waited = now - self._began
         if waited >= self._timeout_seconds:
-            self._complain(
+            reason = (
                 f"Worker {self._cluster.index} gave up after {waited:.0f} s of waiting for: "
                 f"{waiting_for}. Check that each worker runs the same command with its own "
                 "--index and that no firewall is between them; --start_timeout sets the limit."
             )
+            self._complain(reason)
+            record_end(End.of(START_TIMEOUT_CODE, reason))
             leave(START_TIMEOUT_CODE)
         if now - self._said >= PROGRESS_SECONDS:
             self.say(waiting_for)

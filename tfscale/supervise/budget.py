@@ -1,17 +1,15 @@
 """Whether what has failed is started again, and after how long."""
 
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tfscale.errors import CONFIG_CODE, START_TIMEOUT_CODE, is_retryable
+from tfscale.errors import End, Kind, is_retryable
 
 CRASH_LOOP = 3  # failures in a row without progress
 MOST_ABSENCES = 10  # times in a row that the others did not come: 20 minutes by default
 LONGEST_PAUSE = 60.0  # seconds
 _STEADY_SECONDS = 600.0  # of an attempt, where nobody sees whether it made progress
-_AT_A_STEP = re.compile(r"\bstep \d")
 _JITTER = 0.1  # share of a pause, so that the supervisors of many nodes don't come all at once
 
 
@@ -49,42 +47,32 @@ class Budget:
         self._restarts = restarts
         self._jitter = jitter
         self._step: int | None = None
-        self._words = ""
+        self._last = End.of(0)
         self._failures = 0
         self._absences = 0
 
-    def after(
-        self,
-        code: int,
-        step: int | None,
-        *,
-        seconds: float,
-        sees_progress: bool,
-        words: str = "",
-    ) -> Decision:
+    def after(self, end: End, step: int | None, *, seconds: float, sees_progress: bool) -> Decision:
         """Decides about the next attempt.
 
         Args:
-            code: the shell's exit code of the attempt that has ended.
+            end: of the attempt. One that belongs to a step, and is of the same kind at the same
+                step as the last one, is no progress, whatever was saved on the way there.
             step: the highest one that the run has committed so far; None for none.
             seconds: that the attempt lasted.
             sees_progress: whether `step` can be known here. Where it can't, an attempt of ten
                 minutes counts as progress.
-            words: the reason that a worker has said. Where it names a step and is the same as
-                last time up to the first semicolon, behind which stands what is left, the run has
-                not come further, whatever was saved on the way there.
         """
-        if not is_retryable(code):
-            why = "the same command can't work" if code == CONFIG_CODE else "it was meant to end"
+        if not is_retryable(end.code):
+            is_refusal = end.kind is Kind.CONFIGURATION
+            why = "the same command can't work" if is_refusal else "it was meant to end"
             return Decision(None, why)
-        words = words.partition("; ")[0]
-        is_same = words == self._words and bool(_AT_A_STEP.search(words))
-        self._words = words
+        last, self._last = self._last, end
+        is_same = end.step is not None and (end.kind, end.step) == (last.kind, last.step)
         if not is_same:
-            self._note_progress(code, step, seconds, sees_progress=sees_progress)
+            self._note_progress(end.kind, step, seconds, sees_progress=sees_progress)
         if self._restarts == 0:
             return Decision(None, "--restarts=0")
-        if code == START_TIMEOUT_CODE:
+        if end.kind is Kind.START_TIMEOUT:
             self._absences += 1
             if self._absences >= MOST_ABSENCES:
                 return Decision(None, f"the others did not come {MOST_ABSENCES} times in a row")
@@ -100,10 +88,10 @@ class Budget:
         )
 
     def _note_progress(
-        self, code: int, step: int | None, seconds: float, *, sees_progress: bool
+        self, kind: Kind, step: int | None, seconds: float, *, sees_progress: bool
     ) -> None:
         has_stepped = step is not None and (self._step is None or step > self._step)
-        is_steady = seconds >= _STEADY_SECONDS and code != START_TIMEOUT_CODE
+        is_steady = seconds >= _STEADY_SECONDS and kind is not Kind.START_TIMEOUT
         if has_stepped or (is_steady and not sees_progress):
             self._failures = self._absences = 0
         if has_stepped:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from tfscale.errors import CONFIG_CODE, PREEMPTED_CODE, is_retryable
+from tfscale.errors import PREEMPTED_CODE, Kind, is_retryable
 from tfscale.process.stop_wish import StopWish
 from tfscale.supervise.attempts import Attempt, Attempts, mark_logs
 from tfscale.supervise.budget import Budget, Decision
@@ -95,10 +95,9 @@ class _Supervisor:
         if self._stop.signal is not None:
             return Decision(None, f"stopped by {self._stop.signal.name}")
         decision = self._budget.after(
-            ended.code,
+            ended.end,
             attempt.step,
             seconds=attempt.seconds,
-            words=ended.words,
             sees_progress=self._progress.is_visible or self._launch.worker == 0,
         )
         if decision.pause_seconds is not None:
@@ -118,7 +117,7 @@ class _Supervisor:
         # A worker alone has said its reason in the terminal's last line, and nobody asked for more.
         if len(ended.codes) > 1 or not (is_first and (ended.is_said or not self._is_heard)):
             earlier = ""
-            if ended.code == CONFIG_CODE and not is_first:
+            if ended.end.kind is Kind.CONFIGURATION and not is_first:
                 earlier = f"; the first failure was: {self._first_cause}"
             tries = "" if is_first else f" after attempt {attempt.number}"
             self._say(f"ended{tries}, {decision.why}: {ended.cause}{earlier}", ended)

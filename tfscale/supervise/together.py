@@ -4,14 +4,16 @@ import contextlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfscale.errors import CONFIG_CODE, START_TIMEOUT_CODE, is_retryable, shell_code
+from tfscale.errors import CONFIG_CODE, START_TIMEOUT_CODE, End, is_retryable, shell_code
 from tfscale.process.stop_wish import StopWish
 from tfscale.process.temporary import kept_log
+from tfscale.startup.environment import END_RECORD
 from tfscale.supervise.attempts import Attempt
 from tfscale.supervise.echo import Echo, echo
 from tfscale.supervise.gang import Gang, Member, Streams
@@ -52,18 +54,21 @@ class Ended:
 
     Args:
         codes: a shell's exit code of each worker.
-        code: the one that decides: of the first worker that failed, unless another says that
-            trying again is useless; 0 if none failed.
-        cause: who that was, and its own last line.
+        end: the one that decides: of the first worker that failed, unless another says that
+            trying again is useless; code 0 if none failed.
+        cause: who that was, and its own last line, for people.
         is_said: whether that line was the last in the terminal.
-        words: that line, without where more is to be read.
     """
 
     codes: tuple[int, ...]
-    code: int
+    end: End
     cause: str
     is_said: bool
-    words: str = ""
+
+    @property
+    def code(self) -> int:
+        """The exit code that decides."""
+        return self.end.code
 
 
 def say(text: str, *, is_alone: bool) -> None:
@@ -100,34 +105,42 @@ def run_once(
         for place in range(len(commands))
     ]
     with contextlib.ExitStack() as stack:
+        # On this machine, whatever disks the nodes share; outlasts the workers.
+        ends = tempfile.TemporaryDirectory(prefix="tfscale-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(ends))
+        records = [folder / f"{place}.json" for place in range(len(commands))]
         for each in echoes:  # closed when the gang below has ended
             stack.callback(each.close)
         gang = stack.enter_context(Gang())
-        pairs = zip(commands, echoes, strict=True)
-        if is_alone and not is_heard:
-            members = [gang.start(commands[0], environ=launch.environ)]
-        else:
-            streams = _alone_streams() if is_alone else _streams()
-            members = [_started(gang, each, launch, streams, out) for each, out in pairs]
+        streams = _streams(is_alone=is_alone, is_heard=is_heard)
+        members = [
+            _started(gang, each, {**launch.environ, END_RECORD: str(record)}, streams, output)
+            for each, record, output in zip(commands, records, echoes, strict=True)
+        ]
         watch = _Watch(members, launch, stop, peer)
         watch.until_all_have_ended()
-    return watch.ended(echoes)
+        told = [_recorded(record) for record in records]
+    return watch.ended(echoes, told)
 
 
-def _streams() -> Streams:
-    return Streams(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def _streams(*, is_alone: bool, is_heard: bool) -> Streams:
+    if not is_alone:
+        return Streams(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    # Its progress bar needs the terminal; the reason of its end comes by the standard error.
+    return Streams(stderr=subprocess.PIPE) if is_heard else Streams()
 
 
-def _alone_streams() -> Streams:
-    """Its progress bar needs the terminal; the reason of its end comes by the standard error."""
-    return Streams(stderr=subprocess.PIPE)
+def _recorded(record: Path) -> End | None:
+    """What a worker has written of its end; None if it has not, or not all of it."""
+    with contextlib.suppress(OSError, ValueError):
+        return End.of_text(record.read_text(encoding="utf-8"))
+    return None
 
 
 def _started(
-    gang: Gang, command: Sequence[str], launch: Launch, streams: Streams, output: Echo
+    gang: Gang, command: Sequence[str], environ: dict[str, str], streams: Streams, output: Echo
 ) -> Member:
-    """Starts a worker whose lines are echoed."""
-    environ = dict(launch.environ)
+    """Starts a worker; lines that come by a pipe are echoed."""
     if streams.stdout is not None:
         # Without it Python keeps piped lines back, and those of a killed worker are lost.
         environ["PYTHONUNBUFFERED"] = "1"
@@ -206,25 +219,27 @@ class _Watch:
             left = [str(member.pid) for member in self.members if member.poll() is None]
             self._say(f"killed, but held by the system (a device, a disk): {', '.join(left)}")
 
-    def ended(self, echoes: Sequence[Echo]) -> Ended:
+    def ended(self, echoes: Sequence[Echo], told: Sequence[End | None]) -> Ended:
         codes = tuple(shell_code(member.poll() or 0) for member in self.members)
         if not self.failed:
-            return Ended(codes, 0, "", is_said=False)
+            return Ended(codes, End.of(0), "", is_said=False)
         final = [place for place in self.failed if not is_retryable(codes[place])]
         useless = [place for place in final if codes[place] == CONFIG_CODE]
         place = (useless or final or self.failed)[0]
         returned, line = self.members[place].poll() or 0, echoes[place].last_line
         cause = f"{self._name(place)} {_how(returned)}"
+        end = told[place]
+        if end is None or end.code != codes[place]:  # killed before it was so far, or afterwards
+            end = End.of(codes[place])
         # What a killed process said last is no reason.
         has_said = returned > 0 and bool(line)
         if returned < 0 and (log := kept_log(self.members[place].pid)):
             cause += f" (more in {log})"
         return Ended(
             codes,
-            codes[place],
+            end,
             f"{cause}: {line}" if has_said else cause,
             is_said=has_said and len(codes) == 1,
-            words=line.partition(" (more in ")[0] if has_said else "",
         )
 
     def _who(self) -> str:
