@@ -16,9 +16,9 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.bench import study
-from tfscale.bench.task import Variant
 from tfscale.user_paths import local_path
+from tools.bench import study
+from tools.bench.task import Variant
 
 _PROFILE = flags.DEFINE_list("profile", [], "Shipped profiles or JSON files; the device waits.")
 _MODEL = flags.DEFINE_string("model", "", "tiny-mlp, small-resnet, or a model file.")

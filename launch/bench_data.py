@@ -14,9 +14,9 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.bench.reading import study
-from tfscale.bench.reading.formats import FORMATS
 from tfscale.user_paths import local_path
+from tools.bench.reading import study
+from tools.bench.reading.formats import FORMATS
 
 _FORMATS = flags.DEFINE_list("formats", list(FORMATS), "What is read.")
 _BLOCKS = flags.DEFINE_integer("blocks", 5, "Measured blocks of each system.", lower_bound=1)

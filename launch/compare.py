@@ -14,8 +14,8 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.bench import whole
 from tfscale.user_paths import local_path
+from tools.bench import whole
 
 _BLOCKS = flags.DEFINE_integer("blocks", 5, "Runs of each program.", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer("epochs", 2, "Passes of each run.", lower_bound=1)

@@ -39,9 +39,9 @@ def main(terminal: tfscale.Terminal) -> None:
     import tensorflow as tf
 
     from tfscale.data.dataset_file import read_dataset_file
-    from tfscale.data.inspect.inspection import inspect_split
     from tfscale.data.one_worker_first import prepare
     from tfscale.report.tables import table
+    from tools.inspect_data.inspection import inspect_split
 
     tf.config.set_visible_devices([], "GPU")  # a training may be using them
     folder = _DATA_DIR.value and local_path(_DATA_DIR.value, "--data_dir")

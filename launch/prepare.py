@@ -17,9 +17,9 @@ from absl import flags
 import tfscale
 from launch import program
 from tfscale.process.cores import num_cores
-from tfscale.process.progress import progress
 from tfscale.startup.environment import check_environment, set_environment
 from tfscale.user_paths import local_path
+from tools.prepare.progress import progress
 
 _DATASET = flags.DEFINE_string("dataset", "", "Path of the dataset file.")
 _OPTION = flags.DEFINE_multi_string("dataset_option", [], "NAME=VALUE for the file.")
@@ -45,8 +45,8 @@ def main(terminal: tfscale.Terminal) -> None:
     check_environment()
     set_environment(tfscale.Cluster())
     # TensorFlow and Keras read the environment when they are imported.
-    from tfscale.data.prepare import Layout, prepare
-    from tfscale.data.split_records import Asked
+    from tools.prepare.preparation import Layout, prepare
+    from tools.prepare.split_records import Asked
 
     processes = _PROCESSES.value or num_cores()
     layout = Layout(_FORMAT.value, _NUM_SHARDS.value, _SHARD_MB.value, processes)

@@ -16,10 +16,10 @@ from absl import flags
 import tfscale
 from launch import program
 from tfscale.files import atomic
-from tfscale.profiles import profile
 from tfscale.settings import SETTINGS
 from tfscale.startup.environment import check_environment, set_environment
 from tfscale.user_paths import local_path
+from tools.profiles import profile
 
 _DATASET = flags.DEFINE_string("dataset", "", "Path of the dataset file.")
 _MODEL = flags.DEFINE_string("model", "", "Path of the model file.")
@@ -47,7 +47,7 @@ def main(terminal: tfscale.Terminal) -> None:
     check_environment()
     set_environment(tfscale.Cluster())
     # TensorFlow and Keras read the environment when they are imported.
-    from tfscale.profiles.layer_times import profile_files
+    from tools.profiles.layer_times import profile_files
 
     measured = profile_files(config, _DATASET.value, _MODEL.value, _STEPS.value)
     text = profile.profile_text(measured)

@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tfscale.bench import links
 from tfscale.errors import ConfigError
+from tools.bench import links
 
 MARK = "TFSCALE_TEST_SESSION"  # in the environment of all that a session starts
 _ROOT = Path(__file__).resolve().parents[1]

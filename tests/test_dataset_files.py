@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from datasets import digits, prepared, shapes, synthetic
 from tfscale.data.dataset_file import read_dataset_file
-from tfscale.data.prepare import Layout, prepare
-from tfscale.data.shards import write_share
-from tfscale.data.split_records import Asked
 from tfscale.errors import ConfigError
+from tools.prepare.preparation import Layout, prepare
+from tools.prepare.shards import write_share
+from tools.prepare.split_records import Asked
 
 READY = sorted(Path(digits.__file__).parent.glob("*.py"))
 # What was prepared is another file's data, whose preprocess and command it takes.
@@ -156,7 +156,7 @@ def _write_in_this_process(whole, processes, tell):
 
 
 def test_prepared_gives_the_splits_that_were_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfscale.data.prepare.write_shards", _write_in_this_process)
+    monkeypatch.setattr("tools.prepare.preparation.write_shards", _write_in_this_process)
     asked = Asked(digits.__file__, "train")
     prepare(asked, Layout(num_shards=2), tmp_path / "train", lambda done, total: None)
     monkeypatch.setattr(prepared, "folder", str(tmp_path))

@@ -328,26 +328,25 @@ def test_every_key_of_the_report_has_its_definition():
 # The map.
 
 
-def _packages():
-    library = ROOT / "tfscale"
-    folders = {f"tfscale/{path.parent.name}/" for path in library.glob("*/__init__.py")}
-    files = {f"tfscale/{path.name}" for path in library.glob("*.py") if path.stem != "__init__"}
+def _packages(parent):
+    library = ROOT / parent
+    folders = {f"{parent}/{path.parent.name}/" for path in library.glob("*/__init__.py")}
+    files = {f"{parent}/{path.name}" for path in library.glob("*.py") if path.stem != "__init__"}
     return folders | files
 
 
-def test_every_package_of_the_library_is_on_the_map():
+def test_every_package_of_the_library_and_of_the_tools_is_on_the_map():
     on_map = [code for row in PACKAGE_ROWS for code in _codes(row[0])]
-    inside = [code for code in on_map if code.startswith("tfscale/")]
-    assert sorted(inside) == sorted(_packages())
+    assert sorted(on_map) == sorted(_packages("tfscale") | _packages("tools"))
 
 
 def test_packages_import_from_those_below_them_on_the_map():
-    rooms = [re.split(r"[/.]", _codes(row[0])[0])[1] for row in PACKAGE_ROWS]
+    rooms = [re.split(r"/$|[.]", _codes(row[0])[0])[0].replace("/", ".") for row in PACKAGE_ROWS]
     for number, row in enumerate(PACKAGE_ROWS):
         place = ROOT / _codes(row[0])[0]
         for path in [place] if place.is_file() else place.rglob("*.py"):
             imported = set(
-                re.findall(r"^\s*(?:from|import) tfscale\.(\w+)", path.read_text(), re.M)
+                re.findall(r"^\s*(?:from|import) ((?:tfscale|tools)\.\w+)", path.read_text(), re.M)
             )
             assert imported <= set(rooms[number:]), path
 
@@ -361,7 +360,7 @@ def test_where_to_look_first_is_there(row):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_path_that_a_document_names_is_there(document):
-    pattern = r"\b(?:tfscale|tests|launch|datasets|models|docs)/[\w./-]*\w/?"
+    pattern = r"\b(?:tfscale|tools|tests|launch|datasets|models|docs)/[\w./-]*\w/?"
     named = set(re.findall(pattern, _text(document)))
     beside = set(re.findall(r"\]\(([\w./-]+)\)", _text(document)))
     here = (ROOT / document).parent

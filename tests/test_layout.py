@@ -21,11 +21,12 @@ LONGER = {}
 
 OURS = [
     path
-    for folder in ("tfscale", "datasets", "models", "launch", "tests")
+    for folder in ("tfscale", "tools", "datasets", "models", "launch", "tests")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-LIBRARY = [path for path in OURS if path.is_relative_to(ROOT / "tfscale")]
-MEASURED = LIBRARY + [path for path in OURS if path.is_relative_to(ROOT / "launch")]
+MEASURED = [
+    path for path in OURS if path.relative_to(ROOT).parts[0] in ("tfscale", "tools", "launch")
+]
 PROGRAMS = [
     path for path in sorted((ROOT / "launch").glob("*.py")) if "__main__" in path.read_text()
 ]

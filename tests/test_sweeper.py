@@ -16,7 +16,7 @@ DEADLINE_SECONDS = 60
 SESSION = """
 import contextlib, os, subprocess, sys, tempfile, time
 from tests.sweeper import begin_session
-from tfscale.bench import links
+from tools.bench import links
 from tfscale.errors import ConfigError
 begin_session()
 tempfile.mkdtemp()

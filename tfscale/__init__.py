@@ -11,13 +11,14 @@ Importing this imports neither TensorFlow nor Keras: what they read once, when t
 has to be right before that.
 
 The packages, in the order of a run: `training` tells its story (`fitting` and `ending` are
-chapters of it) from what `config` says. `cluster` says who takes part, `startup` makes a strategy
+chapters of it) from what `settings` say. `cluster` says who takes part, `startup` makes a strategy
 of it, `data` batches, `model` a compiled model, `gradients` the way from backward to the update,
 `fit` trains. `report` tells, `checkpoints` keeps, `health` watches. Below them: `supervise`
 restarts, `files`, `process`, `user_files` and `user_paths` (what a user's file is), `errors`,
-`structures`. Beside a training: `bench` and `profiles`.
+`structures`.
 """
 
+import inspect
 import threading
 
 from tfscale.cluster.cluster import Cluster
@@ -30,7 +31,6 @@ from tfscale.errors import (
     SharedFailure,
     describe_failure,
 )
-from tfscale.process.children import refuse_while_imported
 from tfscale.process.exit import leave, use_own_temporary_folder
 from tfscale.process.garbage import paused_until_started
 from tfscale.process.terminal import Terminal
@@ -84,7 +84,7 @@ def train(
             program that calls this is only imported by a process of multiprocessing. With several
             workers all of them end, with a `SharedFailure` that carries the first reason.
     """
-    refuse_while_imported("tfscale.train")
+    _refuse_while_imported()
     if not _running.acquire(blocking=False):
         raise ConfigError(
             "Another training of this process goes on; expected one at a time, because they would "
@@ -116,3 +116,17 @@ def _train(
             training.rehearse(config, cluster, dataset, model, terminal)
             return {}
         return training.run(config, cluster, dataset, model, terminal, started)
+
+
+def _refuse_while_imported() -> None:
+    """Refuses a call at the top level of a program that a process of multiprocessing imports."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        # What multiprocessing calls the program's file when it runs it to have its functions.
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
+            raise ConfigError(
+                f"tfscale.train was called while {frame.f_code.co_filename} was imported by a "
+                "process that it has started; expected a program that does nothing when it is "
+                'imported. Put the call below `if __name__ == "__main__":`.'
+            )
+        frame = frame.f_back

@@ -23,7 +23,7 @@ from tests.faults.lost_workers import port_of
 from tests.faults.runs import result
 from tests.faults.supervisors import differences, seconds_until, started
 from tests.sweeper import begin_session
-from tfscale.bench import links
+from tools.bench import links
 
 LIMIT_SECONDS = 15.0
 FLAGS = ("--step_timeout=60", "--start_timeout=30", "--model_option=step_seconds=0.05")

@@ -13,8 +13,8 @@ import psutil
 
 from tests.faults.running import Running
 from tests.jobs.workers import free_addresses
-from tfscale.bench import links
 from tfscale.errors import FAILURE_CODE, START_TIMEOUT_CODE
+from tools.bench import links
 
 _WITHIN_SECONDS = 90.0  # a hang, from then on
 _ENDED, _SILENT = ("has ended without saying why",), ("has not answered", "does not answer")

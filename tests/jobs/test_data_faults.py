@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tests.jobs.workers import start_all, worker_commands, written
 from tfscale.checkpoints.export import ARRAYS
-from tfscale.data.formats import shard_writers, tf_example
+from tfscale.data.formats import tf_example
+from tools.prepare import shard_writers
 
 DEADLINE_SECONDS = 120
 SIZE, EVALUATED, BATCH = 48, 12, 8

@@ -10,7 +10,8 @@ import pytest
 
 from tests.jobs.reader import EPOCHS
 from tests.jobs.workers import start_all
-from tfscale.data.formats import record_index, shard_writers
+from tfscale.data.formats import record_index
+from tools.prepare import shard_writers
 
 RECORDS, RECORD_BYTES = 512, 50_000
 FORMATS = ("tfrecord", "array_record", "image_folder")

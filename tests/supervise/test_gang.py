@@ -12,7 +12,7 @@ from tfscale.supervise import gang as module
 from tfscale.supervise.gang import Gang, Streams
 
 PACKAGE = (
-    *("answers", "attempts", "budget", "commands", "echo", "gang", "lines", "restarts"),
+    *("attempts", "budget", "commands", "echo", "gang", "lines", "restarts"),
     *("run_progress", "stops", "together"),
 )
 
@@ -190,10 +190,8 @@ def _owner(program):
 
 OWNERS = {
     "a benchmark": """
-from pathlib import Path
-from tfscale.supervise.answers import Workers
-with Workers(Path()) as workers:
-    workers.start("worker", {words!r})
+from tools.bench.answers import Workers
+with Workers([("worker", {words!r})]) as workers:
     workers.answers({seconds})
     print("ready", flush=True)
     workers.answers({seconds})

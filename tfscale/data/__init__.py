@@ -16,7 +16,5 @@ what all need.
 `batching`; `feed` hands them out, `splits` gathers them, and `stage_times` says what takes their
 time.
 
-`augment` is for users' own `preprocess`. `inspect` shows what a dataset file gives, and `prepare`
-writes a split as files, of the `split_records` that `load` gives, in `shards` by several
-processes.
+`augment` is for users' own `preprocess`.
 """

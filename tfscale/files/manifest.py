@@ -40,7 +40,7 @@ class Manifest:
 
     Args:
         files: each by its name, in the order of their records.
-        spec: of one record, in the words of `tfscale.data.formats.record_spec`; None if unsaid.
+        spec: of one record, in the words of `tfscale.data.formats.prepared`; None if unsaid.
         format: "tfrecord", "array_record" or another name of a format.
         source: what the shards were made of and how, to see whether they would be made again.
     """

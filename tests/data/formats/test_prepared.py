@@ -5,13 +5,15 @@ import pytest
 import tensorflow as tf
 
 from tfscale.data.formats import prepared
-from tfscale.data.formats.record_spec import to_json
-from tfscale.data.formats.serialized import serialized
-from tfscale.data.formats.shard_writers import WRITERS
+from tfscale.data.formats.prepared import from_json, is_plain, names_of
 from tfscale.errors import ConfigError
 from tfscale.files import manifest
 from tfscale.files.manifest import Manifest
+from tools.prepare.serialized import serialized, to_json
+from tools.prepare.shard_writers import WRITERS
 
+IMAGE = tf.TensorSpec([None, None, 3], tf.uint8)
+LABEL = tf.TensorSpec([], tf.int64)
 RECORDS = {
     "pairs": lambda n: (tf.fill([n % 3, 2], n), tf.cast(n, tf.uint8)),
     "dicts": lambda n: {"x": tf.cast(n, tf.float32), "name": tf.strings.as_string(n)},
@@ -70,3 +72,27 @@ def test_a_format_that_is_unknown_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(content | {"format": "zip"}))
     with pytest.raises(ConfigError, match="says format 'zip'; expected one of tfrecord"):
         prepared.records(tmp_path)
+
+
+@pytest.mark.parametrize("said", [None, {}, {"shape": [3]}, {"dtype": "uint3", "shape": []}])
+def test_a_spec_that_is_none_is_refused(said):
+    with pytest.raises(ConfigError, match="can't be understood"):
+        from_json(said)
+
+
+def test_names_are_in_the_order_of_the_tensors():
+    spec = {"b": LABEL, "a": (IMAGE, {"c": LABEL})}
+    assert names_of(spec) == ["a/0", "a/1/c", "b"]
+    assert tf.nest.flatten(tf.nest.pack_sequence_as(spec, names_of(spec))) == names_of(spec)
+    assert names_of(LABEL) == ["record"]
+
+
+def test_parts_that_would_have_the_same_name_are_refused():
+    with pytest.raises(ConfigError, match="two parts that are called 'a/b'"):
+        names_of({"a": {"b": LABEL}, "a/b": LABEL})
+
+
+def test_one_string_is_stored_as_it_is():
+    assert is_plain(tf.TensorSpec([], tf.string))
+    assert not is_plain(tf.TensorSpec([1], tf.string))
+    assert not is_plain((tf.TensorSpec([], tf.string),))

@@ -66,7 +66,7 @@ def small_resnet(spec):
     """The benchmark's small ResNet, not compiled."""
     import keras
 
-    from tfscale.bench.workloads.small_resnet import SmallResNet
+    from tools.bench.workloads.small_resnet import SmallResNet
 
     return SmallResNet().keras_model(keras)
 

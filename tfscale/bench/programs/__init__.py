@@ -1,5 +1,0 @@
-"""Whole training programs, as their users would write them: `python -m ...programs.NAME TASK`.
-
-Each prints one line of JSON when it is done: `first_step`, when the first step had been taken, in
-seconds since 1970, and `fit_seconds`, from the start of `fit` to the last evaluation's end.
-"""

@@ -1,5 +1,0 @@
-"""What is compared: each file trains a workload with one system, as its users would write it.
-
-`prepare(task)` makes everything ready and gives a function that trains a number of steps and
-returns when their result exists.
-"""

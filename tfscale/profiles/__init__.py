@@ -1,5 +1,0 @@
-"""How long the layers of a model take: all that scaling depends on.
-
-Read `profile`, then `layer_times`, which measures one, and `layer_shares`. The JSON files are the
-profiles that come along.
-"""

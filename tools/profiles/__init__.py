@@ -1,0 +1,5 @@
+"""How long the layers of a model take: all that scaling depends on.
+
+Read `profile`, then `layer_times`, which measures one, and `layer_shares`, by which the time of a
+step is shared out over its layers. The JSON files are the profiles that come along.
+"""
