@@ -1,6 +1,9 @@
+import subprocess
+import sys
+
 import pytest
 
-from tests.supervise.sources import DEADLINE_SECONDS, FOREVER, command
+from tests.supervise.sources import DEADLINE_SECONDS, FOREVER, ROOT, command
 from tfscale.errors import FAILURE_CODE, WorkerError, describe_failure
 from tools.bench.answers import Workers
 
@@ -57,3 +60,22 @@ def test_the_cause_is_in_the_line_that_a_program_shows():
         workers.answers(DEADLINE_SECONDS)
     expected = ("worker 1 ended: ValueError: no memory", FAILURE_CODE)
     assert describe_failure(raised.value) == expected
+
+
+def test_what_a_module_prints_is_no_answer_and_it_ends_with_its_input():
+    source = (
+        "from tools.bench.answers import answering, listening\n"
+        "answer, orders = answering(), listening()\n"
+        "print('Hello', flush=True)\n"
+        "for order in orders: answer(seen=int(order))\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", source], cwd=ROOT, text=True, **pipes) as process:
+        try:
+            process.stdin.write("7\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == '{"seen": 7}\n'
+            out, log = process.communicate(timeout=DEADLINE_SECONDS)
+        finally:
+            process.kill()
+    assert (process.returncode, out, log) == (0, "", "Hello\n")
