@@ -42,7 +42,10 @@ from tfscale.user_files import load_module
 
 ROOT = Path(__file__).resolve().parent.parent
 YOUR_FILES = "docs/your-files.md"
-DOCUMENTS = ("README.md", "BUILD.md", "CONTRIBUTING.md", YOUR_FILES, "docs/results.md")
+DOCUMENTS = (
+    *("README.md", "BUILD.md", "CONTRIBUTING.md", YOUR_FILES, "docs/results.md"),
+    *("docs/architecture.md", "docs/promises.md"),
+)
 ONE_CPU = Devices("CPU", 1, ("CPU",))
 # Programs of others whose flags the documents show.
 FOREIGN_FLAGS = {"logdir", "requeue"}
@@ -92,7 +95,7 @@ TASK_ROWS = _table(YOUR_FILES, "### What each task brings")
 OPTION_ROWS = _table(YOUR_FILES, "## Constants as options")
 REFUSAL_ROWS = _table(YOUR_FILES, "## What is refused")
 REPORT_ROWS = _table("BUILD.md", "### The keys of report.json")
-PACKAGE_ROWS = _table("README.md", "### The packages")
+PACKAGE_ROWS = _table("docs/architecture.md", "## The packages")
 
 
 # Your files.

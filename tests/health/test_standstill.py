@@ -90,6 +90,14 @@ def test_reading_data_is_waited_for_as_long_as_it_takes_and_said():
     assert is_worth_a_line([reading], verdict)
 
 
+def test_until_a_step_is_taken_people_are_told_of_workers_that_all_wait():
+    starting = [Report(START, "starting", 60.0, 1800.0, waits=True) for _ in TWO]
+    verdict = _judged(*starting)
+    assert is_worth_a_line(starting, verdict)
+    assert "a first step that takes long, or look at the network" in verdict.line
+    assert not is_worth_a_line([_in_step(), _in_step()], _judged(_in_step(), _in_step()))
+
+
 def test_a_report_travels_as_text():
     for report in (_in_hook(), Report(DATA, "reading", 1.0, math.inf)):
         assert Report.of_text(report.as_text()) == report
