@@ -414,7 +414,7 @@ def test_workers_that_build_other_models_say_who_has_what_before_anything_is_sen
 SLOW = """
     def build(spec, num_classes):
         import time
-        time.sleep(12 * RANK)
+        time.sleep(22 * RANK)
         return network(spec)
 """
 
@@ -422,7 +422,7 @@ SLOW = """
 def test_a_worker_that_builds_for_long_is_named_within_the_start_timeout(tmp_path):
     own = f"import json, os\n{textwrap.dedent(MODEL)}{RANK}{textwrap.dedent(SLOW)}"
     commands = _on_nodes(tmp_path, {"model.py": own}, {"model.py": own})
-    flags = ["--epochs=1", "--start_timeout=5"]
+    flags = ["--epochs=1", "--start_timeout=15"]
     ended = start_all([[*one, *flags] for one in commands], deadline_seconds=90, is_warm=True)
     assert [worker.code for worker in ended] == [0, 0], ended
     assert "has been starting (build, model.py:" in ended[0].err
