@@ -65,21 +65,25 @@ class Stop:
 
 
 def drawn(count, seed):
-    """Stops of all kinds; the same seed draws the same ones."""
+    """Stops of all kinds, of ten kinds of runs; the same seed draws the same ones."""
     draw = random.Random(seed)
-    found = []
-    for place in range(count):
-        loops = tuple(LOOPS)[place % len(LOOPS)]
-        workers = draw.choice((1, 2, 2, 3))
-        settings = Settings(
+    kinds = [
+        Settings(
             workers,
             loops,
-            epochs=draw.choice((3, 5)),
+            epochs=draw.choice((3, 4)),
             has_validation=draw.random() < 0.6,
             accumulate_steps=draw.choice((1, 1, 2)),
         )
+        for loops in LOOPS
+        for workers in (2, draw.choice((1, 2, 3)))
+    ]
+    found = []
+    for place in range(count):
+        settings = kinds[place % len(kinds)]
         number = draw.choice((signal.SIGTERM, signal.SIGINT))
-        found.append(Stop(settings, number, draw.randrange(-1, workers), 0.7 * draw.random()))
+        who = draw.randrange(-1, settings.workers)
+        found.append(Stop(settings, number, who, 0.7 * draw.random()))
     return found
 
 
