@@ -73,10 +73,10 @@ def drawn(count, seed):
             loops,
             epochs=draw.choice((3, 4)),
             has_validation=draw.random() < 0.6,
-            accumulate_steps=draw.choice((1, 1, 2)),
+            accumulate_steps=accumulate_steps,
         )
         for loops in LOOPS
-        for workers in (2, draw.choice((1, 2, 3)))
+        for workers, accumulate_steps in ((2, 1), (draw.choice((1, 2, 3)), 2))
     ]
     found = []
     for place in range(count):
