@@ -34,13 +34,13 @@ def load(split: str, data_dir: str) -> Collection:
         raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
     folder = os.path.expanduser(data_dir)
     patterns = {kind: os.path.join(folder, f"{split}*{kind}*") for kind in _READERS}
-    found = {kind: sorted(glob(pattern)) for kind, pattern in patterns.items()}
+    found = {kind: sorted(map(os.path.basename, glob(patterns[kind]))) for kind in _READERS}
     kinds = [kind for kind in found if found[kind]]
     if len(kinds) != 1:
         came = " and ".join(found[kind][0] for kind in kinds) or "neither"
         raise ValueError(
-            f"Of {' and '.join(patterns.values())} there is {came}; expected files of one kind. "
-            "Check --data_dir, and keep two kinds in folders of their own."
+            f"{folder} has {came} of {split}*.tfrecord* and {split}*.array_record*; expected files "
+            "of one kind. Check --data_dir, and keep two kinds in folders of their own."
         )
     serialized = _READERS[kinds[0]](patterns[kinds[0]])
     return tf_example.examples(serialized, os.path.join(folder, tf_example.NAME))

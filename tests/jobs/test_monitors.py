@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.jobs.test_bad_input import _contains, _file, _refusal, _shared_reason
-from tests.jobs.workers import start_all, worker_commands
+from tests.jobs.test_bad_input import _contains, _refusal, _shared_reason
+from tests.jobs.workers import start_all, worker_commands, written
 
 MODEL = """
     import keras
@@ -160,12 +160,12 @@ def ended(tmp_path_factory):
     jobs = []
 
     def add(name, text, settings, dataset=None):
-        path = _file(folder / f"{name.replace(' ', '_')}.py", MODEL, text)
+        path = written(folder / f"{name.replace(' ', '_')}.py", MODEL, text)
         jobs.append({"name": name, "model": path, "settings": settings, "dataset": dataset})
 
     for name, (text, dataset, _) in NAMED.items():
         if dataset and "\n" in dataset:
-            dataset = _file(folder / f"{name.replace(' ', '_')}_data.py", dataset)
+            dataset = written(folder / f"{name.replace(' ', '_')}_data.py", dataset)
         settings = {"epochs": 1, "steps_per_epoch": 1}
         add(name, text, settings, dataset)
         add(f"{name}?", text, settings | {"model_option": ["monitor=?"]}, dataset)
@@ -276,7 +276,7 @@ REFUSED = {
 def _flags(folder, text):
     from tests.jobs import test_bad_input
 
-    model = _file(folder / "network.py", MODEL, text.replace("{0}", str(folder / "saved")))
+    model = written(folder / "network.py", MODEL, text.replace("{0}", str(folder / "saved")))
     return test_bad_input._flags(folder, model=model)
 
 

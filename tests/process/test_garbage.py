@@ -1,9 +1,10 @@
 import gc
-import weakref
+import subprocess
+import sys
 
 import pytest
 
-from tfscale.process import garbage
+from tests.jobs.workers import ROOT
 from tfscale.process.garbage import paused_until_started
 
 
@@ -39,18 +40,26 @@ def test_afterwards_everything_is_collected_as_before():
     assert gc.get_freeze_count() == 0
 
 
-class _Circle:
+# In a process of its own: while another thread collects, `gc.collect` does nothing.
+CIRCLE = """
+import weakref
+from tfscale.process import garbage
+class Circle:
     def __init__(self):
         self.itself = self
+garbage.ends_with_the_run = lambda: {is_program}
+with garbage.paused_until_started() as started:
+    circle = weakref.ref(Circle())
+    started()
+print(circle() is None)
+"""
 
 
 @pytest.mark.parametrize("is_program", [False, True])
-def test_what_is_over_is_collected_unless_the_process_ends_anyway(monkeypatch, is_program):
-    monkeypatch.setattr(garbage, "ends_with_the_run", lambda: is_program)
-    with paused_until_started() as started:
-        circle = weakref.ref(_Circle())
-        started()
-    assert (circle() is None) is not is_program
+def test_what_is_over_is_collected_unless_the_process_ends_anyway(is_program):
+    command = [sys.executable, "-c", CIRCLE.format(is_program=is_program)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{not is_program}\n"
 
 
 def test_a_start_that_fails_leaves_the_collector_on():

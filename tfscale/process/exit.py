@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +24,18 @@ _PATIENCE_SECONDS = 2.0
 _own: list[Path] = []
 _last: list[Callable[[], None]] = []
 _records: list[Path] = []
+_leaving: list[int] = []  # the thread that ends the process, once one does
+
+
+def _let_only_who_leaves_fork() -> None:
+    """A pool replaces its processes as they end, and must not while this one ends them."""
+    if _leaving and _leaving[0] != threading.get_ident():
+        threading.Event().wait()
+
+
+os.register_at_fork(before=_let_only_who_leaves_fork)
 # They are the parent's to remove, to do and to write.
-for _ones in (_own, _last, _records):
+for _ones in (_own, _last, _records, _leaving):
     os.register_at_fork(after_in_child=_ones.clear)
 
 
@@ -92,6 +103,7 @@ def leave(code: int) -> NoReturn:
     gone, as those of a `ProcessPoolExecutor` do, which Python ends at an exit.
     """
     _flush()
+    _leaving.append(threading.get_ident())
     for child in multiprocessing.active_children() if _own else ():
         child.terminate()
     for folder in _own:
