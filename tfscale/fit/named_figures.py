@@ -23,6 +23,7 @@ from tfscale.structures import Json
 _EPOCH, _BATCH = "on_epoch_end", "on_train_batch_end"
 # They put the rate into the logs of an epoch, for who comes after them (keras 3.15.1).
 _TELL_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+_CHIEF = "the chief"  # as a source of figures, on a worker without its callbacks
 _LIKELY = 0.5  # how alike two names are, from which on one may be meant by the other: acc, accuracy
 
 
@@ -51,7 +52,7 @@ def figures_of(prepared: Prepared, scored: Sequence[str], *, has_all_callbacks: 
         scored: figures of whole splits.
         has_all_callbacks: whether this worker has those of the chief.
     """
-    distributed, others = prepared.distributed, [] if has_all_callbacks else ["the chief"]
+    distributed, others = prepared.distributed, [] if has_all_callbacks else [_CHIEF]
     is_validated = "validation" in prepared.data.evaluated
     trained = distributed.logs.before_any()
     tested = distributed.test_logs.before_any() if is_validated else {}
@@ -254,7 +255,8 @@ def _require_monitor(
             f"{came}, which has the shape {np.shape(seen.figures[figure])}; expected one number. "
             "Monitor another figure, or give the metric an average."
         )
-    if problem:
+    # What only the chief's callbacks may add the chief refuses, which knows whether they do.
+    if problem and _CHIEF not in (sources or ()):
         raise ConfigError(
             f"{came}, of which Keras can't tell whether less or more is better; expected "
             "mode='min' or mode='max'. Add one of them."
