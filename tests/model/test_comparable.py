@@ -10,6 +10,7 @@ from tfscale.model.comparable import (
     checksum,
     described,
     facts_of,
+    metric_facts,
     variable_facts,
     weight_facts,
 )
@@ -30,8 +31,8 @@ def _model(*, units=4, optimizer=None, loss="mse", trainable=True, **first):
 
 
 def _facts(model):
-    weights = weight_facts(model, tf.distribute.get_strategy(), lambda variable: False)
-    facts = variable_facts(model) | facts_of(model) | weights
+    weights = weight_facts(model, tf.distribute.get_strategy(), {})
+    facts = variable_facts(model) | facts_of(model) | metric_facts(model) | weights
     assert json.loads(json.dumps(facts)) == facts
     return facts
 

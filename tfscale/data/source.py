@@ -211,14 +211,15 @@ class First:
 def _files(names: Indexed, read: Callable[[Structure], tf.data.Dataset]) -> Files:
     listed = names.records
     files = Files(names, listed.element_spec, read, is_mixed=names.is_mixed)
-    require_no_draws(names.name, files.as_given)
-    first = first_of(names.name, files.records)
+    as_given = files.as_given
+    require_no_draws(names.name, as_given)
+    first = first_of(names.name, in_fixed_order(names.name, as_given))
     return replace(
         files,
         sizes=_sizes(listed),
         record_bytes=first.record_bytes,
         first_checksum=first.checksum,
-        watch=OrderWatch() if is_opaque(files.as_given, deep=True) else None,
+        watch=OrderWatch() if is_opaque(as_given, deep=True) else None,
     )
 
 

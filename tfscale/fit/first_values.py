@@ -6,6 +6,7 @@ all the same, because an initializer draws from elsewhere, is sent; it is rarely
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -27,34 +28,50 @@ def made_facts(made: Sequence[Made]) -> dict[str, Json]:
     return {"the variables that are made": told}
 
 
-def are_as_made(made: Sequence[Made]) -> set[int]:
-    """Ids of the variables that have the value that they were made with."""
-    return {id(one.variable) for one in made if _is_as_made(one)}
+@dataclass(frozen=True)
+class Value:
+    """What a variable begins with on this worker, before any is sent.
+
+    Args:
+        variable: of one device.
+        checksum: of the value.
+        is_as_made: whether it is the one that the variable was made with.
+    """
+
+    variable: Foreign
+    checksum: str
+    is_as_made: bool
+
+    def __str__(self) -> str:
+        """What workers compare: what nobody has set is the chief's on all of them."""
+        return "as made" if self.is_as_made else self.checksum
 
 
-def _is_as_made(one: Made) -> bool:
-    now, first = (np.asarray(value) for value in (one.variable.numpy(), one.first_value.numpy()))
-    if now.dtype == object:  # texts
-        return bool(np.array_equal(now, first))
-    return now.tobytes() == first.tobytes()
+def values_of(made: Sequence[Made]) -> list[Value]:
+    """Of the variables that this worker has made, in their order."""
+    found = []
+    for one in made:
+        now, first = (checksum(np.asarray(x.numpy())) for x in (one.variable, one.first_value))
+        found.append(Value(one.variable, f"{now:08x}", now == first))
+    return found
 
 
-def send(made: Sequence[Made], board: Board, carrier: Carrier, *, but: Collection[int]) -> None:
+def send(values: Sequence[Value], board: Board, carrier: Carrier, *, but: Collection[int]) -> None:
     """Gives the chief's values to all workers where theirs are other ones.
 
     Args:
-        made: variables, the same ones on every worker.
+        values: of the same variables on every worker.
         board: over which workers compare them.
         carrier: of values.
-        but: ids of those whose values each replica has for itself.
+        but: ids of those variables whose values each replica has for itself.
     """
-    shared = [one.variable for one in made if id(one.variable) not in but]
-    own = [f"{checksum(variable.numpy()):08x}" for variable in shared]
+    shared = [one for one in values if id(one.variable) not in but]
+    own = [one.checksum for one in shared]
     chiefs: list[str] = json.loads(board.broadcast("first values", json.dumps(own)))
     others = [number for number, value in enumerate(own) if value != chiefs[number]]
     everybody = board.all_gather("other first values", json.dumps(others))
     for number in sorted({number for theirs in everybody for number in json.loads(theirs)}):
-        _send(shared[number], carrier)
+        _send(shared[number].variable, carrier)
 
 
 def _send(variable: Foreign, carrier: Carrier) -> None:

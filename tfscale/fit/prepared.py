@@ -20,8 +20,8 @@ from tfscale.fit.keras.layers import tables_of
 from tfscale.fit.trainable_set import require_known_variables
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets
-from tfscale.gradients.wires import Wire, make_wire
-from tfscale.model.comparable import facts_of, variable_facts, weight_facts
+from tfscale.gradients.wires import make_wire
+from tfscale.model.comparable import facts_of, metric_facts, variable_facts, weight_facts
 from tfscale.model.learning_rate import LearningRate, learning_rate
 from tfscale.model.model_file import ModelFile, build_model, read_model_file
 from tfscale.model.optimizers import make_optimizer
@@ -103,7 +103,8 @@ def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) 
             facts = {"loss": loss, **facts_of(built.model)}
             facts["the tables of the model's layers"] = tables_of(built.model)
             require_same(job.board, "model", facts, SAME_MODEL)
-        wire = _wire(job)
+        replicas = job.strategy.num_replicas_in_sync
+        wire = make_wire(job.config.wire_dtype, job.config.compress, replicas)
         gradient_bytes = weights_bytes(built.model.trainable_variables)
         buckets = bucket_size.choose(job, wire, gradient_bytes, earlier_bytes=bucket_bytes)
         distributed = DistributedModel(
@@ -116,28 +117,23 @@ def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) 
     return Prepared(built.data, built.model_file, distributed, rate, loss, buckets)
 
 
-def _wire(job: Job) -> Wire:
-    replicas = job.strategy.num_replicas_in_sync
-    return make_wire(job.config.wire_dtype, job.config.compress, replicas)
-
-
 def _begin_alike(job: Job, distributed: DistributedModel, made: Sequence[Made]) -> None:
     """Lets all workers take the same steps from the same values, or refuses.
 
     Raises:
         ConfigError: they would take other ones.
     """
-    as_made = first_values.are_as_made(made)
+    values, model = first_values.values_of(made), distributed.model
     facts = {
-        **variable_facts(distributed.model),
-        **facts_of(distributed.model),
-        **weight_facts(distributed.model, job.strategy, lambda one: id(one) in as_made),
+        **variable_facts(model),
+        **metric_facts(model),
+        **weight_facts(model, job.strategy, {id(one.variable): str(one) for one in values}),
         **distributed.facts(),
         **first_values.made_facts(made),
     }
     require_same(job.board, "step", facts, SAME_MODEL)
     own = {id(one) for one in distributed.state.own_components}
-    first_values.send(made, job.board, distributed.carrier, but=own)
+    first_values.send(values, job.board, distributed.carrier, but=own)
 
 
 def build(job: Job, dataset: object, model: object) -> Built:

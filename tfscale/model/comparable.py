@@ -9,7 +9,7 @@ import inspect
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -31,15 +31,19 @@ def facts_of(model: keras.Model) -> dict[str, Json]:
         model: the user's.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    # What compile() was given is in one metric that holds the others.
-    metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
     return {
         "the outputs of the model": described(getattr(model, "output_names", None)),
         "the optimizer of the model": described(optimizer),
         "the loss of the model": described(model.loss),
-        "the metrics of the model": described(metrics),
         "the layers of the model": described(model),
     }
+
+
+def metric_facts(model: keras.Model) -> dict[str, Json]:
+    """Of the metrics of a built model: before, Keras hasn't made those of `compile` yet."""
+    # What compile() was given is in one metric that holds the others.
+    metrics = [one for metric in model.metrics for one in getattr(metric, "metrics", [metric])]
+    return {"the metrics of the model": described(metrics)}
 
 
 def variable_facts(model: keras.Model) -> dict[str, Json]:
@@ -48,20 +52,20 @@ def variable_facts(model: keras.Model) -> dict[str, Json]:
 
 
 def weight_facts(
-    model: keras.Model, strategy: tf.distribute.Strategy, is_as_made: Callable[[Foreign], bool]
+    model: keras.Model, strategy: tf.distribute.Strategy, values: Mapping[int, str]
 ) -> dict[str, Json]:
     """Of the values that a model's variables start with, where `build` has set them.
 
     Args:
         model: the user's, whose variables are there.
         strategy: whose replicas hold the variables; nothing travels to read them.
-        is_as_made: whether a variable of TensorFlow's has the value that it was made with: then it
-            starts with the chief's, whatever that is.
+        values: what is known of TensorFlow's variables, by their ids: a checksum, or that one has
+            the value that it was made with and starts with the chief's, whatever that is.
     """
 
     def value(variable: keras.Variable) -> str:
         own = strategy.experimental_local_results(variable.value)[0]
-        return "as made" if is_as_made(own) else f"{checksum(own.numpy()):08x}"
+        return values.get(id(own)) or f"{checksum(own.numpy()):08x}"
 
     # A list: without their numbers, names are no longer each variable's own.
     started = [

@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 _POLL_SECONDS = 0.02
@@ -57,7 +56,7 @@ class Streams:
 _QUIET = Streams()
 
 
-class Gang:
+class Gang(contextlib.AbstractContextManager["Gang"]):
     """Processes that are all ended when the context ends, or, if it is killed, their owner."""
 
     def __init__(self) -> None:
@@ -107,16 +106,7 @@ class Gang:
         # Not if one of the lines above is interrupted: then the guard does their work at the end.
         self._guard.end()
 
-    def __enter__(self) -> "Gang":
-        """Gives itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Ends every member, whatever happened."""
         self.end()
 

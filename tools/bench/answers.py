@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from tfscale.errors import WorkerError
@@ -86,7 +85,7 @@ def _listen(orders: "queue.Queue[str]") -> None:
     leave(0)
 
 
-class Workers:
+class Workers(contextlib.AbstractContextManager["Workers"]):
     """Started one by one, asked together, ended together whatever happens.
 
     What a worker writes to its standard error is kept, and its end is in the error of a worker
@@ -173,16 +172,7 @@ class Workers:
             worker.lines.join()
         self._logs.close()
 
-    def __enter__(self) -> "Workers":
-        """Gives itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Ends all workers."""
         self.end()
 

@@ -1,8 +1,8 @@
 """The workers that train together: started once, asked for a block of steps at a time."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any
 
 from tfscale.cluster.ports import free_addresses
@@ -37,7 +37,7 @@ class Cell:
         return self.gpus or self.workers
 
 
-class Group:
+class Group(contextlib.AbstractContextManager["Group"]):
     """The workers of one cell.
 
     Args:
@@ -77,16 +77,7 @@ class Group:
         self.run(1)
         return self.run(0)
 
-    def __enter__(self) -> "Group":
-        """Gives itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Ends all processes."""
         self._workers.end()
 
