@@ -27,6 +27,7 @@ from tfscale.supervise.commands import (
 from tfscale.supervise.restarts import supervise
 from tfscale.supervise.together import Launch
 
+WORKER = Path(__file__).resolve().with_name("worker.py")  # what is started
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer(
     "devices", 0, "Devices of each worker; 0 lets each worker decide.", lower_bound=0
@@ -46,7 +47,7 @@ def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     def commands(goes_on: bool) -> list[list[str]]:
         # New ports each time: another program may have taken the last ones.
         return worker_commands(
-            Path(__file__).resolve().with_name("worker.py"),
+            WORKER,
             going_on(worker_flags, goes_on),
             num_workers=_WORKERS.value,
             devices=_DEVICES.value,

@@ -10,16 +10,17 @@
 Importing this imports neither TensorFlow nor Keras: what they read once, when they are imported,
 has to be right before that.
 
-The packages, in the order of a run: `training` tells its story (`fitting` and `ending` are
-chapters of it) from what `settings` say. `cluster` says who takes part, `startup` makes a strategy
-of it, `data` batches, `model` a compiled model, `gradients` the way from backward to the update,
-`fit` trains. `report` tells, `checkpoints` keeps, `health` watches. Below them: `supervise`
-restarts, `files`, `process`, `user_files` and `user_paths` (what a user's file is), `errors`,
-`structures`.
+The packages, in the order of a run: `training` tells its story (`opening` and `ending` are its
+first and last chapter, `listener` is what watches it) from what `settings` say. `cluster` says who
+takes part, `startup` makes a strategy of it, `data` batches, `model` a compiled model, `gradients`
+the way from backward to the update, `fit` trains. `report` tells, `checkpoints` keeps, `health`
+watches. Below them: `supervise` restarts, `files`, `process`, `user_files` and `user_paths` (what a
+user's file is), `errors`, `structures`.
 """
 
 import inspect
 import threading
+from collections.abc import Sequence
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.discovery import resolve
@@ -31,6 +32,7 @@ from tfscale.errors import (
     SharedFailure,
     describe_failure,
 )
+from tfscale.listener import Listener
 from tfscale.process.exit import leave, use_own_temporary_folder
 from tfscale.process.garbage import paused_until_started
 from tfscale.process.terminal import Terminal
@@ -44,6 +46,7 @@ __all__ = [
     "Cluster",
     "Config",
     "ConfigError",
+    "Listener",
     "SharedFailure",
     "Terminal",
     "describe_failure",
@@ -57,7 +60,7 @@ __all__ = [
 _running = threading.Lock()
 
 
-def train(
+def train(  # noqa: PLR0913 - the public entry: all but four have defaults
     config: Config,
     cluster: Cluster,
     dataset: object,
@@ -65,6 +68,7 @@ def train(
     *,
     terminal: Terminal | None = None,
     dry_run: bool = False,
+    listeners: Sequence[Listener] = (),
 ) -> dict[str, Json]:
     """Trains a model; every worker of the cluster calls this with the same arguments.
 
@@ -75,6 +79,8 @@ def train(
         model: path of a model file, such a module or object, or a `build` function.
         terminal: where progress and reasons go; nowhere if None.
         dry_run: shows the plan, without waiting for other workers and without a file.
+        listeners: are told of the run as it goes, after tfscale's own; the same kinds on every
+            worker.
 
     Returns:
         The content of `report.json`, the same on every worker; empty for a dry run.
@@ -91,8 +97,12 @@ def train(
             "share random numbers, precision and Keras's loops. Wait for its end, or start a new "
             "process."
         )
+    shown = terminal or Terminal()
     try:
-        return _train(config, cluster, dataset, model, terminal or Terminal(), dry_run=dry_run)
+        if dry_run:
+            _rehearse(config, cluster, dataset, model, shown)
+            return {}
+        return _train(config, cluster, dataset, model, shown, listeners)
     finally:
         _running.release()
 
@@ -103,19 +113,41 @@ def _train(
     dataset: object,
     model: object,
     terminal: Terminal,
-    *,
-    dry_run: bool,
+    listeners: Sequence[Listener],
 ) -> dict[str, Json]:
-    check_environment()
-    set_environment(Cluster() if dry_run else cluster)
-    take_part(cluster)
+    _require_listeners(listeners)
+    _get_process_ready(cluster, cluster)
     with paused_until_started() as started:
         from tfscale import training
 
-        if dry_run:
-            training.rehearse(config, cluster, dataset, model, terminal)
-            return {}
-        return training.run(config, cluster, dataset, model, terminal, started)
+        watching = [training.FirstStep(started), *listeners]
+        return training.run(config, cluster, dataset, model, terminal, watching)
+
+
+def _rehearse(
+    config: Config, cluster: Cluster, dataset: object, model: object, terminal: Terminal
+) -> None:
+    _get_process_ready(cluster, Cluster())
+    with paused_until_started():
+        from tfscale import training
+
+        training.rehearse(config, cluster, dataset, model, terminal)
+
+
+def _get_process_ready(cluster: Cluster, starts_as: Cluster) -> None:
+    check_environment()
+    set_environment(starts_as)
+    take_part(cluster)
+
+
+def _require_listeners(listeners: Sequence[Listener]) -> None:
+    for listener in listeners:
+        if not isinstance(listener, Listener):
+            raise ConfigError(
+                f"tfscale.train(listeners=...) has {listener!r}; expected objects of classes that "
+                "are derived from tfscale.Listener. A callback of Keras's belongs in the model "
+                "file's callbacks()."
+            )
 
 
 def _refuse_while_imported() -> None:

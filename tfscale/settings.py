@@ -24,7 +24,6 @@ CLUSTER = "The cluster"
 SPEED = "How fast"
 KEPT = "What is kept"
 FAILURE = "When it fails"
-TESTS = "For tests of this template"
 
 
 @dataclass(frozen=True)
@@ -287,9 +286,6 @@ class Config:
         "When a loss isn't finite.",
         choices=("stop", "skip", "rollback"),
         may_differ_on_resume=True,  # changed because a run was ended by it
-    )
-    inject_fault: str = _setting(
-        "", TESTS, "Faults that happen: KIND@STEP[:WORKER],...", may_differ_on_resume=True
     )
     given: tuple[str, ...] = field(default=(), compare=False)
     typed: Mapping[str, str] = field(init=False, repr=False, compare=False)

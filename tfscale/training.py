@@ -1,49 +1,50 @@
-"""A training run from start to end. Read `run` and `_trained` as a table of contents."""
+"""A training run from start to end. Read `run` and `_trained` as a table of contents.
+
+`opening` has what comes before the first step, `ending` what comes after the last one.
+"""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from tfscale.checkpoints import export, resume
-from tfscale.checkpoints.claim import claimed
-from tfscale.checkpoints.export import Saved
-from tfscale.checkpoints.rehearsal import Way, require_savable
-from tfscale.checkpoints.rehearsal import rehearse as rehearse_saving
-from tfscale.cluster import exposure
+from tfscale.checkpoints import rescue, resume
+from tfscale.checkpoints.claim import held
+from tfscale.checkpoints.keeper import Keeper
+from tfscale.checkpoints.snapshot import Snapshots
+from tfscale.checkpoints.way_back import WayBack
 from tfscale.cluster.cluster import Cluster
-from tfscale.ending import Running, evaluate, finish
-from tfscale.errors import ConfigError
-from tfscale.files.run_directory import RunDirectory
-from tfscale.files.run_lock import RunLock
-from tfscale.fit.callback_needs import require_needs, require_places
-from tfscale.fit.named_figures import FirstEpoch, figures_of, watched
-from tfscale.fit.prepared import Prepared, prepare
-from tfscale.fitting import Fitting
-from tfscale.health import injected_faults
+from tfscale.data.bad_data import explained
+from tfscale.ending import evaluate, finish, show_end
+from tfscale.errors import SharedFailure, at_step
+from tfscale.fit.events import Boundary
+from tfscale.fit.loop_ends import EpochEnds, Resumed
+from tfscale.fit.prepared import prepare
+from tfscale.health.corruption import Guard
+from tfscale.health.frozen_weights import FrozenWeights
+from tfscale.health.non_finite import NonFinite, SkippedSteps
 from tfscale.health.preemption import Preemption
+from tfscale.health.records_read import RecordsRead
+from tfscale.health.stragglers import StragglerLines
 from tfscale.health.watchdog import Watchdog
-from tfscale.model.comparable import callback_facts
-from tfscale.model.user_callbacks import (
-    own_callbacks,
-    require_settable_rate,
-)
-from tfscale.process.exit import done_on_leaving, forks_end_here
+from tfscale.listener import Listener, listening
+from tfscale.model.user_callbacks import append_to_files, write_to_scratch
+from tfscale.opening import Run, open_run, plan
+from tfscale.process.exit import forks_end_here
 from tfscale.process.patience import done_within
 from tfscale.process.terminal import Terminal, silence
 from tfscale.report import tables
 from tfscale.report.curve_files import CurveFiles
 from tfscale.report.epoch_lines import EpochLines
-from tfscale.report.outline import plan_of, settings_of
-from tfscale.report.report import report_of
+from tfscale.report.evaluated import EvaluatedWeights, weights_may_change
+from tfscale.report.pace import Pace
 from tfscale.report.scalars import Scalars
-from tfscale.report.whole_scores import WholeScores
+from tfscale.report.whole_scores import SplitScores
 from tfscale.settings import Config
-from tfscale.startup.agreement import SAME_FILES, require_same
 from tfscale.startup.job import Job
-from tfscale.startup.rendezvous import refuse
 from tfscale.structures import Json
 from tfscale.user_files import forget_modules
 
@@ -56,76 +57,40 @@ def run(
     dataset: object,
     model: object,
     terminal: Terminal,
-    started: Callable[[], None],
+    users: Sequence[Listener],
 ) -> dict[str, Json]:
-    """Does what `tfscale.train` promises; calls `started` when the first step has been taken."""
-    began = time.perf_counter()
-    injected_faults.require_allowed(config)
-    with _held(config, cluster, terminal) as lock:
+    """Does what `tfscale.train` promises; `users` are the listeners that it was given."""
+    pace = Pace()
+    with held(config, cluster, terminal) as lock:
         job = Job.start(config, cluster, terminal)
         lock.ends_by(job.board.end_all)
-        return _trained(job, dataset, model, began, started)
-
-
-@contextlib.contextmanager
-def _held(config: Config, cluster: Cluster, terminal: Terminal) -> Iterator[RunLock]:
-    """In the body the run directory is this run's alone, or else no worker gets there."""
-    lock = RunLock(Path(config.run_dir), terminal.complain)
-    with contextlib.ExitStack() as ending:
-        if cluster.is_chief:
-            if reason := lock.take():
-                # The others wait for this worker; they are told on a port that may be open.
-                exposure.require_private(cluster, is_public_allowed=config.allow_public_network)
-                refuse(cluster, reason)
-                raise ConfigError(reason)
-            ending.callback(lock.release)
-            ending.enter_context(done_on_leaving(lock.release))
-        yield lock
+        return _trained(job, dataset, model, pace, users)
 
 
 def _trained(
-    job: Job, dataset: object, model: object, began: float, started: Callable[[], None]
+    job: Job, dataset: object, model: object, pace: Pace, users: Sequence[Listener]
 ) -> dict[str, Json]:
-    config = job.config
-    watchdog = Watchdog(job)
-    with _ending(job, watchdog) as ending:
-        preemption = ending.enter_context(Preemption(job).listening())
-        ending.enter_context(watchdog.watching())
+    watchdog, preemption = Watchdog(job), Preemption(job)
+    with _ending(job, watchdog, preemption) as ending:
         earlier = resume.find(job)
         prepared = prepare(job, dataset, model, bucket_bytes=earlier.bucket_bytes)
         ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
-        scores = WholeScores(job, prepared)
-        way = rehearse_saving(prepared.model)
-        callbacks, figures = _callbacks(job, prepared, scores, way)
-        own = prepared.distributed.chief.arranged(callbacks)
-        plan = earlier.row(job) | plan_of(job, prepared) | prepared.distributed.described(own)
-        plan |= figures.rows | way.rows() | scores.rows
-        job.terminal.show(tables.table("tfscale", plan))
-        settings = settings_of(job, prepared, plan, dataset=dataset, model=model)
-        directory = claimed(job, prepared, earlier, settings)
-        watchdog.follow(prepared.distributed, directory.log.parent)
-        alone = prepared.distributed.alone_seconds() if config.measure_efficiency else None
-        curves = _curves(job, prepared, directory, plan, alone)
-        ending.callback(curves.close)
-        training = Fitting(job, prepared, directory, scores, own, figures)
-        keeper = training.keeper(earlier)
-        running = Running(job, prepared, directory, scores, keeper, began, training.skipped.told)
-        preemption.ask = keeper.stop
+        opened = open_run(plan(job, prepared, earlier), earlier, dataset, model)
+        watch = _watch(opened, watchdog, preemption, pace, users)
         lines = _lines(job)
-        pace = training.fit(earlier, [curves, *lines], keeper, started)
-        metrics = evaluate(running, [pace, *lines], training.evaluated)
-        saved, finished = finish(running, way, pace, metrics, alone)
-        report = report_of(job, finished, training.stragglers.as_json)
-        _write(report, directory, saved, finished.load_command)
-        keeper.end()
-        watchdog.end()
-        job.board.leave()
-        _show_end(job, report, directory, finished.load_command)
+        with listening(watch.listeners, job, prepared, watch.resume):
+            train(opened, watch, lines)
+            metrics = evaluate(opened, lines, watch.evaluated, pace)
+            report = finish(opened, pace, metrics, watch.listeners)
+            preemption.close()
+            watchdog.close()
+            job.board.leave()
+        show_end(opened, report)
     return report
 
 
 @contextlib.contextmanager
-def _ending(job: Job, watchdog: Watchdog) -> Iterator[contextlib.ExitStack]:
+def _ending(job: Job, watchdog: Watchdog, preemption: Preemption) -> Iterator[contextlib.ExitStack]:
     """What is done when a run ends, whichever way: by its worker, and not by a fork of it."""
     with (
         contextlib.ExitStack() as ending,
@@ -135,85 +100,151 @@ def _ending(job: Job, watchdog: Watchdog) -> Iterator[contextlib.ExitStack]:
     ):
         ending.callback(job.end)
         ending.callback(forget_modules)
+        ending.enter_context(preemption.listening())
+        ending.enter_context(watchdog.watching())
         yield ending
 
 
-def _write(
-    report: Mapping[str, Json], directory: RunDirectory, saved: Saved, load_command: str
-) -> None:
-    """Writes the report, whatever became of the model; only then says what did."""
-    directory.write_report(report)
-    problem = export.told(saved, directory, load_command)
-    if problem is not None:
-        raise problem
+@dataclass(frozen=True)
+class Watch:
+    """Who watches a run.
+
+    Args:
+        listeners: all of them, in the order in which they speak.
+        keeper: of checkpoints.
+        non_finite: looks after losses and weights.
+        evaluated: which weights were validated last.
+        scored: figures of the whole validation.
+        history: Keras's.
+        resume: puts the training where an earlier run has left it; None for a new one.
+    """
+
+    listeners: Sequence[Listener]
+    keeper: Keeper
+    non_finite: NonFinite
+    evaluated: EvaluatedWeights
+    scored: SplitScores
+    history: keras.callbacks.History
+    resume: Callable[[], Resumed] | None
 
 
-def _show_end(
-    job: Job, report: Mapping[str, Json], directory: RunDirectory, load_command: str
-) -> None:
-    job.terminal.show(tables.table("done", tables.closing_rows(report, directory.path)))
-    job.terminal.show(tables.next_commands(directory.path, load_command))
+def _watch(
+    run: Run, watchdog: Watchdog, preemption: Preemption, pace: Pace, users: Sequence[Listener]
+) -> Watch:
+    """The one list of who is told of the end of each loop, and why in this order."""
+    job, prepared, callbacks = run.job, run.prepared, run.plan.callbacks
+    may_change = weights_may_change(prepared.model, callbacks.arranged)
+    evaluated = EvaluatedWeights(prepared.model, job.strategy, may_change=may_change)
+    history, scored = keras.callbacks.History(), run.plan.scores.of("validation")
+    guard, skipped = Guard(job, prepared.distributed), SkippedSteps()
+    # Whoever keeps something; as with callbacks, first those that every worker has.
+    keeping = [history, scored, evaluated, pace, skipped, *users, *callbacks.members]
+    snapshots = Snapshots(job, prepared, keeping, guard.compare)
+    earlier, who = run.earlier.checkpoint, lambda: preemption.stopped_by
+    keeper = Keeper(job, snapshots, run.directory, stopped_by=who, earlier=earlier)
+    non_finite = NonFinite(
+        job,
+        prepared,
+        skipped=skipped,
+        what_stays=keeper.writer.what_stays,
+        way_back=WayBack(job, snapshots, keeper.writer).to,
+        is_left_to_callback=callbacks.end_by_themselves,
+    )
+    say = job.terminal.complain if job.cluster.is_chief else silence
+    listeners: list[Listener] = [
+        watchdog,  # what the others do comes after the loop that has ended
+        non_finite,  # nobody tells or keeps figures of a run that ends here
+        skipped,
+        FrozenWeights(),
+        pace,
+        StragglerLines(job.cluster.addresses, say),
+        _curves(run),
+        RecordsRead(),
+        evaluated,
+        guard,  # no checkpoint is taken of copies that differ
+        preemption,  # the keeper saves where all workers have agreed to stop
+        keeper,
+        *users,  # who may rely on what was saved
+    ]
+    resume = keeper.resume if run.earlier.is_there else None
+    return Watch(listeners, keeper, non_finite, evaluated, scored, history, resume)
+
+
+def _curves(run: Run) -> Scalars:
+    job, directory = run.job, run.directory
+    files = CurveFiles(directory.path / "tensorboard", directory.make_again, job.terminal.complain)
+    return Scalars(
+        run.prepared.distributed,
+        files if directory.is_chief else None,
+        global_batch=job.config.batch_size,
+        text=tables.markdown({**run.plan.rows, **job.config.as_flags()}),
+        alone_seconds=run.alone_seconds,
+    )
+
+
+def _lines(job: Job) -> list[EpochLines]:
+    """What tells how far the run is, where no bar does."""
+    if not job.terminal.wants_lines:
+        return []
+    return [EpochLines(job.terminal.show, job.config.batch_size)]
+
+
+def train(run: Run, watch: Watch, lines: Sequence[EpochLines]) -> None:
+    """Keras's own `fit`; what was trained stays if a callback fails."""
+    job, prepared, own = run.job, run.prepared, run.plan.callbacks
+    distributed, data = prepared.distributed, prepared.data
+    ends = EpochEnds(distributed.ends, lambda: distributed.step)
+    with tempfile.TemporaryDirectory(prefix="tfscale-") as scratch:
+        write_to_scratch(own.arranged, None if run.directory.is_chief else Path(scratch))
+        if run.earlier.is_there:
+            append_to_files(own.members, run.earlier.epoch)
+        try:
+            prepared.model.fit(
+                data.training,
+                epochs=job.config.epochs,
+                initial_epoch=run.earlier.epoch,
+                validation_data=data.evaluated.get("validation"),
+                # The user's own see what ours have put into the logs, and Keras keeps all of it.
+                callbacks=[
+                    *(watch.scored, *lines, ends),
+                    *(*own.arranged, own.last, watch.history),
+                ],
+                verbose=job.terminal.verbosity,
+            )
+            watch.keeper.finish()
+            watch.non_finite.require_finite_weights()
+        except SharedFailure:
+            raise
+        except Exception as error:
+            told = explained(error, data, distributed.step)
+            if told is error:
+                told = rescue.kept(job, prepared, run.directory, error)
+            # Bad data ends a step in its midst, of which nobody knows what the replicas hold.
+            raise at_step(told, distributed.step) from error
+
+
+class FirstStep(Listener):
+    """Calls something once, when the first loop is over.
+
+    Args:
+        then: what is called.
+    """
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        """Has seen no loop yet."""
+        self._then = then
+
+    def at_boundary(self, boundary: Boundary) -> None:
+        """Calls it; once is enough, and every time is as well."""
+        self._then()
 
 
 def rehearse(
     config: Config, cluster: Cluster, dataset: object, model: object, terminal: Terminal
 ) -> None:
     """Shows this worker's plan, without waiting for other workers and without a file."""
-    injected_faults.require_allowed(config)
     job = Job.alone(config, cluster, terminal)
     with contextlib.ExitStack() as ending, forks_end_here():
         ending.callback(job.end)
         ending.callback(forget_modules)
-        prepared = prepare(job, dataset, model)
-        way = rehearse_saving(prepared.model)
-        scores = WholeScores(job, prepared)
-        callbacks, figures = _callbacks(job, prepared, scores, way, is_rehearsal=True)
-        described = prepared.distributed.described(callbacks)
-        plan = plan_of(job, prepared) | described | figures.rows | way.rows() | scores.rows
-        job.terminal.show(tables.table("tfscale", plan))
-
-
-def _callbacks(
-    job: Job, prepared: Prepared, scores: WholeScores, way: Way, *, is_rehearsal: bool = False
-) -> tuple[list[keras.callbacks.Callback], FirstEpoch]:
-    """The user's callbacks, the same ones on every worker and none that is bound to fail.
-
-    Returns:
-        Also what looks for the figures that they name.
-    """
-    file, model = prepared.model_file, prepared.model
-    callbacks = own_callbacks(file)
-    require_settable_rate(callbacks, model, prepared.rate, file.name)
-    require_same(job.board, "callbacks of the file", callback_facts(callbacks), SAME_FILES)
-    require_needs(callbacks, model, file.name)
-    require_savable(callbacks, way, file.name)
-    is_chief = job.cluster.is_chief
-    if is_chief:
-        require_places(callbacks, Path(job.config.run_dir), file.name)
-    figures = figures_of(prepared, scores.names, has_all_callbacks=is_chief or is_rehearsal)
-    found = watched(callbacks, figures, model, file.name)
-    return callbacks, FirstEpoch(found, job.terminal.complain if is_chief else silence)
-
-
-def _curves(
-    job: Job,
-    prepared: Prepared,
-    directory: RunDirectory,
-    plan: Mapping[str, object],
-    alone_seconds: float | None,
-) -> Scalars:
-    files = CurveFiles(directory.path / "tensorboard", directory.make_again, job.terminal.complain)
-    return Scalars(
-        prepared.distributed,
-        files if directory.is_chief else None,
-        global_batch=job.config.batch_size,
-        text=tables.markdown({**plan, **job.config.as_flags()}),
-        alone_seconds=alone_seconds,
-    )
-
-
-def _lines(job: Job) -> list[keras.callbacks.Callback]:
-    """What tells how far the run is, where no bar does."""
-    if not job.terminal.wants_lines:
-        return []
-    return [EpochLines(job.terminal.show, job.config.batch_size)]
+        plan(job, prepare(job, dataset, model), resume.Earlier(), is_rehearsal=True)

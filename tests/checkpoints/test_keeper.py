@@ -14,7 +14,8 @@ from tfscale.checkpoints.keeper import Keeper
 from tfscale.checkpoints.snapshot import Snapshot
 from tfscale.errors import PREEMPTED_CODE, SharedFailure
 from tfscale.files.checkpoint_names import FOLDER
-from tfscale.fit.points import Point
+from tfscale.fit.events import Point
+from tfscale.health.preemption import Preemption
 
 RUNS = 240
 
@@ -55,26 +56,29 @@ class Run:
             ),
             terminal=SimpleNamespace(show=print, complain=print),
         )
-        finite = SimpleNamespace(first_bad_of=lambda arrays: "")
+        parts = SimpleNamespace(finite=SimpleNamespace(first_bad_of=lambda arrays: ""))
         snapshots = SimpleNamespace(
             steps_per_epoch=self.steps,
             begin=lambda: None,
-            left_out=list,
+            tell_left_out=lambda: None,
             take=lambda done: Snapshot(
                 {"weights.safetensors": {"step": np.array([self.steps_taken[rank]])}},
                 {"step": self.steps_taken[rank], "batches_of_epoch": done},
             ),
-            prepared=SimpleNamespace(distributed=SimpleNamespace(finite=finite)),
+            prepared=SimpleNamespace(distributed=SimpleNamespace(parts=parts)),
         )
         directory = SimpleNamespace(path=self.folder / str(rank), make_again=lambda: None)
-        keeper = Keeper(job, snapshots, directory, validation_loss=lambda: None)
-        keeper._schedule = SimpleNamespace(
+        preemption = Preemption(job)
+        preemption.begin(job, None)
+        stopped_by = lambda: preemption.stopped_by  # noqa: E731
+        keeper = Keeper(job, snapshots, directory, stopped_by=stopped_by)
+        keeper.writer._schedule = SimpleNamespace(
             is_due=lambda now: random.random() < self.due, took=lambda *args, **kwargs: None
         )
-        return keeper
+        return preemption, keeper
 
     def work(self, rank):
-        keeper, own = self.keeper(rank), random.Random(f"{self.seed}/{rank}")
+        (preemption, keeper), own = self.keeper(rank), random.Random(f"{self.seed}/{rank}")
         passed, caller = 0, None
 
         def reach(loop, done, steps):
@@ -86,17 +90,20 @@ class Run:
             time.sleep(own.random() * 0.002)
             passed += 1
             if passed == self.moment + 1 and rank in self.stopped:
-                caller = threading.Thread(target=keeper.stop, args=(f"Worker {rank} was stopped",))
+                caller = threading.Thread(
+                    target=preemption.ask, args=(f"Worker {rank} was stopped",)
+                )
                 caller.start()
                 time.sleep(own.random() * 0.002)
-            keeper.reached(Point(loop, done, steps), self.steps_taken[rank])
+            for listener in (preemption, keeper):
+                listener.at_point(Point(loop, done, steps, self.steps_taken[rank]))
 
         try:
             self.train(rank, reach)
             keeper.finish()
             for done in range(2 * self.final_loops):
                 reach("evaluate", done, None)
-            keeper.end()
+            preemption.close()
             self.ends[rank] = "done"
         except SharedFailure as failure:
             self.ends[rank] = failure

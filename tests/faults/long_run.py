@@ -16,8 +16,8 @@ from typing import NamedTuple
 from safetensors.numpy import load_file
 
 from tests.faults.runs import STEPS_PER_EPOCH, flags, result
+from tests.faults.worker import ORDER
 from tests.jobs.workers import ROOT, _environment
-from tfscale.startup.environment import TEST_FAULTS
 from tfscale.supervise.gang import Gang, Streams
 
 STOPPED = (130, 143)  # what a launcher ends with that somebody stopped: it is to be started again
@@ -132,14 +132,15 @@ def play(folder, faults, *, epochs, workers=2, deadline_seconds=180.0, more=()):
     """
     folder.mkdir()
     (folder / "tmp").mkdir()
-    environ = _environment() | {TEST_FAULTS: "1", "TMPDIR": str(folder / "tmp")}
-    words = [sys.executable, "launch/local.py", f"--workers={workers}", "--restarts=3", "--"]
+    orders = ",".join(map(str, faults))
+    environ = _environment() | {ORDER: orders, "TMPDIR": str(folder / "tmp")}
+    words = [sys.executable, "tests/faults/local.py", f"--workers={workers}", "--restarts=3", "--"]
     words += [*flags(folder, f"--epochs={epochs}"), f"--checkpoint_every_steps={EVERY_STEPS}"]
     words += [f"--model_option=times_file={folder / 'times'}", "--model_option=patience=1000000"]
     words += [f"--dataset_option=hang_file={folder / 'run' / 'faults' / 'hang_in_input'}"]
     words += [f"--heartbeat_timeout={_HEARTBEAT_SECONDS}", "--bucket_mb=4"]
     words += [f"--step_timeout={_STEP_SECONDS}"]
-    words += [f"--inject_fault={','.join(map(str, faults))}", *more]
+    words += more
     played, began = Played(folder), time.monotonic()
     most = 2 * len(faults) + 3  # a launcher that can't be started again and again ends this, too
     while not played.is_done and played.launches < most:

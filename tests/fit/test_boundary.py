@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from tfscale.fit import boundary as boundary_module
-from tfscale.fit.boundary import Boundary, Exchange
+from tfscale.fit.boundary import Exchange, boundary_of
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.replica_state import ReplicaStatistics
+from tfscale.fit.verdict import Verdict
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.report.pace import block_of
 from tfscale.report.step_times import Block
@@ -21,8 +22,13 @@ NOW = 1000.0
 NO_FIGURES = tf.zeros([0], tf.float64)
 
 
+def _boundary(rows, *, before=0, steps=1, is_warm=True):
+    verdict = Verdict(before, steps, np.zeros([len(rows), 4]))
+    return boundary_of(rows, logs={"loss": 0.5}, verdict=verdict, is_warm=is_warm)
+
+
 def test_each_workers_row_is_read_by_its_columns():
-    boundary = Boundary.of_rows(ROWS, step=30, steps=10, is_warm=True)
+    boundary = _boundary(ROWS, before=20, steps=10)
     assert (boundary.step, boundary.steps, boundary.is_warm) == (30, 10, True)
     assert boundary.seconds.tolist() == [4.0, 5.0]
     assert boundary.input_wait_seconds.tolist() == [0.5, 0.0]
@@ -33,13 +39,13 @@ def test_each_workers_row_is_read_by_its_columns():
 
 def test_a_clock_that_is_set_back_gives_times_all_the_same():
     rows = np.array([[-3600.0, -0.5, -1.0, -2.0, -7.0]])
-    boundary = Boundary.of_rows(rows, step=1, steps=1, is_warm=True)
+    boundary = _boundary(rows)
     assert block_of(boundary) == Block(steps=1, seconds=1e-6, input_wait_seconds=0.0)
     assert boundary.figures.tolist() == [[-7.0]]
 
 
 def test_a_worker_may_have_no_figures():
-    boundary = Boundary.of_rows(ROWS[:, :4], step=1, steps=1, is_warm=False)
+    boundary = _boundary(ROWS[:, :4], is_warm=False)
     assert boundary.figures.shape == (2, 0)
 
 
@@ -164,7 +170,7 @@ def test_every_replica_gets_the_row_of_each_workers_first_replica(exchanged, of)
         arguments.append({"started": NOW - 5 - worker, "waited": 0.5 * worker, "figures": figures})
     second = of // 2  # the first replica of worker 1
     for _, rows, _ in exchanged(replicas, arguments):
-        boundary = Boundary.of_rows(rows.numpy(), step=1, steps=1, is_warm=True)
+        boundary = _boundary(rows.numpy())
         assert boundary.seconds.tolist() == [5.0, 6.0]
         assert boundary.input_wait_seconds.tolist() == [0.0, 0.5]
         assert boundary.exposed_seconds.tolist() == [1.0, second + 1.0]

@@ -5,6 +5,7 @@ from tfscale.errors import ConfigError
 from tfscale.fit.compiled_model import (
     own_rate,
     precisions,
+    require_known_variables,
     require_no_overridden_flags,
     require_precision,
 )
@@ -115,3 +116,28 @@ def test_the_most_frequent_policy_comes_first():
         ]
     )
     assert precisions(model) == ["mixed_bfloat16", "float32"]
+
+
+def _small_model():
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)], name="net"
+    )
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_weights_that_were_unfrozen_after_the_optimizer_was_built_are_refused():
+    model = _small_model()
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    model.optimizer.build(model.trainable_variables)
+    require_known_variables(model, "mine.py")
+    model.layers[0].trainable = True
+    with pytest.raises(ConfigError) as caught:
+        require_known_variables(model, "mine.py")
+    assert "kernel and 1 more weights are trainable but were not when" in str(caught.value)
+    # Fewer than it was built for is what freezing makes of it.
+    model.compile("sgd", "mse")
+    model.optimizer.build(model.trainable_variables)
+    model.layers[0].trainable = False
+    require_known_variables(model, "mine.py")

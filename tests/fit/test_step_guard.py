@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.fit.step_guard import Finding, StepGuard, Verdict
+from tfscale.fit.step_guard import StepGuard
+from tfscale.fit.verdict import Finding, Verdict
 
 NAN, INF = float("nan"), float("inf")
 NONE = [-1.0, 0.0, 0.0, 0.0]

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.report.boundaries import boundary_of
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import Kind, SharedFailure, is_retryable
+from tfscale.fit.events import Point
 from tfscale.health.corruption import _DIGEST, Guard
 
 ADDRESSES = ("a:1", "b:2", "c:3")
@@ -27,8 +29,7 @@ class _Case:
         self.distributed = SimpleNamespace(
             state=SimpleNamespace(shared={}),
             carrier=SimpleNamespace(of_all_replicas=self._of_all),
-            traffic=SimpleNamespace(sparse=sparse),
-            boundary=None,
+            parts=SimpleNamespace(traffic=SimpleNamespace(sparse=sparse)),
             step=0,
         )
         self.guard = Guard(job, self.distributed)
@@ -48,8 +49,8 @@ class _Case:
 
     def boundary(self, seconds):
         self.distributed.step += 1
-        self.distributed.boundary = SimpleNamespace(seconds=np.array([seconds, seconds / 2]))
-        self.guard.reached(SimpleNamespace(loop="fit"))
+        self.guard.at_boundary(boundary_of(seconds=(seconds, seconds / 2)))
+        self.guard.at_point(Point("fit", 1, 9))
 
 
 def _reason(case):
@@ -123,12 +124,12 @@ def test_a_boundary_that_was_counted_is_not_counted_again():
     case.boundary(0.01)
     for _ in range(1000):
         case.distributed.step += 1
-        case.guard.reached(SimpleNamespace(loop="fit"))
+        case.guard.at_point(Point("fit", 0, 9))
     assert case.asked == 1
 
 
 def test_evaluation_is_not_looked_at():
     case = _Case((1, 2), (1, 2))
-    case.distributed.boundary = SimpleNamespace(seconds=np.array([1.0]))
-    case.guard.reached(SimpleNamespace(loop="validation"))
+    case.guard.at_boundary(boundary_of())
+    case.guard.at_point(Point("validation", 0, 9))
     assert case.asked == 0

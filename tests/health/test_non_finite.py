@@ -1,6 +1,7 @@
 """What is done with a verdict, between invented workers; tests/faults has real trainings."""
 
 import contextlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import keras
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.report.boundaries import boundary_of
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import Kind, SharedFailure, is_retryable
 from tfscale.fit.finite_weights import FiniteWeights
-from tfscale.fit.step_guard import Verdict
+from tfscale.fit.verdict import Verdict
 from tfscale.health.non_finite import MOST_IN_A_ROW, NonFinite, SkippedSteps
 
 FINE, BAD = [-1.0, 0.0, 0.0, 0.0], [4.0, 1.0, 0.0, 1.0]
@@ -36,7 +38,7 @@ class _Case:
         )
         self.model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="only")])
         finite = FiniteWeights(self.model, strategy)
-        self.distributed = SimpleNamespace(verdict=None, step=10, finite=finite)
+        self.distributed = SimpleNamespace(step=10, parts=SimpleNamespace(finite=finite))
         data = SimpleNamespace(training=SimpleNamespace(make=self._make))
         self.watch = NonFinite(
             job,
@@ -57,8 +59,8 @@ class _Case:
         return self.again
 
     def hear(self, *rows, skipped=(), before=100, steps=10):
-        self.distributed.verdict = Verdict(before, steps, np.asarray(rows), tuple(skipped))
-        self.watch.judge()
+        verdict = Verdict(before, steps, np.asarray(rows), tuple(skipped))
+        self.watch.at_boundary(replace(boundary_of(), verdict=verdict))
 
 
 @contextlib.contextmanager
@@ -71,7 +73,7 @@ def _ends(step, match):
 
 def test_finite_steps_are_nothing_to_speak_of():
     case = _Case()
-    case.watch.judge()
+    case.watch.at_boundary(boundary_of())  # which nobody has judged
     case.hear(FINE, FINE)
     case.watch.require_finite_weights()
     assert case.shown == [] and case.way == []
@@ -128,7 +130,12 @@ def test_skipped_steps_are_told_at_the_boundary():
         "Step 103 was skipped: loss or gradients are not finite. So far: 1.",
         "Steps 111, 112, 113 ... were skipped: loss or gradients are not finite. So far: 5.",
     ]
-    assert case.watch.skipped.told() == {"count": 5, "steps": [103, 111, 112, 113, 114]}
+    told = {"count": 5, "steps": [103, 111, 112, 113, 114]}
+    assert case.watch.skipped.report() == {"non_finite_steps": told}
+    resumed = SkippedSteps()
+    resumed.set_state(case.watch.skipped.get_state())
+    assert vars(resumed) == vars(case.watch.skipped)
+    assert SkippedSteps().report() == {"non_finite_steps": {}}
 
 
 def test_too_many_in_a_row_end_the_run_also_across_boundaries():

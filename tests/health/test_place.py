@@ -13,10 +13,10 @@ from tfscale.health.deadlines import BETWEEN, DATA, END, EVALUATION, SAVING, STA
 from tfscale.health.place import Frame, place_of, stack_of, stack_of_error
 
 RUN = Frame("tfscale.training", "run")
-FIT = Frame("tfscale.fitting", "Fitting.fit")
+FIT = Frame("tfscale.training", "train")
 LIST = Frame(place.HOOKS, "CallbackList.on_epoch_end")
 MINE = Frame("mine", "Losses.on_epoch_end", "/home/me/model.py", 31)
-LOOP = Frame("tfscale.fit.distributed_model", "DistributedModel.train_call")
+LOOP = Frame("tfscale.fit.training_loop", "TrainingLoop.take")
 TEST = Frame("tfscale.fit.evaluation", "Evaluation.test_call")
 DEVICE = Frame("tensorflow.python.eager.execute", "quick_execute")
 SAY = Frame("tfscale.startup.notes", "Notes.say")
@@ -74,7 +74,7 @@ def test_parts_of_a_run_are_told_apart():
     assert _place(is_started=False).section == START
     assert _place(MINE, LIST, FIT, is_started=False).section == START
     assert _place(FIT).section == BETWEEN
-    assert _place(Frame("tfscale.checkpoints.keeper", "Keeper.reached"), FIT).section == SAVING
+    assert _place(Frame("tfscale.checkpoints.keeper", "Keeper.at_point"), FIT).section == SAVING
     assert _place(Frame("tfscale.ending", "finish")).section == SAVING
     assert _place(Frame("tfscale.ending", "evaluate")).section == EVALUATION
     assert _place().section == END

@@ -21,7 +21,7 @@ PROGRAM = """
 
     from tfscale.cluster.cluster import Cluster
     from tfscale.errors import ConfigError, SharedFailure
-    from tfscale.health.fault_kinds import KINDS
+    from tests.faults.fault_kinds import KINDS
     from tfscale.startup.board import Board
     from tfscale.startup.meeting import Meeting
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tfscale.fit.boundary import Boundary
+from tfscale.fit.events import Boundary
 from tfscale.gradients.reducer import Traffic
 from tfscale.report.step_times import Block, StepTimes
 
@@ -17,7 +17,7 @@ def times_of(*blocks):
     return times
 
 
-def boundary_of(step=10, steps=10, seconds=(2.0, 4.0), waited=(0.5, 2.0), is_warm=True):
+def boundary_of(step=10, steps=10, seconds=(2.0, 4.0), waited=(0.5, 2.0), is_warm=True, logs=None):
     """Two workers, each with a figure for the load and one for the memory."""
     figures = np.array([[50.0, 100.0], [60.0, 200.0]])
     return Boundary(
@@ -29,13 +29,13 @@ def boundary_of(step=10, steps=10, seconds=(2.0, 4.0), waited=(0.5, 2.0), is_war
         travel_seconds=np.array([1.0, 3.0]),
         figures=figures,
         is_warm=is_warm,
+        logs=logs or {},
     )
 
 
-def distributed_with(boundary=None, step=0):
+def distributed_with(model=None):
     return SimpleNamespace(
-        boundary=boundary,
-        step=step,
-        traffic=Traffic(sent_bytes=3e8),
-        figure_names=["load", "memory"],
+        model=model,
+        parts=SimpleNamespace(traffic=Traffic(sent_bytes=3e8)),
+        loop=SimpleNamespace(figures=SimpleNamespace(names=["load", "memory"])),
     )

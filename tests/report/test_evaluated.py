@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import keras_events
 from tfscale.report.evaluated import EvaluatedWeights, weights_may_change
 
 X, Y = np.ones((8, 3)), np.ones((8, 2))
@@ -15,8 +16,8 @@ def _model(**optimizer):
 
 
 def _seen(model, *callbacks, may_change=True):
-    seen = EvaluatedWeights(tf.distribute.get_strategy(), may_change=may_change)
-    model.fit(X, Y, validation_data=(X, Y), epochs=2, verbose=0, callbacks=[seen, *callbacks])
+    seen = EvaluatedWeights(model, tf.distribute.get_strategy(), may_change=may_change)
+    keras_events.fit(model, seen, callbacks, X, Y, validation_data=(X, Y), epochs=2)
     return seen
 
 

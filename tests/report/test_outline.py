@@ -37,7 +37,10 @@ def _plan(cluster=TWO, count=2, rate="0.1", buckets=MEASURED, size=100, evaluate
     prepared = SimpleNamespace(
         data=data,
         model=_model(),
-        distributed=SimpleNamespace(asks=0),
+        distributed=SimpleNamespace(
+            parts=SimpleNamespace(steps=SimpleNamespace(asks=0), findings=SimpleNamespace(rows={})),
+            length=SimpleNamespace(fixed=0),
+        ),
         rate=rate,
         loss="L2",
         buckets=buckets,
@@ -98,7 +101,7 @@ def test_model_and_optimizer_are_those_that_train():
 def test_a_loss_that_asks_all_replicas_says_so():
     plan, job, prepared = _plan()
     assert plan["loss"] == "L2"
-    prepared.distributed.asks = 2
+    prepared.distributed.parts.steps.asks = 2
     loss = plan_of(job, prepared)["loss"]
     assert loss.startswith("L2; asks all replicas for 2 counts in each step, ")
 

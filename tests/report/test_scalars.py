@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -5,24 +7,23 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.report.boundaries import boundary_of, distributed_with
+from tfscale.fit.events import EpochEnd
 from tfscale.report.curve_files import CurveFiles
 from tfscale.report.pace import block_of
 from tfscale.report.scalars import Scalars
 from tfscale.report.step_times import StepTimes
 
 
-def _scalars(distributed, folder, **settings):
-    scalars = Scalars(
-        distributed,
+def _scalars(folder, optimizer=None, **settings):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer or keras.optimizers.SGD(0.25), "mse")
+    return Scalars(
+        distributed_with(model),
         CurveFiles(folder) if folder else None,
         global_batch=32,
         text="| setting |",
         **{"least_seconds": 0, **settings},
     )
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(0.25), "mse")
-    scalars.set_model(model)
-    return scalars
 
 
 def _curves(folder):
@@ -39,14 +40,12 @@ def _curves(folder):
 
 
 def _written(folder, *boundaries, logs=None, epoch_logs=None, **settings):
-    distributed = distributed_with()
-    scalars = _scalars(distributed, folder, **settings)
-    scalars.on_train_begin()
+    scalars = _scalars(folder, **settings)
+    scalars.begin(None, None)
     for boundary in boundaries:
-        distributed.boundary, distributed.step = boundary, boundary.step
-        scalars.on_train_batch_end(boundary.step - 1, logs)
-    scalars.on_epoch_end(0, epoch_logs)
-    scalars.on_train_end()
+        scalars.at_boundary(replace(boundary, logs=logs or {}))
+    scalars.at_epoch_end(EpochEnd(0, boundaries[-1].step, epoch_logs or {}))
+    scalars.end()
 
 
 def test_every_boundary_is_a_point_at_its_step(tmp_path):
@@ -111,7 +110,7 @@ def test_a_metric_of_many_numbers_has_no_curve(tmp_path):
 
 
 def test_the_configuration_is_there_to_read(tmp_path):
-    _written(tmp_path)
+    _written(tmp_path, boundary_of())
     assert _curves(tmp_path / "train")[1]["config"][0] == b"| setting |"
 
 

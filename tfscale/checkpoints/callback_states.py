@@ -1,4 +1,4 @@
-"""What callbacks keep from one batch or epoch to the next: best value, patience, lists of losses.
+"""What callbacks and listeners keep between batches or epochs: best value, patience, losses.
 
 Keras has no way to ask a callback for its state. What it keeps are its attributes: those that have
 changed since it was made are kept as far as JSON and arrays can hold them, and are put back when
@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from tfscale.fit.keras.monitors import decide, has_decided
+from tfscale.listener import Listener
 from tfscale.structures import Foreign, Json
 
 # What Keras gives to a callback, and what its own callbacks make anew when training begins.
@@ -46,7 +47,7 @@ class CallbackStates:
         callbacks: as they were made, before training begins.
     """
 
-    def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback | Listener]) -> None:
         """Remembers what they were made with: a resumed run makes them with that too."""
         self._callbacks = list(callbacks)
         self._made = [_read(one, "") for one in callbacks]
@@ -167,7 +168,7 @@ class _Reading:
         return isinstance(value, list) and any(map(self.arrays_of, value))
 
 
-def _read(callback: keras.callbacks.Callback, prefix: str) -> _Reading:
+def _read(callback: keras.callbacks.Callback | Listener, prefix: str) -> _Reading:
     reading = _Reading(prefix)
     get_state = getattr(callback, "get_state", None)
     for name, value in (vars(callback) if get_state is None else get_state()).items():

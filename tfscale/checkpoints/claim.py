@@ -1,18 +1,46 @@
 """The run directory becomes this run's: as a new one, or as that of the run that goes on."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from tfscale.checkpoints import export
 from tfscale.checkpoints.resume import Earlier, differences
+from tfscale.cluster import exposure
+from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
 from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.run_directory import RunDirectory
+from tfscale.files.run_lock import RunLock
 from tfscale.fit.compiled_model import OwnRate
 from tfscale.fit.prepared import Prepared
+from tfscale.process.exit import done_on_leaving
+from tfscale.process.terminal import Terminal
+from tfscale.settings import Config
 from tfscale.startup.job import Job
+from tfscale.startup.rendezvous import refuse
 from tfscale.structures import Json
+
+
+@contextlib.contextmanager
+def held(config: Config, cluster: Cluster, terminal: Terminal) -> Iterator[RunLock]:
+    """In the body the run directory is this run's alone, or else no worker gets there.
+
+    Raises:
+        ConfigError: another run has it.
+    """
+    lock = RunLock(Path(config.run_dir), terminal.complain)
+    with contextlib.ExitStack() as ending:
+        if cluster.is_chief:
+            if reason := lock.take():
+                # The others wait for this worker; they are told on a port that may be open.
+                exposure.require_private(cluster, is_public_allowed=config.allow_public_network)
+                refuse(cluster, reason)
+                raise ConfigError(reason)
+            ending.callback(lock.release)
+            ending.enter_context(done_on_leaving(lock.release))
+        yield lock
 
 
 def claimed(

@@ -15,9 +15,10 @@ from safetensors.numpy import load, save
 from tfscale.checkpoints import random_states
 from tfscale.checkpoints.callback_states import CallbackStates
 from tfscale.checkpoints.commit import Checkpoint
-from tfscale.fit.points import Resumed
+from tfscale.fit.loop_ends import Resumed
 from tfscale.fit.prepared import Prepared
 from tfscale.fit.training_state import WEIGHTS
+from tfscale.listener import Listener
 from tfscale.startup.agreement import versions
 from tfscale.startup.job import Job
 from tfscale.structures import Json
@@ -55,7 +56,8 @@ class Snapshots:
     Args:
         job: whose workers train.
         prepared: what trains.
-        callbacks: that keep something; those that every worker has come first, in one order.
+        keeping: callbacks and listeners that keep something; those that every worker has come
+            first, in one order.
         require_sound: raises on every worker if the training's state is none to go on from.
 
     Attributes:
@@ -66,7 +68,7 @@ class Snapshots:
         self,
         job: Job,
         prepared: Prepared,
-        callbacks: Sequence[keras.callbacks.Callback],
+        keeping: Sequence[keras.callbacks.Callback | Listener],
         require_sound: Callable[[], None],
     ) -> None:
         """Looks at the callbacks as they were made."""
@@ -74,7 +76,8 @@ class Snapshots:
         self._job = job
         self.prepared = prepared
         self._distributed = prepared.distributed
-        self._states = CallbackStates(callbacks)
+        self._states = CallbackStates(keeping)
+        self._has_told = False
 
     @property
     def steps_per_epoch(self) -> int:
@@ -85,11 +88,20 @@ class Snapshots:
         """Training has begun: all callbacks have been told, and no step is taken."""
         self._states.begin()
 
-    def left_out(self) -> list[str]:
-        """What no checkpoint can hold: a run that goes on begins anew with it."""
+    def tell_left_out(self) -> None:
+        """Says once, after the first step, what no checkpoint can hold."""
+        left_out = [] if self._has_told else self._left_out()
+        self._has_told = True
+        if left_out:
+            self._job.terminal.show(
+                f"A checkpoint can't hold {', '.join(left_out)}: a run that goes on begins anew "
+                "with it. In callbacks, keep numbers, texts, arrays, lists or dicts."
+            )
+
+    def _left_out(self) -> list[str]:
         drawn = [
             f"the place of {one} in the training step (use keras.random with a SeedGenerator)"
-            for one in self._distributed.unrepeatable
+            for one in self._distributed.loop.unrepeatable
         ]
         return self._states.left_out() + drawn
 

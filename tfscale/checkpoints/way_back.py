@@ -2,11 +2,8 @@
 
 import json
 
-from tfscale.checkpoints import commit
-from tfscale.checkpoints.commit import Checkpoint
-from tfscale.checkpoints.snapshot import Snapshot, Snapshots
-from tfscale.files.checkpoint_names import FOLDER
-from tfscale.files.run_directory import RunDirectory
+from tfscale.checkpoints.snapshot import Snapshots
+from tfscale.checkpoints.writer import Writer
 from tfscale.fit.keras.loops import Call
 from tfscale.startup.job import Job
 
@@ -17,22 +14,17 @@ class WayBack:
     """Goes back to the newest checkpoint, and takes the steps after it once more.
 
     What a user's callbacks have changed meanwhile isn't done again: it is a way to look, and no run
-    goes on from there.
+    resumes there.
 
     Args:
         job: whose workers train.
         snapshots: of its training.
-        directory: with the checkpoints.
-
-    Attributes:
-        start: of this start of the run, on the chief, until there is a checkpoint.
+        writer: of its checkpoints.
     """
 
-    def __init__(self, job: Job, snapshots: Snapshots, directory: RunDirectory) -> None:
+    def __init__(self, job: Job, snapshots: Snapshots, writer: Writer) -> None:
         """Has gone nowhere."""
-        self.start: Snapshot | None = None
-        self._job, self._snapshots = job, snapshots
-        self._folder = directory.path / FOLDER
+        self._job, self._snapshots, self._writer = job, snapshots, writer
 
     def to(self, step: int, *, skips: bool = False) -> list[int] | None:
         """Goes back; called on all workers, while nothing is being written.
@@ -47,7 +39,7 @@ class WayBack:
         """
         prepared = self._snapshots.prepared
         distributed, data = prepared.distributed, prepared.data.training
-        found = self._found() if self._job.cluster.is_chief else None
+        found = self._writer.newest() if self._job.cluster.is_chief else None
         told = json.dumps(None if found is None else found.step)
         begin = json.loads(self._job.board.broadcast("way back", told))
         seconds = distributed.boundary.step_seconds if distributed.boundary else 0.0
@@ -56,12 +48,7 @@ class WayBack:
         self._snapshots.put_back(found)
         if step == begin:
             return []
-        judges, distributed.judges = distributed.judges, []
-        distributed.guard(skips=skips)
+        distributed.loop.guard(skips=skips)
         data.start()
-        distributed.train_call(Call(data, step - begin))
-        distributed.judges = judges
-        return distributed.verdict.skipped_steps if distributed.verdict else []
-
-    def _found(self) -> Checkpoint | Snapshot | None:
-        return commit.newest(self._folder)[0] or self.start
+        verdict = distributed.take(Call(data, step - begin)).verdict
+        return verdict.skipped_steps if verdict else []

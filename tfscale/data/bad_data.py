@@ -13,7 +13,7 @@ from tfscale.startup.board import Board
 from tfscale.structures import Json
 
 _MOST_NAMED = 20
-_OF_TRAINING = re.compile(r"train_steps")  # of `DistributedModel`, as TensorFlow calls its graph
+_OF_TRAINING = re.compile(r"train_steps")  # of `TrainingLoop`, as TensorFlow calls its graph
 _OF_AN_INPUT = re.compile(r"IteratorGetNext|Iterator::|MultiDeviceIterator|OneShotIterator")
 
 

@@ -6,10 +6,31 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfscale.fit.parts import Parts
 from tfscale.structures import Spec
 
 _SECONDS = 1.0
 _MOST_STEPS = 1024
+
+
+def seconds_alone(
+    model: keras.Model, strategy: tf.distribute.Strategy, parts: Parts, spec: Spec
+) -> float:
+    """Seconds of a step of one replica that waits for nobody; changes no state.
+
+    Args:
+        model: compiled and built.
+        strategy: of the job.
+        parts: of the model's step.
+        spec: of one replica's batch, with static shapes.
+    """
+    for reducer in parts.reducers:
+        reducer.is_bypassed = True
+    try:
+        return measured_seconds(model, strategy, parts.train_step, spec)
+    finally:
+        for reducer in parts.reducers:
+            reducer.is_bypassed = False
 
 
 def measured_seconds(

@@ -1,69 +1,22 @@
 """The end of an on-device loop of training, where workers tell each other what isn't gradients."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from tfscale.fit.events import Boundary
 from tfscale.fit.metric_totals import MetricTotals
 from tfscale.fit.packing import Packing
 from tfscale.fit.replica_state import ReplicaStatistics
+from tfscale.fit.verdict import Verdict
 from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import ring_bytes
+from tfscale.structures import Json
 
 _OWN_COLUMNS = 4  # of a worker's row, before its figures
 _LEAST_SECONDS = 1e-6  # what the clock can tell
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """What the last on-device loop of training measured, the same on every worker.
-
-    Args:
-        step: steps since the start of training, this loop's included.
-        steps: of this loop.
-        seconds: that the loop took on each worker, float64 (num_workers,).
-        input_wait_seconds: of these, spent waiting for input, float64 (num_workers,).
-        exposed_seconds: of these, in which gradients travelled and backward was over, float64
-            (num_workers,).
-        travel_seconds: in which gradients travelled at all, float64 (num_workers,).
-        figures: what `measure` gave on each worker, float64 (num_workers, n).
-        is_warm: False for a loop that includes tracing.
-    """
-
-    step: int
-    steps: int
-    seconds: np.ndarray
-    input_wait_seconds: np.ndarray
-    exposed_seconds: np.ndarray
-    travel_seconds: np.ndarray
-    figures: np.ndarray
-    is_warm: bool
-
-    @property
-    def step_seconds(self) -> float:
-        """Seconds of one step of this loop on the slowest worker, for which all others wait."""
-        return float(self.seconds.max()) / self.steps
-
-    @classmethod
-    def of_rows(cls, rows: np.ndarray, *, step: int, steps: int, is_warm: bool) -> "Boundary":
-        """Reads what `Exchange` brought, float64 (num_workers, 4 + figures).
-
-        Whoever sets a machine's clock back must not end a training whose loops last less than 0 s.
-        """
-        times = np.maximum(rows[:, :_OWN_COLUMNS], [_LEAST_SECONDS, 0.0, 0.0, 0.0])
-        return cls(
-            step,
-            steps,
-            seconds=times[:, 0],
-            input_wait_seconds=times[:, 1],
-            exposed_seconds=times[:, 2],
-            travel_seconds=times[:, 3],
-            figures=rows[:, _OWN_COLUMNS:],
-            is_warm=is_warm,
-        )
 
 
 class Exchange:
@@ -162,3 +115,31 @@ class Exchange:
         is_first = context.replica_id_in_sync_group % local_replicas == 0
         mine = tf.one_hot(self._worker, self._num_workers, dtype=tf.float64)[:, tf.newaxis] * row
         return tf.where(is_first, mine, tf.zeros_like(mine))
+
+
+def boundary_of(
+    rows: np.ndarray, *, logs: Mapping[str, Json], verdict: Verdict, is_warm: bool
+) -> Boundary:
+    """The event of what `Exchange` brought, float64 (num_workers, 4 + figures).
+
+    Whoever sets a machine's clock back must not end a training whose loops last less than 0 s.
+
+    Args:
+        rows: of each worker.
+        logs: of the loop.
+        verdict: about the loop, which knows its place in the run.
+        is_warm: False for a loop that includes tracing.
+    """
+    times = np.maximum(rows[:, :_OWN_COLUMNS], [_LEAST_SECONDS, 0.0, 0.0, 0.0])
+    return Boundary(
+        verdict.before + verdict.steps,
+        verdict.steps,
+        seconds=times[:, 0],
+        input_wait_seconds=times[:, 1],
+        exposed_seconds=times[:, 2],
+        travel_seconds=times[:, 3],
+        figures=rows[:, _OWN_COLUMNS:],
+        is_warm=is_warm,
+        logs=logs,
+        verdict=verdict,
+    )

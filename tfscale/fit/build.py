@@ -21,7 +21,7 @@ class Steps:
         optimizers: that a training step updates with.
         own_training: what a `train_step` of the user's own does, None for Keras's.
         own_test: what a `test_step` of the user's own does, None for Keras's.
-        asks: how often a training step asks all replicas what its losses divide by.
+        asks: how often a training step asks all replicas what its losses divide by; never the one.
         own_state: variables of layers of the user's own that a training step assigns.
     """
 
@@ -65,13 +65,13 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
         if training is None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         step = training
-        # Of one replica nobody wants to know it, and Keras's step builds nothing late.
+        # One replica asks nobody, and Keras's step builds nothing late.
         is_one = strategy.num_replicas_in_sync == 1
         if step is None and not is_one and (may_ask(model) or own_variables(model)):
             step = _rehearsed(model, "train_step", spec)
     step = step or Rehearsed()
     own_state = [one for one in own_variables(model) if id(one) in step.updated]
-    return Steps(optimizers, training, test, step.asks, own_state)
+    return Steps(optimizers, training, test, 0 if is_one else step.asks, own_state)
 
 
 def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:

@@ -1,6 +1,7 @@
-"""What a model that comes compiled brings with it, against what the flags ask for.
+"""How a model comes to be compiled: by the flags, or by its own file.
 
-Such a model keeps its own optimizer, so that some flags would do nothing: they are refused by name.
+A model that comes compiled keeps its own optimizer, so that some flags would do nothing: they are
+refused by name.
 """
 
 from collections.abc import Sequence
@@ -9,9 +10,14 @@ from dataclasses import dataclass
 import keras
 
 from tfscale.errors import ConfigError
+from tfscale.fit.built import Built
+from tfscale.fit.keras.known_variables import unknown_variables
 from tfscale.fit.keras.layers import layers_within
-from tfscale.model.learning_rate import rate_of
+from tfscale.model.learning_rate import LearningRate, learning_rate, rate_of
+from tfscale.model.optimizers import make_optimizer
+from tfscale.model.task import compile_model
 from tfscale.settings import SETTINGS, Config
+from tfscale.startup.job import Job
 from tfscale.structures import Foreign
 
 _SAMPLES = 8  # places of a run at which its rate is looked up
@@ -42,6 +48,43 @@ class OwnRate:
         if self.iterations:
             text += f"; its optimizer has taken {self.iterations} steps before"
         return text
+
+
+def rate_and_loss(job: Job, built: Built) -> tuple[LearningRate | OwnRate, str]:
+    """Sees to it that a model is compiled: as the flags say, or as it came.
+
+    Returns:
+        The learning rate of the run, and the loss in words.
+
+    Raises:
+        ConfigError: a flag would do nothing, or the model would learn nothing.
+    """
+    if not built.model.compiled:
+        return _compile(job, built)
+    require_no_overridden_flags(job.config, built.model_file.name)
+    total_steps = (built.data.training.steps or 0) * job.config.epochs
+    rate = own_rate(built.model, built.model_file.name, total_steps=total_steps)
+    return rate, "the model's own"
+
+
+def _compile(job: Job, built: Built) -> tuple[LearningRate, str]:
+    """Gives a model that came uncompiled the loss of its task and the run's optimizer.
+
+    Returns:
+        The learning rate, and the loss in words.
+    """
+    config, training = job.config, built.data.training
+    rate = learning_rate(config, steps_per_epoch=training.steps or 0)
+    with job.strategy.scope():
+        optimizer = make_optimizer(
+            config.optimizer,
+            rate.as_schedule(),
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        labels, x = training.spec[1], training.first[0]
+        loss = compile_model(built.model, built.data.file, labels, optimizer, x)
+    return rate, loss
 
 
 def require_no_overridden_flags(config: Config, name: str) -> None:
@@ -82,6 +125,25 @@ def require_precision(config: Config, model: keras.Model, name: str) -> None:
             f"were made with {', '.join(found)}, as a loaded model keeps what it was saved with; "
             f"expected layers that are made in this run. Leave --precision out, or build the "
             "layers anew and give them the saved weights."
+        )
+
+
+def require_known_variables(model: keras.Model, name: str) -> None:
+    """Refuses weights that were unfrozen after the optimizer was built, as a loaded one is.
+
+    Args:
+        model: compiled and built.
+        name: how to name the model file.
+
+    Raises:
+        ConfigError: the optimizer has no place for a trainable weight.
+    """
+    unknown = unknown_variables(model)
+    if unknown:
+        raise ConfigError(
+            f"{name}: {unknown[0]} and {len(unknown) - 1} more weights are trainable but were not "
+            "when the model's optimizer was built; expected compile() after unfreezing. Call "
+            "model.compile(...) with a new optimizer in build."
         )
 
 

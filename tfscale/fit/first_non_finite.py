@@ -80,7 +80,7 @@ def _examined(distributed: DistributedModel, batch: Structure) -> list[tuple[str
     model = distributed.model
     with contextlib.ExitStack() as stack:
         stack.enter_context(sharing(RecordingShare()))
-        held = [stack.enter_context(update.held()) for update in distributed.updates]
+        held = [stack.enter_context(update.held()) for update in distributed.parts.updates]
         outputs = stack.enter_context(outputs_recorded(layers_within(model)))
         noted = stack.enter_context(noting())
         model.train_step(batch)

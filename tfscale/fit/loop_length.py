@@ -3,10 +3,38 @@
 import math
 
 from tfscale.errors import ConfigError
+from tfscale.fit.events import Boundary
 
+_MOST_STEPS = 10_000
 _GROWTH_PER_DECISION = 8
 _FEWEST_STEPS = 8
 _PATIENCE = 5  # times the wanted time between two visits to Python
+
+
+class LoopLength:
+    """How many steps a loop takes, the same on every worker.
+
+    Args:
+        flag: of --steps_per_execution, 0 for not given.
+        compiled: of `compile(steps_per_execution=...)`, whose default is 1.
+
+    Attributes:
+        fixed: what somebody has said; 0 where nobody has.
+        steps: of the next loop.
+
+    Raises:
+        ConfigError: two have said something else.
+    """
+
+    def __init__(self, flag: int, compiled: int) -> None:
+        """Begins with one step, whose time nobody knows."""
+        self.fixed = fixed_steps_per_call(flag, compiled)
+        self.steps = self.fixed or 1
+
+    def fit_to(self, boundary: Boundary) -> None:
+        """Adapts to the time that the last loop took."""
+        if boundary.is_warm and not self.fixed:
+            self.steps = next_steps_per_call(self.steps, boundary.step_seconds, limit=_MOST_STEPS)
 
 
 def next_steps_per_call(

@@ -54,8 +54,8 @@ def figures_of(prepared: Prepared, scored: Sequence[str], *, has_all_callbacks: 
     """
     distributed, others = prepared.distributed, [] if has_all_callbacks else [_CHIEF]
     is_validated = "validation" in prepared.data.evaluated
-    trained = distributed.logs.before_any()
-    tested = distributed.test_logs.before_any() if is_validated else {}
+    trained = distributed.parts.logs.before_any()
+    tested = distributed.parts.test_logs.before_any() if is_validated else {}
     if trained is None or tested is None:
         others.append("a metric of the model")
     batches = _as_logs(trained or {})

@@ -9,7 +9,6 @@ asks the others, and puts back everything that the step has changed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -22,58 +21,6 @@ from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.structures import Foreign, Structure
 
 COLUMNS = 4  # of a worker's findings
-_NAMES = ("nan", "inf", "-inf")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The first step of an on-device loop whose loss isn't finite, or its last step.
-
-    Args:
-        step: its number in the run; the first one is 1.
-        worker: whose loss it is, the first of several.
-        replica: of that worker, from 0.
-        loss: "nan", "inf" or "-inf"; "" if losses are finite and the weights after the loop aren't.
-    """
-
-    step: int
-    worker: int
-    replica: int
-    loss: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a guard has found in an on-device loop, the same on every worker.
-
-    Args:
-        before: steps of the run before the loop.
-        steps: of the loop.
-        rows: float64 (num_workers, 4): the first bad step's place in the loop or -1, the replica
-            of that worker, which kind its loss is, and whether its weights aren't finite.
-        skipped: places in the loop of the steps that were skipped.
-    """
-
-    before: int
-    steps: int
-    rows: np.ndarray
-    skipped: tuple[int, ...] = ()
-
-    def finding(self) -> Finding | None:
-        """The first step that can't be gone on with; None if there is none."""
-        places = np.where(self.rows[:, 0] >= 0, self.rows[:, 0], np.inf)
-        if np.isfinite(places).any():
-            worker = int(places.argmin())
-            place, replica, kind, _ = (int(number) for number in self.rows[worker])
-            return Finding(self.before + place + 1, worker, replica, _NAMES[kind])
-        if self.rows[:, 3].any():
-            return Finding(self.before + self.steps, int(self.rows[:, 3].argmax()), 0, "")
-        return None
-
-    @property
-    def skipped_steps(self) -> list[int]:
-        """Numbers of the skipped steps in the run; the first one is 1."""
-        return [self.before + place + 1 for place in self.skipped]
 
 
 class StepGuard:

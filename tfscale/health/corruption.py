@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfscale.errors import FAILURE_CODE, Kind, SharedFailure
-from tfscale.fit.boundary import Boundary
 from tfscale.fit.distributed_model import DistributedModel
+from tfscale.fit.events import Boundary, Point
 from tfscale.fit.fingerprints import Fingerprints
-from tfscale.fit.points import Point
+from tfscale.listener import Listener
 from tfscale.startup.job import Job
 
 _MOST_OF_THE_TIME = 0.004  # the promise is half a hundredth
@@ -26,8 +26,8 @@ _MOST_NAMED = 4
 _DIGEST = struct.Struct("<32sd")  # of a replica's fingerprint, and what the last one took there
 
 
-class Guard:
-    """Compares all replicas at points; a listener, and asked before a checkpoint.
+class Guard(Listener):
+    """Compares all replicas at points, and when it is asked before a checkpoint.
 
     Args:
         job: whose replicas are compared; with one, or where their sums needn't be alike, none are.
@@ -40,21 +40,24 @@ class Guard:
         self._job, self._distributed = job, distributed
         self._prints = Fingerprints(job.strategy, distributed.state.shared)
         self._sound_step = 0
-        self._counted: Boundary | None = None
+        self._is_over = False  # a loop, since the last point
         self._cost = self._trained = self._own_seconds = 0.0
 
-    def reached(self, point: Point) -> None:
-        """Compares at a point of training, if it is time to.
+    def at_boundary(self, boundary: Boundary) -> None:
+        """Counts the time since the last comparison, the same on every worker, as the cost is."""
+        self._trained += float(boundary.seconds.max())
+        self._is_over = True
+
+    def at_point(self, point: Point) -> None:
+        """Compares after a loop of training, if it is time to.
 
         Raises:
             SharedFailure: replicas differ.
         """
-        boundary = self._distributed.boundary
-        if point.loop != "fit" or boundary is None or boundary is self._counted:
+        if point.loop != "fit":
             return
-        self._counted = boundary  # an epoch begins at the boundary at which the last one ended
-        self._trained += float(boundary.seconds.max())  # the same on every worker, as the cost is
-        if self._trained * _MOST_OF_THE_TIME >= self._cost:
+        is_over, self._is_over = self._is_over, False
+        if is_over and self._trained * _MOST_OF_THE_TIME >= self._cost:
             self.compare()
 
     def compare(self) -> None:
@@ -84,7 +87,7 @@ class Guard:
         """Not where there is one copy, or where rows are summed in any order, as on a GPU."""
         if self._job.strategy.num_replicas_in_sync == 1:
             return False
-        return not (self._job.devices.kind == "GPU" and self._distributed.traffic.sparse)
+        return not (self._job.devices.kind == "GPU" and self._distributed.parts.traffic.sparse)
 
     def _end(self, fingerprints: Sequence[bytes]) -> None:
         sums = np.stack([np.frombuffer(one, np.float64) for one in fingerprints])

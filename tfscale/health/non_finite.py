@@ -5,14 +5,14 @@ what to do.
 """
 
 import json
-from collections.abc import Callable, Sequence
-
-import keras
+from collections.abc import Callable, Mapping, Sequence
 
 from tfscale.errors import FAILURE_CODE, Kind, SharedFailure, one_line
+from tfscale.fit.events import Boundary
 from tfscale.fit.first_non_finite import causes
 from tfscale.fit.prepared import Prepared
-from tfscale.fit.step_guard import Finding
+from tfscale.fit.verdict import Finding
+from tfscale.listener import Listener
 from tfscale.startup.job import Job
 from tfscale.structures import Json
 
@@ -21,8 +21,8 @@ _MOST_NAMED = 20
 _NOT_AGAIN = "it is finite when it is taken again from the last checkpoint"
 
 
-class SkippedSteps(keras.callbacks.Callback):
-    """How many steps were skipped, which a checkpoint keeps as it keeps what callbacks keep.
+class SkippedSteps(Listener):
+    """How many steps were skipped.
 
     Attributes:
         count: of all starts of the run.
@@ -32,7 +32,6 @@ class SkippedSteps(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         """None was."""
-        super().__init__()
         self.count = self.in_a_row = 0
         self.first: list[int] = []
 
@@ -46,19 +45,29 @@ class SkippedSteps(keras.callbacks.Callback):
             most = max(most, self.in_a_row)
         return most
 
-    def told(self) -> dict[str, Json]:
-        """For the report; empty if none was skipped."""
-        return {"count": self.count, "steps": self.first} if self.count else {}
+    def get_state(self) -> dict[str, Json]:
+        """All of it: the steps are those of the training, however often it began."""
+        return {"count": self.count, "first": self.first, "in_a_row": self.in_a_row}
+
+    def set_state(self, state: Mapping[str, Json]) -> None:
+        """Continues to count."""
+        self.count, self.first = state["count"], state["first"]
+        self.in_a_row = state["in_a_row"]
+
+    def report(self) -> dict[str, Json]:
+        """How many, and the first of them; empty if none was skipped."""
+        skipped = {"count": self.count, "steps": self.first} if self.count else {}
+        return {"non_finite_steps": skipped}
 
 
-class NonFinite:
+class NonFinite(Listener):
     """Acts on the verdict about the steps of each on-device loop.
 
     Args:
         job: whose workers train.
         prepared: what trains.
         skipped: counts steps.
-        what_stays: says, on the chief, what the run can be gone on with.
+        what_stays: says, on the chief, what the run can resume from.
         way_back: puts the training back to a step; see `WayBack.to`.
         is_left_to_callback: whether a callback of the user's ends the training by itself.
     """
@@ -80,13 +89,13 @@ class NonFinite:
         self._is_left_to_callback = is_left_to_callback
         self._finding: Finding | None = None
 
-    def judge(self) -> None:
+    def at_boundary(self, boundary: Boundary) -> None:
         """Acts on the verdict about the last loop; called on every worker.
 
         Raises:
             SharedFailure: the run ends here.
         """
-        verdict = self._prepared.distributed.verdict
+        verdict = boundary.verdict
         if verdict is None:
             return
         if self._job.config.on_nan == "skip":
@@ -106,7 +115,7 @@ class NonFinite:
         Raises:
             SharedFailure: one isn't finite, and a model with it isn't saved.
         """
-        bad = self._prepared.distributed.finite.first_bad()
+        bad = self._prepared.distributed.parts.finite.first_bad()
         if not bad:
             return
         if self._finding is not None:
@@ -156,7 +165,7 @@ class NonFinite:
             return f"{self._seen(finding)}: {_NOT_AGAIN}", finding.step
         step, bad = finding.step, ""
         if again is None:
-            bad = self._prepared.distributed.finite.first_bad()
+            bad = self._prepared.distributed.parts.finite.first_bad()
         else:
             step = again[0]
             self._way_back(step - 1)

@@ -15,17 +15,17 @@ from tfscale.health.deadlines import BETWEEN, DATA, END, EVALUATION, SAVING, STA
 
 # Functions that stand for a section, as (module, function); a test looks whether they are there.
 LOOPS = {
-    ("tfscale.fit.distributed_model", "train_call"): STEP,
+    ("tfscale.fit.training_loop", "take"): STEP,
     ("tfscale.fit.evaluation", "test_call"): EVALUATION,
     ("tfscale.fit.prediction", "call"): EVALUATION,
 }
 PARTS = {
     ("tfscale.data.splits", "read_splits"): DATA,
-    ("tfscale.fitting", "fit"): BETWEEN,
+    ("tfscale.training", "train"): BETWEEN,
     ("tfscale.ending", "evaluate"): EVALUATION,
     ("tfscale.ending", "finish"): SAVING,
 }
-FIT = ("tfscale.fitting", "fit")
+FIT = ("tfscale.training", "train")
 BOARD = "tfscale.startup.notes"
 HOOKS = "keras.src.callbacks.callback_list"
 ALONE = ("tfscale.fit.on_chief", "run_members")
@@ -36,6 +36,7 @@ _DOING = {
     DATA: "reading its data",
     START: "starting",
     STEP: "preparing a step",
+    BETWEEN: "between two steps",
     EVALUATION: "evaluating",
     SAVING: "saving",
     END: "ending",
@@ -163,7 +164,7 @@ def place_of(frames: Sequence[Frame], *, is_started: bool, is_debugged: bool = F
         section = _part(names, is_started=is_started)
         if any(module.startswith(_SAVING) for module, _ in names) and is_started:
             section = SAVING
-        what = "between two steps" if section == BETWEEN else _doing(section, users)
+        what = _doing(section, users)
         # Ours in TensorFlow outside of any loop is most often a collective.
         waits |= bool(frames) and frames[0].module.startswith(ON_DEVICE)
     if not is_started and section not in (DATA, STEP):

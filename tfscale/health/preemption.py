@@ -2,40 +2,76 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from tfscale.errors import PREEMPTED_CODE, End
+from tfscale.fit.events import Point
+from tfscale.fit.prepared import Prepared
+from tfscale.listener import Listener
 from tfscale.process.exit import ends_with_the_run, leave, record_end
 from tfscale.process.signals import heard
 from tfscale.process.stop_wish import StopWish
 from tfscale.startup.job import Job
+from tfscale.startup.meeting import Meeting
 
 
-class Preemption:
+class Preemption(Listener):
     """What a worker does when it is sent SIGTERM or SIGINT.
 
     Args:
         job: the worker's.
 
     Attributes:
-        ask: asks all workers to save and to end, once there is something to save; gets who was
-            stopped and how.
+        stopped_by: who was stopped and how, from the point on at which all workers know it.
     """
 
     def __init__(self, job: Job) -> None:
         """Has heard nothing yet."""
-        self.ask: Callable[[str], None] | None = None
+        self.stopped_by = ""
         self._job = job
         self._wish = StopWish()
+        self._has_asked = False
+        self._meeting: Meeting | None = None  # once there is something to save
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator["Preemption"]:
+    def listening(self) -> Iterator[None]:
         """In the body signals are heard, where this process is a program that ends with its run."""
         if not ends_with_the_run():
-            yield self  # in a notebook Ctrl-C is Python's
+            yield  # in a notebook Ctrl-C is Python's
             return
         with heard(self._stop):
-            yield self
+            yield
+
+    def begin(self, job: Job, prepared: Prepared) -> None:
+        """From now on there is something to save."""
+        self._meeting = Meeting(job.board, "stop")
+
+    def at_point(self, point: Point) -> None:
+        """Brings all workers to one point, if somebody has asked; the keeper ends the run there."""
+        if self._meeting is not None:
+            self.stopped_by = self._meeting.reached() or self.stopped_by
+
+    def ask(self, who: str) -> None:
+        """Asks all workers to save and to end, from any thread of any worker.
+
+        Args:
+            who: was stopped and how, as a sentence begins.
+        """
+        if self._meeting is None:
+            self._job.board.end_all(
+                f"{who} before training began; there was nothing to save.", PREEMPTED_CODE
+            )
+        self._has_asked = True
+        self._meeting.call(who)
+
+    def close(self) -> None:
+        """Nobody can stop the run any more, which is as good as done; says so to who wanted to."""
+        if self._has_asked:
+            self._job.terminal.complain(
+                "The run was over before it could be stopped: all is saved."
+            )
+        if self._meeting is not None:
+            self._meeting.end()
 
     def _stop(self, number: signal.Signals) -> None:
         cluster = self._job.cluster
@@ -49,9 +85,6 @@ class Preemption:
             leave(PREEMPTED_CODE)
         if not is_first:
             return
-        if self.ask is None:
-            self._job.board.end_all(
-                f"{who} before training began; there was nothing to save.", PREEMPTED_CODE
-            )
-        self._job.terminal.complain(f"{who}: all workers save the next step and end.")
+        if self._meeting is not None:
+            self._job.terminal.complain(f"{who}: all workers save the next step and end.")
         self.ask(who)

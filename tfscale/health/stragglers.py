@@ -2,18 +2,16 @@
 
 What differs is how long each waits for the others: a worker's own time is the loop's, from the
 first who came to its end, less the time in which it only waited for sums. The arithmetic looks at
-no clock; the callback feeds it boundaries.
+no clock; the listener feeds it boundaries.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import keras
 import numpy as np
 
-from tfscale.fit.boundary import Boundary
-from tfscale.fit.distributed_model import DistributedModel
+from tfscale.fit.events import Boundary
+from tfscale.listener import Listener
 from tfscale.structures import Json
 
 _FACTOR = 2.0  # of the others' own time, from which on a worker is slow
@@ -139,11 +137,10 @@ def _excess(seconds: np.ndarray, worker: int) -> float:
     return float(seconds[worker] - np.median(np.delete(seconds, worker)))
 
 
-class StragglerLines(keras.callbacks.Callback):
+class StragglerLines(Listener):
     """Names slow workers while a model trains.
 
     Args:
-        distributed: whose boundaries are looked at.
         addresses: of the workers.
         say: gets each line.
 
@@ -151,20 +148,14 @@ class StragglerLines(keras.callbacks.Callback):
         stragglers: that were found.
     """
 
-    every_batch = False
-
-    def __init__(
-        self, distributed: DistributedModel, addresses: tuple[str, ...], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, addresses: tuple[str, ...], say: Callable[[str], None]) -> None:
         """Has named nobody."""
-        super().__init__()
         self.stragglers = Stragglers()
-        self._distributed, self._addresses, self._say = distributed, addresses, say
+        self._addresses, self._say = addresses, say
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def at_boundary(self, boundary: Boundary) -> None:
         """Looks at the on-device loop that just ended."""
-        boundary = self._distributed.boundary
-        slow = None if boundary is None else self.stragglers.add(boundary)
+        slow = self.stragglers.add(boundary)
         if slow is None:
             return
         where = {
@@ -178,7 +169,6 @@ class StragglerLines(keras.callbacks.Callback):
             f"{slow.first_step}; {where[slow.cause]}."
         )
 
-    @property
-    def as_json(self) -> list[Json]:
-        """For the report."""
-        return [one.as_json() for one in self.stragglers.found.values()]
+    def report(self) -> dict[str, Json]:
+        """Those that were named."""
+        return {"stragglers": [one.as_json() for one in self.stragglers.found.values()]}

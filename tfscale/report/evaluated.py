@@ -5,13 +5,15 @@ last epoch was validated. Metrics without a prefix stay what Keras shows: means 
 the last epoch, while the weights were changing. They are about no file.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
+from tfscale.fit.events import Point
+from tfscale.listener import Listener
 from tfscale.model.comparable import checksum, local_value
+from tfscale.structures import Json
 
 # What these do never changes a weight (keras 3.15.1).
 _HARMLESS = (
@@ -21,28 +23,39 @@ _HARMLESS = (
 )
 
 
-class EvaluatedWeights(keras.callbacks.Callback):
+class EvaluatedWeights(Listener):
     """Remembers a checksum of the weights with which each evaluation starts.
 
     It reads all weights once an evaluation, a second for some gigabytes. Where nothing can change
     them afterwards it does nothing.
 
     Args:
+        model: that trains.
         strategy: whose replicas hold the weights; nothing travels to read them.
         may_change: what `weights_may_change` says.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, *, may_change: bool) -> None:
+    def __init__(
+        self, model: keras.Model, strategy: tf.distribute.Strategy, *, may_change: bool
+    ) -> None:
         """Has seen no evaluation yet."""
-        super().__init__()
+        self._model = model
         self._strategy = strategy
         self._may_change = may_change
         self._seen: list[int] | None = None
 
-    def on_test_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks when every other callback has put in the weights that it wants evaluated."""
-        if batch == 0 and self._may_change:
+    def at_point(self, point: Point) -> None:
+        """Looks when every callback has put in the weights that it wants evaluated."""
+        if point.loop == "validation" and point.done == 0 and self._may_change:
             self._seen = self._now()
+
+    def get_state(self) -> dict[str, Json]:
+        """The checksums."""
+        return {"seen": self._seen}
+
+    def set_state(self, state: Mapping[str, Json]) -> None:
+        """The last validation was an earlier run's."""
+        self._seen = state["seen"]
 
     @property
     def have_changed(self) -> bool:
@@ -50,7 +63,7 @@ class EvaluatedWeights(keras.callbacks.Callback):
         return self._seen is not None and self._seen != self._now()
 
     def _now(self) -> list[int]:
-        return [checksum(local_value(one, self._strategy)) for one in self.model.weights]
+        return [checksum(local_value(one, self._strategy)) for one in self._model.weights]
 
 
 def weights_may_change(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> bool:

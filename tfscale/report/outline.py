@@ -1,10 +1,13 @@
 """What is going to happen, in words and as a file, before it does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+
+import keras
 
 from tfscale.fit.compiled_model import precisions
 from tfscale.fit.prepared import Prepared
+from tfscale.fit.rhythm import described, wishes_of
 from tfscale.startup.agreement import versions
 from tfscale.startup.job import Job
 from tfscale.user_paths import name_of
@@ -14,8 +17,16 @@ from tfscale.user_paths import name_of
 _COUNT_MS = "0.5 to 0.9"
 
 
-def plan_of(job: Job, prepared: Prepared) -> dict[str, object]:
-    """The rows of the table that a run starts with."""
+def plan_of(
+    job: Job, prepared: Prepared, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> dict[str, object]:
+    """The rows of the table that a run starts with.
+
+    Args:
+        job: whose workers train.
+        prepared: what trains.
+        callbacks: the user's on this worker, which may make loops short.
+    """
     config, cluster, devices = job.config, job.cluster, job.devices
     sharding, training, model = prepared.data.sharding, prepared.data.training, prepared.model
     addresses = ", ".join(cluster.addresses) or "this machine"
@@ -38,11 +49,13 @@ def plan_of(job: Job, prepared: Prepared) -> dict[str, object]:
         rows[f"{split} data"] = f"{size}, each exactly once"
     rows["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
     rows["run directory"] = config.run_dir
-    return rows
+    distributed = prepared.distributed
+    wishes = described(wishes_of(callbacks), distributed.length.fixed)
+    return rows | distributed.parts.findings.rows | ({"callbacks": wishes} if wishes else {})
 
 
 def _loss(prepared: Prepared) -> str:
-    asks = prepared.distributed.asks
+    asks = prepared.distributed.parts.steps.asks
     if not asks:
         return prepared.loss
     counts = "a count" if asks == 1 else f"{asks} counts"

@@ -1,10 +1,10 @@
 """The content of `report.json`, after a run."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tfscale.data.stage_times import Stages
-from tfscale.gradients.reducer import Traffic
+from tfscale.fit.prepared import Prepared
 from tfscale.report.step_times import StepTimes
 from tfscale.startup.agreement import versions
 from tfscale.startup.job import Job
@@ -15,11 +15,10 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run has come to.
+    """What a run has come to, beside what its listeners report.
 
     Args:
         times: of its steps.
-        steps: that were taken.
         epochs: that were taken.
         seconds: of each part of the run, by its name.
         metrics: final values, by their Keras names. With a prefix (`val_`, `test_`) they are those
@@ -27,41 +26,23 @@ class Finished:
         weights_sha256: of the trained model.
         model_file: its name in the run directory; empty where none could be written.
         load_command: what gives the model back.
-        traffic: what one replica sends in a step.
-        boundary_bytes: what one replica sends at a boundary.
-        bucket_bytes: gradients that travel together, 0 where nothing travels.
         alone_seconds: of a step of one replica alone, None if that wasn't measured.
         stages: of the chief's input, if its steps waited for it; None if they hardly did.
-        goodput: seconds of steps over seconds since the training first began, 0 to 1, over all
-            starts.
-        starts: how often the training has begun or gone on.
-        checkpoints: what they have cost in this start.
-        bad_examples: of each split that has some: how many records were skipped, and which.
-        non_finite_steps: how many steps were skipped, and the first of them; empty for none.
     """
 
     times: StepTimes
-    steps: int
     epochs: int
     seconds: Mapping[str, float]
     metrics: Mapping[str, Json]
     weights_sha256: str
     model_file: str
     load_command: str
-    traffic: Traffic
-    boundary_bytes: float
-    bucket_bytes: int
-    alone_seconds: float | None
-    goodput: float
-    starts: int
-    checkpoints: Mapping[str, float]
+    alone_seconds: float | None = None
     stages: Stages | None = None
-    bad_examples: Mapping[str, Json] = field(default_factory=dict)
-    non_finite_steps: Mapping[str, Json] = field(default_factory=dict)
 
 
-def report_of(job: Job, finished: Finished, stragglers: Sequence[Json] = ()) -> dict[str, Json]:
-    """The content of `report.json`; BUILD.md says what each figure means.
+def report_of(job: Job, prepared: Prepared, finished: Finished) -> dict[str, Json]:
+    """The content of `report.json` but for what listeners add; the docs say what each figure means.
 
     `share_of_step` has each figure over all boundaries but the first, as `Block` defines it for
     one. Bus bandwidth is what a replica sends in a step, through the time from the first bucket to
@@ -75,7 +56,7 @@ def report_of(job: Job, finished: Finished, stragglers: Sequence[Json] = ()) -> 
         "replicas": workers * job.devices.count,
         "devices": list(job.devices.names) * workers,
         "global_batch": job.config.batch_size,
-        "steps": finished.steps,
+        "steps": prepared.distributed.step,
         "epochs": finished.epochs,
         "examples_per_second": times.examples_per_second(job.config.batch_size),
         "step_seconds": {
@@ -89,31 +70,25 @@ def report_of(job: Job, finished: Finished, stragglers: Sequence[Json] = ()) -> 
         },
         "accelerator_utilisation": 1.0 - waited,
         "input": _input(finished.stages),
-        "communication": _communication(finished),
+        "communication": _communication(prepared, times),
         "scaling_efficiency": _efficiency(finished),
-        "goodput": finished.goodput,
-        "starts": finished.starts,
-        "stragglers": list(stragglers),
-        "checkpoints": dict(finished.checkpoints),
         "seconds": dict(finished.seconds),
         "metrics": dict(finished.metrics),
-        "bad_examples": dict(finished.bad_examples),
-        "non_finite_steps": dict(finished.non_finite_steps),
         "weights_sha256": finished.weights_sha256,
         "model": {"file": finished.model_file, "load": finished.load_command},
         "versions": versions(),
     }
 
 
-def _communication(finished: Finished) -> Json:
-    traffic, travelled = finished.traffic, finished.times.travel_seconds
+def _communication(prepared: Prepared, times: StepTimes) -> Json:
+    traffic, travelled = prepared.distributed.parts.traffic, times.travel_seconds
     return {
         "buckets": traffic.buckets,
-        "bucket_bytes": finished.bucket_bytes,
+        "bucket_bytes": prepared.buckets.size_bytes,
         "gradient_bytes": traffic.gradient_bytes,
         "sent_bytes_per_step": traffic.sent_bytes,
         "bus_bandwidth": traffic.sent_bytes / travelled if travelled else None,
-        "sent_bytes_per_boundary": finished.boundary_bytes,
+        "sent_bytes_per_boundary": prepared.distributed.loop.exchange.sent_bytes,
         "sparse_gradients": traffic.sparse,
         "densified_gradients": traffic.densified,
     }

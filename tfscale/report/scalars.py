@@ -2,17 +2,21 @@
 
 import math
 import time
-from typing import Any
+from collections.abc import Mapping
 
 import keras
 
-from tfscale.fit.boundary import Boundary
 from tfscale.fit.distributed_model import DistributedModel
+from tfscale.fit.events import Boundary, EpochEnd
+from tfscale.fit.prepared import Prepared
+from tfscale.listener import Listener
 from tfscale.report.curve_files import CurveFiles
 from tfscale.report.pace import block_of
+from tfscale.startup.job import Job
+from tfscale.structures import Json
 
 
-class Scalars(keras.callbacks.Callback):
+class Scalars(Listener):
     """Writes a point of every curve at every boundary, and of validation at every epoch's end.
 
     Without files it does nothing, which is what it does on every worker but the chief: the
@@ -29,8 +33,6 @@ class Scalars(keras.callbacks.Callback):
             short step.
     """
 
-    every_batch = False  # what it writes is of boundaries
-
     def __init__(
         self,
         distributed: DistributedModel,
@@ -42,7 +44,6 @@ class Scalars(keras.callbacks.Callback):
         least_seconds: float = 0.5,
     ) -> None:
         """Makes no file yet."""
-        super().__init__()
         self._distributed = distributed
         self._files = files
         self._global_batch = global_batch
@@ -50,51 +51,47 @@ class Scalars(keras.callbacks.Callback):
         self._alone_seconds = alone_seconds
         self._least_seconds = least_seconds
         self._written = -math.inf
-        self._skipped: dict[str, Any] | None = None
+        self._skipped: Boundary | None = None
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def begin(self, job: Job, prepared: Prepared) -> None:
         """Writes the configuration."""
         if self._files is not None:
             self._files.text("train", "config", self._text)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def at_boundary(self, boundary: Boundary) -> None:
         """Writes metrics, rates and each worker's figures, unless it has just done so."""
-        if self._files is None or self._distributed.boundary is None:
+        if self._files is None:
             return
         if time.monotonic() < self._written + self._least_seconds:
-            self._skipped = logs or {}
+            self._skipped = boundary
             return
-        self._write_boundary(self._files, self._distributed.boundary, logs or {})
+        self._write(self._files, boundary)
 
-    def _write_boundary(self, files: CurveFiles, boundary: Boundary, logs: dict[str, Any]) -> None:
+    def _write(self, files: CurveFiles, boundary: Boundary) -> None:
         self._written, self._skipped = time.monotonic(), None
-        points = {**_numbers(logs), **_learning_rates(self.model.optimizer)}
+        points = _numbers(boundary.logs) | _learning_rates(self._distributed.model.optimizer)
         if boundary.is_warm:
             points |= self._rates(boundary)
         files.write("train", points, boundary.step)
         for worker, figures in enumerate(boundary.figures):
-            named = dict(zip(self._distributed.figure_names, figures, strict=True))
+            named = dict(zip(self._distributed.loop.figures.names, figures, strict=True))
             files.write(f"workers/worker-{worker}", named, boundary.step)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def at_epoch_end(self, end: EpochEnd) -> None:
         """Writes the epoch's last boundary, and validation under the names that training has."""
         if self._files is None:
             return
-        if self._skipped is not None and self._distributed.boundary is not None:
-            self._write_boundary(self._files, self._distributed.boundary, self._skipped)
+        if self._skipped is not None:
+            self._write(self._files, self._skipped)
         validation = {
             name.removeprefix("val_"): value
-            for name, value in _numbers(logs or {}).items()
+            for name, value in _numbers(end.logs).items()
             if name.startswith("val_")
         }
-        self._files.write("validation", validation, self._distributed.step)
+        self._files.write("validation", validation, end.step)
         self._files.flush()
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Closes the files."""
-        self.close()
-
-    def close(self) -> None:
+    def end(self) -> None:
         """Closes the files, also those of a run that has failed."""
         if self._files is not None:
             self._files.close()
@@ -108,7 +105,7 @@ class Scalars(keras.callbacks.Callback):
         }
         if block.travel_seconds > 0:
             rates["exposed_communication_share"] = block.exposed_share
-            sent = self._distributed.traffic.sent_bytes * block.steps
+            sent = self._distributed.parts.traffic.sent_bytes * block.steps
             rates["bus_bandwidth_gb_per_second"] = sent / block.travel_seconds / 1e9
         if self._alone_seconds:
             rates["scaling_efficiency"] = self._alone_seconds / block.step_seconds
@@ -126,6 +123,6 @@ def _learning_rates(optimizer: keras.optimizers.Optimizer | None) -> dict[str, f
     return {name: float(keras.ops.convert_to_numpy(rate)) for name, rate in rates.items()}
 
 
-def _numbers(logs: dict[str, Any]) -> dict[str, float]:
+def _numbers(logs: Mapping[str, Json]) -> dict[str, float]:
     """The scalar logs; a metric may also give a vector, which has no curve."""
     return {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}

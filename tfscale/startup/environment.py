@@ -11,7 +11,6 @@ from tfscale.cluster.tf_config import write_tf_config
 from tfscale.errors import ConfigError
 
 END_RECORD = "TFSCALE_END_RECORD"  # path of what a supervised worker says of its end
-TEST_FAULTS = "TFSCALE_TEST_FAULTS"  # 1 where a run may be damaged on purpose
 
 
 def check_environment(environ: Mapping[str, str] = os.environ) -> None:
@@ -81,8 +80,3 @@ def numeric_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]
         *("TF_ENABLE_ONEDNN_OPTS", "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT"),
     )
     return {name: environ[name] for name in names if name in environ}
-
-
-def may_inject_faults(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this is a test, in which a run may be told to have faults."""
-    return environ.get(TEST_FAULTS) == "1"

@@ -12,7 +12,8 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.data.feed import Input
 from tfscale.errors import ConfigError
-from tfscale.fit.points import Point, Points
+from tfscale.fit.events import Point
+from tfscale.fit.loop_ends import LoopEnds
 from tfscale.fit.rhythm import Rhythm, wishes_of
 from tfscale.structures import Foreign, Structure
 
@@ -52,7 +53,8 @@ class StepFunctions:
             `evaluate` or `predict`; None where only an `Input` is taken. Called with the name of
             the method and x, y, sample_weight, batch_size and steps.
         last_logs: of the training step before; those of an epoch that has none left to take.
-        points: are told what lies between two calls.
+        step: gives training steps so far.
+        ends: is told what lies between two calls.
     """
 
     train: Callable[[Call], dict[str, Any]]
@@ -62,7 +64,8 @@ class StepFunctions:
     fixed_steps: int = 0
     as_input: Callable[..., contextlib.AbstractContextManager[Input]] | None = None
     last_logs: Callable[[], dict[str, Any]] = dict
-    points: Points = field(default_factory=Points)
+    step: Callable[[], int] = lambda: 0
+    ends: LoopEnds = field(default_factory=LoopEnds)
 
 
 def over_inputs(model: keras.Model, name: str, functions: StepFunctions) -> Callable[..., Any]:
@@ -143,8 +146,7 @@ class _Epochs:
         self._source = source
         self._loop = loop
         self._name = "evaluate" if loop == "validation" else loop
-        self._steps_of_next_call = functions.steps_of_next_call
-        self._points = functions.points
+        self._functions = functions
         self._rhythm = rhythm
         self._taken = 0  # in all epochs
 
@@ -157,7 +159,7 @@ class _Epochs:
         self._reached(done)
         try:
             while self.num_batches is None or done < self.num_batches:
-                wanted = self._steps_of_next_call(self._name)
+                wanted = self._functions.steps_of_next_call(self._name)
                 asked = steps = self._rhythm.steps(self._name, self._taken, wanted)
                 if self.num_batches is not None:
                     steps = min(steps, self.num_batches - done)
@@ -174,14 +176,16 @@ class _Epochs:
         """How many batches of this pass an earlier run has taken."""
         if self._loop != "fit" or self._taken:
             return 0
-        resumed = self._points.begin()
+        resumed = self._functions.ends.begin()
         self._taken = resumed.taken
         return resumed.done
 
     def _reached(self, done: int) -> None:
-        self._points.passed += 1
+        ends = self._functions.ends
+        ends.passed += 1
         if not self._source.is_alone:  # a callback of the chief asks, and nobody else is here
-            self._points.reached(Point(self._loop, done, self.num_batches))
+            step = self._functions.step()
+            ends.at_point(Point(self._loop, done, self.num_batches, step))
 
     @contextlib.contextmanager
     def catch_stop_iteration(self) -> Iterator[None]:

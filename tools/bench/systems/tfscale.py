@@ -36,7 +36,7 @@ class Run:
     def step_times(self) -> dict[str, Any]:
         """When the parts of the last step were done, after a run of one step, in seconds."""
         boundary = self._distributed.boundary
-        ready, done = self._distributed.communication.last_step().numpy().tolist()
+        ready, done = self._distributed.parts.communication.last_step().numpy().tolist()
         times: dict[str, Any] = self._clock.times()
         spent = boundary.seconds[self._worker] - boundary.input_wait_seconds[self._worker]
         return {**times, "ready": ready, "done": done, "end": times["start"] + float(spent)}

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 
+from tests import keras_events
 from tfscale.errors import ConfigError
-from tfscale.fit.trainable_set import TrainableSet, require_known_variables
+from tfscale.health.frozen_weights import FrozenWeights
 
 
 def _model():
@@ -22,7 +25,9 @@ def _fit(then, epochs=3, hook="on_epoch_end"):
 
     other = keras.callbacks.LambdaCallback(**{hook: change})
     x, y = np.ones((8, 3)), np.ones((8, 2))
-    model.fit(x, y, batch_size=2, epochs=epochs, verbose=0, callbacks=[TrainableSet(), other])
+    watch = FrozenWeights()
+    watch.begin(None, SimpleNamespace(model=model))
+    keras_events.fit(model, watch, [other], x, y, batch_size=2, epochs=epochs)
     return model
 
 
@@ -51,20 +56,3 @@ def test_what_is_changed_and_changed_back_before_the_next_step_does_not_matter()
         model.layers[0].trainable = True
 
     assert len(_fit(twice).trainable_variables) == 4
-
-
-def test_weights_that_were_unfrozen_after_the_optimizer_was_built_are_refused():
-    model = _model()
-    model.layers[0].trainable = False
-    model.compile("sgd", "mse")
-    model.optimizer.build(model.trainable_variables)
-    require_known_variables(model, "mine.py")
-    model.layers[0].trainable = True
-    with pytest.raises(ConfigError) as caught:
-        require_known_variables(model, "mine.py")
-    assert "kernel and 1 more weights are trainable but were not when" in str(caught.value)
-    # Fewer than it was built for is what freezing makes of it.
-    model.compile("sgd", "mse")
-    model.optimizer.build(model.trainable_variables)
-    model.layers[0].trainable = False
-    require_known_variables(model, "mine.py")

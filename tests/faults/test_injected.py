@@ -6,32 +6,11 @@ import threading
 
 import pytest
 
-from launch import worker_flags
+from tests.faults import fault_kinds
+from tests.faults.fault_kinds import KINDS
+from tests.faults.injected import Fault, Injector, faults_of
 from tests.jobs.workers import ROOT
 from tfscale.errors import ConfigError
-from tfscale.health import fault_kinds
-from tfscale.health.fault_kinds import KINDS
-from tfscale.health.injected_faults import Fault, Injector, faults_of, require_allowed
-from tfscale.settings import Config
-from tfscale.startup.environment import may_inject_faults
-
-
-def _config(text, seed=0):
-    return Config(run_dir="runs/first", inject_fault=text, seed=seed)
-
-
-def test_faults_are_refused_outside_of_tests_in_one_line():
-    with pytest.raises(ConfigError, match="damages a run, and this is no test; expected") as caught:
-        require_allowed(_config("sigkill@3"), is_allowed=False)
-    assert "\n" not in str(caught.value)
-    require_allowed(_config(""), is_allowed=False)
-    require_allowed(_config("sigkill@3"), is_allowed=True)
-
-
-def test_the_environment_says_whether_this_is_a_test():
-    assert may_inject_faults({"TFSCALE_TEST_FAULTS": "1"})
-    assert not may_inject_faults({"TFSCALE_TEST_FAULTS": "0"})
-    assert not may_inject_faults({})
 
 
 @pytest.mark.parametrize(
@@ -39,24 +18,24 @@ def test_the_environment_says_whether_this_is_a_test():
 )
 def test_what_is_no_fault_is_refused_with_the_list(text):
     with pytest.raises(ConfigError, match="is no fault; expected KIND@STEP") as caught:
-        require_allowed(_config(text), is_allowed=True)
+        faults_of(text, num_steps=9)
     assert all(kind in str(caught.value) for kind in KINDS)
 
 
 @pytest.mark.parametrize("kind", ["kill_in_save", "full_disk"])
 def test_only_the_chief_can_have_what_is_about_its_files(kind):
     with pytest.raises(ConfigError, match="can't happen to worker 1"):
-        require_allowed(_config(f"{kind}@3:1"), is_allowed=True)
+        faults_of(f"{kind}@3:1", num_steps=9)
 
 
 def test_faults_are_in_the_order_of_their_steps():
-    found = faults_of(_config("slow@9:1,sigkill@3"), num_steps=10)
+    found = faults_of("slow@9:1,sigkill@3", num_steps=10)
     assert found == [Fault("sigkill", 3, 0), Fault("slow", 9, 1)]
 
 
 def test_random_steps_are_those_of_the_seed():
     many = ",".join(["sigkill@random"] * 20)
-    drawn = [[fault.step for fault in faults_of(_config(many, s), num_steps=50)] for s in (1, 1, 2)]
+    drawn = [[fault.step for fault in faults_of(many, num_steps=50, seed=s)] for s in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(1 <= step < 50 for step in drawn[0])
 
@@ -122,7 +101,7 @@ PROGRAM = """
 import signal, sys, threading
 from pathlib import Path
 from tfscale.checkpoints.background import Background
-from tfscale.health.injected_faults import Fault, Injector
+from tests.faults.injected import Fault, Injector
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 Injector([Fault(sys.argv[1], 1, 0)], Path(sys.argv[2])).reached(1)
 while sys.argv[1] == "kill_in_save":
@@ -159,7 +138,6 @@ def test_a_kill_inside_a_save_comes_in_the_thread_that_writes(ended):
     assert ended["kill_in_save"] == (-signal.SIGKILL, ["kill_in_save-1-0.json"])
 
 
-def test_every_kind_can_be_ordered_by_the_flag():
-    assert "inject_fault" in worker_flags.GROUPS["For tests of this template"]
+def test_every_kind_can_be_ordered():
     for kind in KINDS:
-        assert faults_of(_config(f"{kind}@3"), num_steps=9) == [Fault(kind, 3, 0)]
+        assert faults_of(f"{kind}@3", num_steps=9) == [Fault(kind, 3, 0)]
