@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import tfscale
 from launch import worker_flags
-from tfscale.checkpoints.keeper import Costs
+from tfscale.checkpoints.writer import Costs
 from tfscale.cluster.cluster import Cluster
 from tfscale.data.buckets import bucketed
 from tfscale.data.dataset_file import DatasetFile, read_dataset_file
@@ -28,10 +28,14 @@ from tfscale.fit.compiled_model import OwnRate
 from tfscale.fit.named_figures import figures_of, watched
 from tfscale.fit.prepared import prepare
 from tfscale.gradients.reducer import Traffic
+from tfscale.health.non_finite import SkippedSteps
+from tfscale.health.records_read import RecordsRead
+from tfscale.health.stragglers import StragglerLines
 from tfscale.model.model_file import ModelFile
 from tfscale.model.task import compile_model
 from tfscale.model.user_callbacks import own_callbacks
 from tfscale.process.terminal import Terminal
+from tfscale.report.pace import Pace
 from tfscale.report.report import Finished, report_of
 from tfscale.report.step_times import Block, StepTimes
 from tfscale.settings import SETTINGS, Config
@@ -290,17 +294,18 @@ def _flat(value, name=""):
         yield name
 
 
-def _seconds():
-    """The names that the end of a run gives its times."""
-    tree = ast.parse((ROOT / "tfscale" / "ending.py").read_text())
-    (found,) = (
-        word.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finished"
-        for word in node.keywords
-        if word.arg == "seconds"
+def _told_by_listeners(distributed):
+    """What the listeners of every run add."""
+    job = SimpleNamespace(
+        board=SimpleNamespace(all_gather=lambda channel, text: [text]), config=SimpleNamespace()
     )
-    return [key.value for key in found.keys]
+    read = RecordsRead()
+    read.begin(job, SimpleNamespace(data=SimpleNamespace(inputs={}), distributed=distributed))
+    listeners = [SkippedSteps(), Pace(), StragglerLines((), print), read]
+    told = {"checkpoints": asdict(Costs())}
+    for listener in listeners:
+        told |= listener.report()
+    return told
 
 
 def test_every_key_of_the_report_has_its_definition():
@@ -308,24 +313,22 @@ def test_every_key_of_the_report_has_its_definition():
     times.add(Block(1, 1.0, 0.5))
     finished = Finished(
         times=times,
-        steps=1,
         epochs=1,
-        seconds=dict.fromkeys(_seconds(), 1.0),
+        seconds={**Pace().seconds_until(0.0), "boundaries": 1.0},
         metrics={"NAME": 0.5},
         weights_sha256="abc",
         model_file="model.keras",
         load_command="python load_model.py",
-        traffic=Traffic(),
-        boundary_bytes=0.0,
-        bucket_bytes=0,
-        alone_seconds=None,
-        goodput=0.5,
-        starts=1,
-        checkpoints=asdict(Costs()),
     )
-    config = Config(run_dir="run")
-    job = SimpleNamespace(cluster=Cluster(), devices=ONE_CPU, config=config)
-    assert [_codes(row[0])[0] for row in REPORT_ROWS] == list(_flat(report_of(job, finished)))
+    distributed = SimpleNamespace(
+        step=1,
+        parts=SimpleNamespace(traffic=Traffic()),
+        loop=SimpleNamespace(exchange=SimpleNamespace(sent_bytes=0.0)),
+    )
+    prepared = SimpleNamespace(distributed=distributed, buckets=SimpleNamespace(size_bytes=0))
+    job = SimpleNamespace(cluster=Cluster(), devices=ONE_CPU, config=Config(run_dir="run"))
+    report = report_of(job, prepared, finished) | _told_by_listeners(distributed)
+    assert sorted(_codes(row[0])[0] for row in REPORT_ROWS) == sorted(_flat(report))
 
 
 # The map.

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import keras
 
-from tfscale.checkpoints import rescue, resume
+from tfscale.checkpoints import resume
 from tfscale.checkpoints.claim import held
 from tfscale.checkpoints.keeper import Keeper
 from tfscale.checkpoints.snapshot import Snapshots
 from tfscale.checkpoints.way_back import WayBack
+from tfscale.checkpoints.rescue import keep_weights
 from tfscale.cluster.cluster import Cluster
 from tfscale.data.bad_data import explained
 from tfscale.ending import evaluate, finish, show_end
@@ -218,7 +219,7 @@ def train(run: Run, watch: Watch, lines: Sequence[EpochLines]) -> None:
         except Exception as error:
             told = explained(error, data, distributed.step)
             if told is error:
-                told = rescue.kept(job, prepared, run.directory, error)
+                told = keep_weights(job, prepared, run.directory, error)
             # Bad data ends a step in its midst, of which nobody knows what the replicas hold.
             raise at_step(told, distributed.step) from error
 

@@ -20,7 +20,7 @@ from tfscale.startup.job import Job
 _CHIEF_FAILS_TOO_SECONDS = 5.0  # a callback that runs everywhere fails everywhere at about once
 
 
-def kept(job: Job, prepared: Prepared, directory: RunDirectory, error: Exception) -> Exception:
+def keep_weights(job: Job, prepared: Prepared, directory: RunDirectory, error: Exception) -> Exception:
     """Keeps what was trained, and gives the error to raise, which says where it is.
 
     Args:
