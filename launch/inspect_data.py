@@ -38,8 +38,8 @@ def main(terminal: tfscale.Terminal) -> None:
     # TensorFlow and Keras read the environment when they are imported.
     import tensorflow as tf
 
-    from tfscale.data.dataset_file import read_dataset_file
-    from tfscale.data.one_worker_first import prepare
+    from tfscale.data.sources.dataset_file import read_dataset_file
+    from tfscale.data.sources.once_per_file_system import prepare
     from tfscale.report.tables import table
     from tools.inspect_data.inspection import inspect_split
 

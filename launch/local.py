@@ -24,8 +24,8 @@ from tfscale.supervise.commands import (
     run_dir_of,
     worker_commands,
 )
+from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
-from tfscale.supervise.together import Launch
 
 WORKER = Path(__file__).resolve().with_name("worker.py")  # what is started
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)

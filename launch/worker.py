@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 import tfscale
 from launch import program, worker_flags
 from tfscale.supervise.commands import require_free_folder, supervised_command
+from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
-from tfscale.supervise.together import Launch
 
 
 def main(terminal: tfscale.Terminal, *words: str) -> int | None:

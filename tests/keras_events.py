@@ -3,7 +3,7 @@
 import keras
 
 from tests.report.boundaries import boundary_of
-from tfscale.fit.events import EpochEnd, Point
+from tfscale.fit.loop.events import EpochEnd, Point
 
 
 def fit(model, listener, callbacks, *args, **kwargs):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from datasets import digits, prepared, shapes, synthetic
-from tfscale.data.dataset_file import read_dataset_file
+from tfscale.data.sources.dataset_file import read_dataset_file
 from tfscale.errors import ConfigError
 from tools.prepare.preparation import Layout, prepare
 from tools.prepare.shards import write_share

@@ -17,16 +17,16 @@ import tfscale
 from launch import worker_flags
 from tfscale.checkpoints.writer import Costs
 from tfscale.cluster.cluster import Cluster
-from tfscale.data.buckets import bucketed
-from tfscale.data.dataset_file import DatasetFile, read_dataset_file
+from tfscale.data.examples.length_buckets import bucketed
 from tfscale.data.sharding import Sharding
-from tfscale.data.source import source_of
+from tfscale.data.sources.dataset_file import DatasetFile, read_dataset_file
+from tfscale.data.sources.source import source_of
 from tfscale.data.splits import read_splits
 from tfscale.data.training_batches import training_input
 from tfscale.errors import describe_failure
 from tfscale.fit.compiled_model import OwnRate
-from tfscale.fit.named_figures import figures_of, watched
-from tfscale.fit.prepared import prepare
+from tfscale.fit.prepare_job import prepare
+from tfscale.fit.user_callbacks.monitored_figures import figures_of, watched
 from tfscale.gradients.reducer import Traffic
 from tfscale.health.non_finite import SkippedSteps
 from tfscale.health.records_read import RecordsRead
@@ -35,8 +35,8 @@ from tfscale.model.model_file import ModelFile
 from tfscale.model.task import compile_model
 from tfscale.model.user_callbacks import own_callbacks
 from tfscale.process.terminal import Terminal
-from tfscale.report.pace import Pace
 from tfscale.report.report import Finished, report_of
+from tfscale.report.run_times import Pace
 from tfscale.report.step_times import Block, StepTimes
 from tfscale.settings import SETTINGS, Config
 from tfscale.startup import job as startup_job

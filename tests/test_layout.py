@@ -15,9 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 LONGEST_PROGRAM = 79
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50  # lines, with decorators and docstring
+MOST_ATTRIBUTES = 12  # of a class: what its methods set, or the fields of a dataclass
+MOST_IMPORTS = 15  # modules of this house in one of its modules
 
-# What may be longer, and why: "tfscale/settings.py" or "tfscale/settings.py: Config.check".
-LONGER = {}
+# What may be longer, and why: "tfscale/settings.py" or "tfscale/settings.py: Config".
+LONGER = {
+    "tfscale/settings.py: Config": "the table of settings, one line each",
+    "tfscale/settings.py: Setting": "the columns of that table",
+    "tfscale/training.py: imports": "the one list of listeners imports each of them",
+    "tfscale/data/sources/dataset_file.py: DatasetFile": "what a user's file may define",
+    "tfscale/data/feed.py: Input": "a record of all that batches come with; nothing changes it",
+}
 
 OURS = [
     path
@@ -27,6 +35,7 @@ OURS = [
 MEASURED = [
     path for path in OURS if path.relative_to(ROOT).parts[0] in ("tfscale", "tools", "launch")
 ]
+HOUSE = ("tfscale", "tools", "launch")
 PROGRAMS = [
     path for path in sorted((ROOT / "launch").glob("*.py")) if "__main__" in path.read_text()
 ]
@@ -55,14 +64,43 @@ def _functions(node, names=()):
         yield from _functions(child, inner)
 
 
+def _attributes(node):
+    """What the methods of a class set on their first argument, and the fields of a dataclass."""
+    found = set()
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        found |= {child.target.id for child in node.body if isinstance(child, ast.AnnAssign)}
+    for child in ast.walk(node):
+        if isinstance(child, ast.Attribute) and isinstance(child.ctx, ast.Store):
+            if isinstance(child.value, ast.Name) and child.value.id == "self":
+                found.add(child.attr)
+    return found
+
+
+def _imports(tree):
+    """The modules of this house that a module imports."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in HOUSE:
+            folder = ROOT / node.module.replace(".", "/")
+            for name in node.names:
+                is_module = (folder / f"{name.name}.py").exists()
+                found.add(f"{node.module}.{name.name}" if is_module else node.module)
+    return found
+
+
 def _too_long(path):
-    """What of a file is longer than it may be, whether it is excepted or not: {name: lines}."""
-    found = {}
+    """What of a file is more than it may be, whether it is excepted or not: {name: how much}."""
+    found, tree = {}, ast.parse(path.read_text())
     if _num_lines(path) > LONGEST_FILE:
         found[_name(path)] = _num_lines(path)
-    for function, lines in _functions(ast.parse(path.read_text())):
+    for function, lines in _functions(tree):
         if lines > LONGEST_FUNCTION:
             found[f"{_name(path)}: {function}"] = lines
+    if (imports := len(_imports(tree))) > MOST_IMPORTS:
+        found[f"{_name(path)}: imports"] = imports
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and len(_attributes(node)) > MOST_ATTRIBUTES:
+            found[f"{_name(path)}: {node.name}"] = len(_attributes(node))
     return found
 
 
@@ -72,7 +110,7 @@ def _only_a_docstring(source):
 
 
 @pytest.mark.parametrize("path", MEASURED, ids=_name)
-def test_files_and_functions_are_short(path):
+def test_files_functions_classes_and_imports_are_few(path):
     assert not {name: lines for name, lines in _too_long(path).items() if name not in LONGER}
 
 
@@ -129,6 +167,24 @@ def test_a_file_is_named_after_its_concern(path):
 )
 def test_every_way_to_write_a_function_is_measured(source, functions):
     assert dict(_functions(ast.parse(source))) == functions
+
+
+@pytest.mark.parametrize(
+    ("source", "attributes"),
+    [
+        ("class C:\n    def f(self):\n        self.a, self.b = 0, 1", {"a", "b"}),
+        ("class C:\n    def f(self):\n        self.a: int = 0\n        self.b += 1", {"a", "b"}),
+        ("@dataclass(frozen=True)\nclass C:\n    a: int\n    b: int = 0", {"a", "b"}),
+        ("class C:\n    a: int\n    def f(self):\n        return self.b", set()),
+    ],
+)
+def test_every_way_to_set_an_attribute_is_counted(source, attributes):
+    assert _attributes(ast.parse(source).body[0]) == attributes
+
+
+def test_modules_and_what_is_in_them_are_counted_once():
+    source = "from tfscale import settings\nfrom tfscale.settings import Config\nimport json"
+    assert _imports(ast.parse(source)) == {"tfscale.settings"}
 
 
 @pytest.mark.parametrize(

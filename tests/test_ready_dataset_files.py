@@ -18,10 +18,10 @@ from PIL import Image
 
 from tests.data.formats.rendered import SIDE, picture, voc_annotation, write
 from tests.data.formats.written_by_tfds import write_as
-from tfscale.data.dataset_file import read_dataset_file
-from tfscale.data.examples import example_function
-from tfscale.data.one_worker_first import prepare
-from tfscale.data.source import source_of
+from tfscale.data.examples.examples import example_function
+from tfscale.data.sources.dataset_file import read_dataset_file
+from tfscale.data.sources.once_per_file_system import prepare
+from tfscale.data.sources.source import source_of
 from tfscale.errors import ConfigError
 
 DATASETS = Path(__file__).resolve().parents[1] / "datasets"

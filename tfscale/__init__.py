@@ -34,7 +34,7 @@ from tfscale.errors import (
 )
 from tfscale.listener import Listener
 from tfscale.process.exit import leave, use_own_temporary_folder
-from tfscale.process.garbage import paused_until_started
+from tfscale.process.gc_pause import paused_until_started
 from tfscale.process.terminal import Terminal
 from tfscale.settings import Config
 from tfscale.startup.environment import check_environment, set_environment

@@ -12,9 +12,9 @@ from tfscale.data.stage_times import Stages, measured
 from tfscale.listener import Listener
 from tfscale.opening import Run
 from tfscale.report import tables
-from tfscale.report.evaluated import EvaluatedWeights
-from tfscale.report.pace import Pace
+from tfscale.report.evaluated_weights import EvaluatedWeights
 from tfscale.report.report import Finished, report_of
+from tfscale.report.run_times import Pace
 from tfscale.report.step_times import StepTimes
 from tfscale.structures import Json
 

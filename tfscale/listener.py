@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tfscale.fit.events import Boundary, EpochEnd, Point
+from tfscale.fit.loop.events import Boundary, EpochEnd, Point
 from tfscale.structures import Json
 
 if TYPE_CHECKING:
-    from tfscale.fit.loop_ends import Resumed
-    from tfscale.fit.prepared import Prepared
+    from tfscale.fit.loop.loop_ends import Resumed
+    from tfscale.fit.prepare_job import Prepared
     from tfscale.startup.job import Job
 
 

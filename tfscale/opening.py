@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfscale.checkpoints.claim import claimed
-from tfscale.checkpoints.rehearsal import Way, rehearse, require_savable
 from tfscale.checkpoints.resume import Earlier
+from tfscale.checkpoints.run_directory_claim import claimed
+from tfscale.checkpoints.savability import Way, rehearse, require_savable
 from tfscale.files.run_directory import RunDirectory
-from tfscale.fit.alone import seconds_alone
-from tfscale.fit.prepared import Prepared
-from tfscale.fit.ready_callbacks import ReadyCallbacks, ready_callbacks
+from tfscale.fit.prepare_job import Prepared
+from tfscale.fit.single_replica_time import seconds_alone
+from tfscale.fit.user_callbacks.ready_callbacks import ReadyCallbacks, ready_callbacks
 from tfscale.report import tables
-from tfscale.report.outline import plan_of, settings_of
-from tfscale.report.whole_scores import WholeScores
+from tfscale.report.plan import plan_of, settings_of
+from tfscale.report.split_metrics import WholeScores
 from tfscale.startup.job import Job
 
 

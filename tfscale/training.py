@@ -12,18 +12,18 @@ from pathlib import Path
 import keras
 
 from tfscale.checkpoints import resume
-from tfscale.checkpoints.claim import held
-from tfscale.checkpoints.keeper import Keeper
+from tfscale.checkpoints.checkpointer import Keeper
+from tfscale.checkpoints.emergency_weights import keep_weights
+from tfscale.checkpoints.replay import WayBack
+from tfscale.checkpoints.run_directory_hold import hold
 from tfscale.checkpoints.snapshot import Snapshots
-from tfscale.checkpoints.way_back import WayBack
-from tfscale.checkpoints.rescue import keep_weights
 from tfscale.cluster.cluster import Cluster
 from tfscale.data.bad_data import explained
 from tfscale.ending import evaluate, finish, show_end
 from tfscale.errors import SharedFailure, at_step
-from tfscale.fit.events import Boundary
-from tfscale.fit.loop_ends import EpochEnds, Resumed
-from tfscale.fit.prepared import prepare
+from tfscale.fit.loop.events import Boundary
+from tfscale.fit.loop.loop_ends import EpochEnds, Resumed
+from tfscale.fit.prepare_job import prepare
 from tfscale.health.corruption import Guard
 from tfscale.health.frozen_weights import FrozenWeights
 from tfscale.health.non_finite import NonFinite, SkippedSteps
@@ -40,10 +40,10 @@ from tfscale.process.terminal import Terminal, silence
 from tfscale.report import tables
 from tfscale.report.curve_files import CurveFiles
 from tfscale.report.epoch_lines import EpochLines
-from tfscale.report.evaluated import EvaluatedWeights, weights_may_change
-from tfscale.report.pace import Pace
+from tfscale.report.evaluated_weights import EvaluatedWeights, weights_may_change
+from tfscale.report.run_times import Pace
 from tfscale.report.scalars import Scalars
-from tfscale.report.whole_scores import SplitScores
+from tfscale.report.split_metrics import SplitScores
 from tfscale.settings import Config
 from tfscale.startup.job import Job
 from tfscale.structures import Json
@@ -62,7 +62,7 @@ def run(
 ) -> dict[str, Json]:
     """Does what `tfscale.train` promises; `users` are the listeners that it was given."""
     pace = Pace()
-    with held(config, cluster, terminal) as lock:
+    with hold(config, cluster, terminal) as lock:
         job = Job.start(config, cluster, terminal)
         lock.ends_by(job.board.end_all)
         return _trained(job, dataset, model, pace, users)

@@ -5,7 +5,7 @@ import keras
 import pytest
 
 from tfscale.checkpoints.custom_objects import needed_by, places_of
-from tfscale.checkpoints.rehearsal import configuration
+from tfscale.checkpoints.savability import configuration
 from tfscale.user_files import load_module
 
 FILE = """

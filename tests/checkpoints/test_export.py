@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfscale.checkpoints.export import model_bytes, save, save_arrays, told, weights_sha256
-from tfscale.checkpoints.rehearsal import WEIGHTS, WHOLE, Way, rehearse
+from tfscale.checkpoints.savability import WEIGHTS, WHOLE, Way, rehearse
 from tfscale.cluster.cluster import Cluster
 from tfscale.files.run_directory import RunDirectory
 from tfscale.model.optimizers import LARS

@@ -10,9 +10,9 @@ from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_
 from keras.src.trainers.data_adapters.tf_dataset_adapter import make_class_weight_map_fn
 
 from tfscale.data.class_weights import weight_function
-from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.sharding import Sharding
-from tfscale.data.source import source_of
+from tfscale.data.sources.dataset_file import read_dataset_file
+from tfscale.data.sources.source import source_of
 from tfscale.data.training_batches import training_input
 from tfscale.errors import ConfigError
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.formats import tfrecord
 from tfscale.data.sharding import Sharding, pass_order
-from tfscale.data.source import source_of
+from tfscale.data.sources.dataset_file import read_dataset_file
+from tfscale.data.sources.source import source_of
 from tfscale.data.training_batches import training_input
 from tools.bench.reading.files import write_numbers
 

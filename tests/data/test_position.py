@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.formats import array_record, text_lines, tfrecord
 from tfscale.data.sharding import Sharding
-from tfscale.data.source import source_of
+from tfscale.data.sources.dataset_file import read_dataset_file
+from tfscale.data.sources.source import source_of
 from tfscale.data.training_batches import training_input
 
 STRATEGY = tf.distribute.get_strategy()

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from tfscale.data import stage_times
-from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.sharding import Sharding
-from tfscale.data.source import source_of
+from tfscale.data.sources.dataset_file import read_dataset_file
+from tfscale.data.sources.source import source_of
 from tfscale.data.stage_times import Stages, measured
 from tfscale.data.training_batches import training_input
 

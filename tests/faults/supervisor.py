@@ -25,7 +25,7 @@ DEADLINE_SECONDS = 180
 LAUNCHER = """
 import os, sys
 from tfscale.supervise.restarts import supervise
-from tfscale.supervise.together import Launch
+from tfscale.supervise.group_attempt import Launch
 commands = [[sys.executable, "-S", "-c", source] for source in {sources!r}]
 sys.exit(supervise(Launch(lambda goes_on: commands, dict(os.environ)), restarts=3))
 """

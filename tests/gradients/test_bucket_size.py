@@ -5,8 +5,7 @@ import pytest
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.gradients import bucket_size
-from tfscale.gradients.bucket_size import Buckets, best, choose, wire_share
-from tfscale.gradients.link_times import LinkTimes
+from tfscale.gradients.bucket_size import Buckets, LinkTimes, best, choose, wire_share
 from tfscale.gradients.wires import make_wire
 from tfscale.settings import Config
 from tfscale.startup.devices import Devices
@@ -29,11 +28,11 @@ def _link(latency, bytes_per_second):
     ("latency", "bytes_per_second", "gradient_bytes", "wire_share", "size"),
     [
         # sqrt(100 MB x 1 ms x 400 MB/s) = 6.32 MB, to the nearest of the sizes that there are.
-        (1e-3, 400e6, 100_000_000, 1.0, 4 * MEBIBYTE),
-        # Half as much on the wire: sqrt(2) times as many gradients in a bucket.
-        (1e-3, 400e6, 100_000_000, 0.5, 16 * MEBIBYTE),
-        # A DGX: 100 MB, 50 us, 120 GB/s.
-        (50e-6, 120e9, 100_000_000, 1.0, 16 * MEBIBYTE),
+        (1e-3, 400e6, 100_000_000, 1.0, 8 * MEBIBYTE),
+        # A quarter as much on the wire: twice as many gradients in a bucket.
+        (1e-3, 400e6, 100_000_000, 0.25, 16 * MEBIBYTE),
+        # A DGX: sqrt(100 MB x 50 us x 120 GB/s) = 24.5 MB.
+        (50e-6, 120e9, 100_000_000, 1.0, 32 * MEBIBYTE),
         (1e-3, 400e6, 1000, 1.0, MEBIBYTE // 2),
         (1.0, 1e12, 10**10, 1.0, 64 * MEBIBYTE),
     ],
@@ -148,8 +147,10 @@ def test_fewer_bytes_are_sent_in_larger_buckets(tmp_path, board, strategy):
     assert _choose(tmp_path, board, strategy, compress="int8").size_bytes > whole
 
 
-@pytest.mark.parametrize("noise", [0.7, 0.9, 1.1, 1.4])
-def test_what_clocks_differ_by_from_run_to_run_chooses_the_same_size(noise):
+@pytest.mark.parametrize(
+    ("noise", "factors"), [(0.7, (0.5, 1)), (0.9, (1,)), (1.1, (1,)), (1.4, (1, 2))]
+)
+def test_what_clocks_differ_by_from_run_to_run_changes_little(noise, factors):
     measured = _link(2e-3, 100e6)  # sqrt(100 MB x 2 ms x 100 MB/s) = 4.5 MB
     noisy = LinkTimes(noise * measured.small_seconds, measured.large_seconds / noise)
-    assert best(noisy, 100_000_000) == best(measured, 100_000_000)
+    assert best(noisy, 100_000_000) / best(measured, 100_000_000) in factors

@@ -9,7 +9,7 @@ import pytest
 from tests.report.boundaries import boundary_of
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import Kind, SharedFailure, is_retryable
-from tfscale.fit.events import Point
+from tfscale.fit.loop.events import Point
 from tfscale.health.corruption import _DIGEST, Guard
 
 ADDRESSES = ("a:1", "b:2", "c:3")

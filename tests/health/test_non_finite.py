@@ -12,8 +12,8 @@ import tensorflow as tf
 from tests.report.boundaries import boundary_of
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import Kind, SharedFailure, is_retryable
-from tfscale.fit.finite_weights import FiniteWeights
-from tfscale.fit.verdict import Verdict
+from tfscale.fit.guards.finite_weights import FiniteWeights
+from tfscale.fit.loop.verdict import Verdict
 from tfscale.health.non_finite import MOST_IN_A_ROW, NonFinite, SkippedSteps
 
 FINE, BAD = [-1.0, 0.0, 0.0, 0.0], [4.0, 1.0, 0.0, 1.0]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfscale.fit.boundary import Boundary
+from tfscale.fit.boundary_exchange import Boundary
 from tfscale.health.stragglers import Stragglers
 
 

@@ -422,7 +422,7 @@ def guarded_by_rank(stage):
     """A callback that runs everywhere asks the model on the chief alone."""
     import keras
 
-    from tfscale.fit.keras import given
+    from tfscale.fit.keras import keras_data as given
 
     given._COMPANY_SECONDS = 3.0
 

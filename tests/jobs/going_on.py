@@ -66,7 +66,7 @@ def main(given, out, hosts, rank):
 
     set_environment(cluster)
     take_part(cluster)
-    from tfscale.fit.prepared import prepare
+    from tfscale.fit.prepare_job import prepare
     from tfscale.startup.job import Job
 
     config = tfscale.Config(

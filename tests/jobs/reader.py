@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import tensorflow as tf
 
-from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.formats import array_record, image_folder, text_lines, tfrecord
 from tfscale.data.sharding import Sharding
-from tfscale.data.source import source_of
+from tfscale.data.sources.dataset_file import read_dataset_file
+from tfscale.data.sources.source import source_of
 from tfscale.data.training_batches import training_input
 from tfscale.process.exit import leave
 

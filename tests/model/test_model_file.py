@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tfscale.data.dataset_file import read_dataset_file
+from tfscale.data.sources.dataset_file import read_dataset_file
 from tfscale.errors import ConfigError
 from tfscale.model.model_file import ModelFile, build_model, read_model_file
 from tfscale.model.user_callbacks import own_callbacks

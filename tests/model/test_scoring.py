@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.data.dataset_file import DatasetFile
+from tfscale.data.sources.dataset_file import DatasetFile
 from tfscale.errors import ConfigError
 from tfscale.model import mean_average_precision
 from tfscale.model.scoring import scoring_of

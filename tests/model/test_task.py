@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tfscale.data.dataset_file import read_dataset_file
+from tfscale.data.sources.dataset_file import read_dataset_file
 from tfscale.errors import ConfigError
 from tfscale.model.task import compile_model
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tfscale.fit.events import Boundary
+from tfscale.fit.loop.events import Boundary
 from tfscale.gradients.reducer import Traffic
 from tfscale.report.step_times import Block, StepTimes
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.report.boundaries import boundary_of, distributed_with
-from tfscale.fit.events import EpochEnd
+from tfscale.fit.loop.events import EpochEnd
 from tfscale.report.curve_files import CurveFiles
-from tfscale.report.pace import block_of
+from tfscale.report.run_times import block_of
 from tfscale.report.scalars import Scalars
 from tfscale.report.step_times import StepTimes
 

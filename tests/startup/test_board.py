@@ -9,8 +9,8 @@ import tensorflow as tf
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import FAILURE_CODE, ConfigError, End, Kind, SharedFailure, at_step
 from tfscale.startup import board as coordination
-from tfscale.startup import notes
-from tfscale.startup import store as store_module
+from tfscale.startup import key_value_store as store_module
+from tfscale.startup import messages as notes
 from tfscale.startup.board import Board
 
 

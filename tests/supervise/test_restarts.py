@@ -12,10 +12,10 @@ import pytest
 from tests.supervise.sources import DEADLINE_SECONDS, DEAF, FOREVER, command, name_in
 from tfscale.errors import End, Kind
 from tfscale.startup.environment import END_RECORD
-from tfscale.supervise import budget
+from tfscale.supervise import restart_policy as budget
 from tfscale.supervise.attempts import Attempt
+from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
-from tfscale.supervise.together import Launch
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ READY = "os.write(1, b'ready\\n')\n"  # `print` can't be interrupted by itself
 SAVES = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), os._exit(143)))\n"
 PROGRAM = """
 from pathlib import Path
-from tfscale.process import stop_wish
-from tfscale.supervise import budget
+from tfscale.process import stop_request as stop_wish
+from tfscale.supervise import restart_policy as budget
 from tfscale.supervise.restarts import supervise
-from tfscale.supervise.together import Launch
+from tfscale.supervise.group_attempt import Launch
 stop_wish._SAME_SECONDS = {same_seconds}
 budget.Budget._pause = lambda self, failures: {pause_seconds}
 commands = {commands!r}

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfscale.fit.keras.monitors import decide, has_decided
+from tfscale.fit.keras.monitor_direction import decide, has_decided
 from tfscale.listener import Listener
 from tfscale.structures import Foreign, Json
 

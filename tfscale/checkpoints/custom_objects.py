@@ -8,7 +8,7 @@ from types import ModuleType
 
 import keras
 
-from tfscale.startup.sources import own_modules
+from tfscale.startup.source_hashes import own_modules
 from tfscale.structures import Json
 
 # Keras imports these by itself.

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfscale.checkpoints.rehearsal import (
+from tfscale.checkpoints.savability import (
     FILES,
     UNCOMPILED,
     WEIGHTS,
@@ -21,7 +21,7 @@ from tfscale.checkpoints.rehearsal import (
 )
 from tfscale.errors import ConfigError, one_line
 from tfscale.files.run_directory import RunDirectory, reason_of
-from tfscale.model.weights import weights_bytes
+from tfscale.model.model_facts import weights_bytes
 
 ARRAYS = "model.weights.npz"  # the last resort: what model.set_weights takes
 

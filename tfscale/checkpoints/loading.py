@@ -24,12 +24,12 @@ from tfscale.checkpoints.export import weights_sha256
 from tfscale.checkpoints.load_script import Brought
 from tfscale.errors import one_line
 from tfscale.files import atomic
-from tfscale.fit.keras.unallocated import unallocated_model
-from tfscale.fit.prepared import Prepared
+from tfscale.fit.keras.model_without_weights import unallocated_model
+from tfscale.fit.prepare_job import Prepared
 from tfscale.model.model_file import build_arguments
 from tfscale.process.shell import load_command, run_command
 from tfscale.settings import Config
-from tfscale.startup.sources import own_modules
+from tfscale.startup.source_hashes import own_modules
 from tfscale.structures import Json, Structure
 
 _LIBRARY = __name__.partition(".")[0]

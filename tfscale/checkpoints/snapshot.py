@@ -4,6 +4,7 @@ All workers take part in both, because some of it is each replica's own; the chi
 """
 
 import json
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,11 @@ import keras
 import numpy as np
 from safetensors.numpy import load, save
 
-from tfscale.checkpoints import random_states
 from tfscale.checkpoints.callback_states import CallbackStates
 from tfscale.checkpoints.commit import Checkpoint
-from tfscale.fit.loop_ends import Resumed
-from tfscale.fit.prepared import Prepared
-from tfscale.fit.training_state import WEIGHTS
+from tfscale.fit.loop.loop_ends import Resumed
+from tfscale.fit.prepare_job import Prepared
+from tfscale.fit.state.training_state import WEIGHTS
 from tfscale.listener import Listener
 from tfscale.startup.agreement import versions
 from tfscale.startup.job import Job
@@ -25,6 +25,7 @@ from tfscale.structures import Json
 
 # Names of files: what plain Keras has a place for, and the rest.
 WEIGHTS_FILE, STATE_FILE = "weights.safetensors", "state.safetensors"
+_PYTHON, _NUMPY = "random/python", "random/numpy"  # names of arrays
 _GROUP_BYTES = 2**26  # of arrays that travel together to workers without the chief's files
 
 
@@ -135,7 +136,7 @@ class Snapshots:
             "versions": versions(),
             "written": time.time(),
         }
-        rest = arrays | kept | random_states.read()
+        rest = arrays | kept | _random_states()
         return Snapshot({WEIGHTS_FILE: weights, STATE_FILE: rest}, facts)
 
     def put_back(self, checkpoint: Checkpoint | Snapshot | None) -> tuple[Resumed, list[str]]:
@@ -154,7 +155,7 @@ class Snapshots:
         distributed = self._distributed
         distributed.state.write(arrays)
         anew = self._states.write(facts["callbacks"], arrays)
-        random_states.write(arrays)
+        _set_random_states(arrays)
         distributed.step = facts["step"]
         distributed.last_logs = {
             name: np.asarray(one) if isinstance(one, list) else one
@@ -193,3 +194,23 @@ def _groups(arrays: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         groups[-1][name] = array
         size += array.nbytes
     return groups
+
+
+def _random_states() -> dict[str, np.ndarray]:
+    """Of Python's and NumPy's generators, which callbacks and metrics of a user's may draw from."""
+    version, words, gauss = random.getstate()
+    _, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        _PYTHON: np.asarray([version, *words], np.uint32),
+        f"{_PYTHON}/gauss": np.asarray([gauss is not None, gauss or 0.0], np.float64),
+        _NUMPY: np.append(np.asarray(keys, np.uint32), np.uint32(place)),
+        f"{_NUMPY}/gauss": np.asarray([has_gauss, cached], np.float64),
+    }
+
+
+def _set_random_states(arrays: dict[str, np.ndarray]) -> None:
+    """Sets both to what `_random_states` gave."""
+    words, (has_gauss, gauss) = arrays[_PYTHON].tolist(), arrays[f"{_PYTHON}/gauss"].tolist()
+    random.setstate((words[0], tuple(words[1:]), gauss if has_gauss else None))
+    keys, (has_gauss, gauss) = arrays[_NUMPY], arrays[f"{_NUMPY}/gauss"].tolist()
+    np.random.set_state(("MT19937", keys[:-1].copy(), int(keys[-1]), int(has_gauss), gauss))

@@ -14,7 +14,7 @@ from tfscale.checkpoints.snapshot import Snapshot
 from tfscale.errors import FAILURE_CODE, Kind, SharedFailure
 from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.run_directory import RunDirectory, reason_of
-from tfscale.fit.finite_weights import FiniteWeights
+from tfscale.fit.guards.finite_weights import FiniteWeights
 from tfscale.process.spare_cores import SpareCores
 
 

@@ -8,14 +8,14 @@ import functools
 
 import tensorflow as tf
 
-from tfscale.data.bad_examples import BadExamples, Make, first_bad
 from tfscale.data.batching import batched_spec, with_own_threads
-from tfscale.data.cache import ExampleCache, cache_of
-from tfscale.data.dataset_file import DatasetFile
-from tfscale.data.examples import example_function, first_examples
+from tfscale.data.examples.bad_examples import BadExamples, Make, first_bad
+from tfscale.data.examples.cache import ExampleCache, cache_of
+from tfscale.data.examples.examples import example_function, first_examples
 from tfscale.data.feed import Input
 from tfscale.data.sharding import Places, Sharding
-from tfscale.data.source import Source
+from tfscale.data.sources.dataset_file import DatasetFile
+from tfscale.data.sources.source import Source
 from tfscale.errors import ConfigError
 from tfscale.structures import Spec, Structure
 

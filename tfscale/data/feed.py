@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from tfscale.data.bad_examples import BadExamples
-from tfscale.data.stream_order import OrderWatch
+from tfscale.data.examples.bad_examples import BadExamples
+from tfscale.data.sources.stream_order import OrderWatch
 from tfscale.structures import Foreign, Spec, Structure
 
 

@@ -5,8 +5,8 @@ A loss would stop at another on a CPU, in words of its own; on a GPU it gives Na
 
 import tensorflow as tf
 
-from tfscale.data.dataset_file import DatasetFile
 from tfscale.data.sharding import Check
+from tfscale.data.sources.dataset_file import DatasetFile
 from tfscale.structures import Spec, Structure
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
-from tfscale.data.buckets import bucketed
-from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.evaluation_batches import evaluation_input
+from tfscale.data.examples.length_buckets import bucketed
 from tfscale.data.feed import Input
-from tfscale.data.one_worker_first import prepare
 from tfscale.data.sharding import Sharding
-from tfscale.data.source import source_of
+from tfscale.data.sources.dataset_file import DatasetFile, read_dataset_file
+from tfscale.data.sources.once_per_file_system import prepare
+from tfscale.data.sources.source import source_of
 from tfscale.data.training_batches import training_input
 from tfscale.errors import ConfigError
 from tfscale.startup.job import Job

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import keras
 
 from tfscale.errors import ConfigError
-from tfscale.fit.built import Built
-from tfscale.fit.keras.known_variables import unknown_variables
+from tfscale.fit.data_and_model import Built
 from tfscale.fit.keras.layers import layers_within
+from tfscale.fit.keras.optimizer import unknown_variables
 from tfscale.model.learning_rate import LearningRate, learning_rate, rate_of
 from tfscale.model.optimizers import make_optimizer
 from tfscale.model.task import compile_model

@@ -10,19 +10,19 @@ batch statistics and each worker's figures. `evaluation` has the other two.
 
 import keras
 
-from tfscale.fit.carrier import Carrier
-from tfscale.fit.evaluation import STEPS_PER_CALL, evaluations
-from tfscale.fit.events import Boundary
-from tfscale.fit.keras.given import GivenData, install_batch_methods
+from tfscale.fit.callbacks.chief_callbacks import Chief
+from tfscale.fit.evaluate.evaluation import STEPS_PER_CALL, evaluations
+from tfscale.fit.evaluate.prediction import Prediction
 from tfscale.fit.keras.install import install
+from tfscale.fit.keras.keras_data import GivenData, install_batch_methods
 from tfscale.fit.keras.loops import Call, StepFunctions
-from tfscale.fit.loop_ends import LoopEnds
-from tfscale.fit.loop_length import LoopLength
-from tfscale.fit.on_chief import Chief
+from tfscale.fit.loop.events import Boundary
+from tfscale.fit.loop.loop_ends import LoopEnds
+from tfscale.fit.loop.loop_length import LoopLength
 from tfscale.fit.parts import Parts
-from tfscale.fit.prediction import Prediction
+from tfscale.fit.state.byte_broadcast import Carrier
+from tfscale.fit.state.training_state import TrainingState, own_variables
 from tfscale.fit.training_loop import TrainingLoop
-from tfscale.fit.training_state import TrainingState
 from tfscale.startup.job import Job
 from tfscale.structures import Json
 
@@ -62,7 +62,9 @@ class DistributedModel:
             self.carrier,
             model,
             optimizers=parts.steps.optimizers,
-            own=parts.own_variables(),
+            own=own_variables(
+                parts.totals, parts.random, [one.residuals for one in parts.reducers]
+            ),
         )
         self.loop = TrainingLoop(job, model, parts, self.state)
         self.chief = Chief(job, model)

@@ -1,29 +1,25 @@
 """What a training step and its loop are made of, for one compiled model on all replicas."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 
-from tfscale.data.splits import Splits
-from tfscale.fit.build import Steps, build_steps
-from tfscale.fit.findings import Findings, find
-from tfscale.fit.finite_weights import FiniteWeights
-from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
+from tfscale.fit.checks.build import Steps, build_steps
+from tfscale.fit.checks.findings import Findings, find
+from tfscale.fit.guards.finite_weights import FiniteWeights
 from tfscale.fit.keras.global_random import GlobalRandom
 from tfscale.fit.keras.optimizer import ReducedUpdate
-from tfscale.fit.metric_totals import MetricTotals
-from tfscale.fit.own_logs import OwnLogs
-from tfscale.fit.own_scaling import watch
-from tfscale.fit.reducers import make_reducers, make_updates
-from tfscale.fit.replica_state import random_state_of, random_states, separate_random_states
+from tfscale.fit.metrics.metric_totals import MetricTotals
+from tfscale.fit.metrics.step_logs import OwnLogs
+from tfscale.fit.optimizer_reducers import make_reducers, make_updates
+from tfscale.fit.state.replica_state import random_states, separate_random_states
 from tfscale.fit.train_step import HowToStep, TrainStep, require_graph, uses_xla
-from tfscale.fit.training_state import DealOut, shares
 from tfscale.gradients.reducer import GradientReducer, Traffic
 from tfscale.gradients.timing import CommunicationTimes
 from tfscale.gradients.wires import Wire
 from tfscale.startup.job import Job
-from tfscale.structures import Foreign, Json
+from tfscale.structures import Json, Spec, Structure
 
 
 @dataclass(frozen=True)
@@ -63,15 +59,6 @@ class Parts:
         """What one replica sends in a step, once the step is traced."""
         return Traffic.sum_of([reducer.traffic for reducer in self.reducers])
 
-    def own_variables(self) -> dict[str, tuple[Sequence[Foreign], Callable[[Foreign], DealOut]]]:
-        """The variables of which each replica has its own, as `TrainingState` takes them."""
-        residuals = [reducer.residuals for reducer in self.reducers]
-        return {
-            "metrics": (self.totals.variables, self.totals.dealt_out),
-            "random": (self.random, lambda _: random_state_of),
-            **{f"residuals-{n}": (kept, lambda _: shares) for n, kept in enumerate(residuals)},
-        }
-
     def facts(self) -> dict[str, Json]:
         """What a step does that isn't in the model's configuration, the same on every worker."""
         return {
@@ -83,37 +70,36 @@ class Parts:
 
 
 def make_parts(
-    job: Job, model: keras.Model, data: Splits, *, wire: Wire, bucket_bytes: int
+    job: Job, model: keras.Model, spec: Spec, first: Structure, *, wire: Wire, bucket_bytes: int
 ) -> Parts:
     """Builds a model and its optimizers, and makes what trains it.
 
     Args:
         job: whose replicas train.
         model: compiled, made in the strategy's scope.
-        data: what it is trained on.
+        spec: of one replica's batch, with static shapes.
+        first: a few real examples, stacked; the same on every worker.
         wire: how gradients are sent.
         bucket_bytes: gradients that travel in one all-reduce.
 
     Raises:
         ConfigError: the model doesn't fit the data, or asks for what can't be distributed.
     """
-    strategy, spec = job.strategy, data.training.spec
+    strategy = job.strategy
     replicas = strategy.num_replicas_in_sync
     require_graph(model)
-    watch()
     global_random = GlobalRandom(strategy)
     random = [*random_states(model), global_random.state]
     steps = build_steps(model, spec, strategy)
-    fuse_batch_normalization(model)
     finite = FiniteWeights(model, strategy)
-    findings = find(model, data.training.first, steps, strategy)
+    findings = find(model, first, steps, strategy)
     totals = MetricTotals(model, replicas, findings.metric_kinds)
     communication = CommunicationTimes(strategy)
     reducers = make_reducers(
         steps.optimizers, strategy, wire, bucket_bytes=bucket_bytes, observe=communication.observe
     )
     updates = make_updates(steps, reducers, replicas)
-    train_step = _train_step(job, model, data, updates, findings)
+    train_step = _train_step(job, model, spec, updates, findings)
     separate_random_states(random, strategy, job.cluster.index)
     return Parts(
         steps,
@@ -134,7 +120,7 @@ def make_parts(
 def _train_step(
     job: Job,
     model: keras.Model,
-    data: Splits,
+    spec: Spec,
     updates: Sequence[ReducedUpdate],
     findings: Findings,
 ) -> TrainStep:
@@ -145,4 +131,4 @@ def _train_step(
         jit=uses_xla(model, asked=job.config.jit, replicas=replicas),
         numbers_are_sums=findings.losses_are_sums,
     )
-    return TrainStep(model, data.training.spec, updates, how)
+    return TrainStep(model, spec, updates, how)

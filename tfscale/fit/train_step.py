@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.layers import synchronized_layer
-from tfscale.fit.keras.noted import note_loss, noting
+from tfscale.fit.keras.loss_reduction import sharing
 from tfscale.fit.keras.optimizer import ReducedUpdate
-from tfscale.fit.keras.rehearsal import regularized
-from tfscale.fit.keras.scale import sharing
-from tfscale.fit.share import EvenShare, RecordingShare, mean_of_replicas
+from tfscale.fit.keras.symbolic_step import regularized
+from tfscale.fit.keras.traced_losses import note_loss, noting
+from tfscale.fit.loss_shares import EvenShare, RecordingShare, mean_of_replicas
 from tfscale.gradients.micro_batches import mean_of, part_of
 from tfscale.structures import Gradient, Spec, Structure
 

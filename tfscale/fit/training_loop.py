@@ -6,17 +6,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale.fit.arrivals import Arrivals
-from tfscale.fit.boundary import Exchange, boundary_of
-from tfscale.fit.events import Boundary
+from tfscale.fit.boundary_exchange import Exchange, boundary_of
+from tfscale.fit.guards.step_guard import COLUMNS, StepGuard
 from tfscale.fit.keras.loops import Call
-from tfscale.fit.own_logs import local_means
+from tfscale.fit.loop.events import Boundary
+from tfscale.fit.loop.input_progress import Arrivals
+from tfscale.fit.loop.verdict import Verdict
+from tfscale.fit.metrics.step_logs import local_means
 from tfscale.fit.parts import Parts
-from tfscale.fit.replica_state import ReplicaStatistics
-from tfscale.fit.step_guard import COLUMNS, StepGuard
-from tfscale.fit.training_state import TrainingState
-from tfscale.fit.unrepeatable import random_operations
-from tfscale.fit.verdict import Verdict
+from tfscale.fit.state.replica_state import ReplicaStatistics
+from tfscale.fit.state.stateful_random_ops import random_operations
+from tfscale.fit.state.training_state import TrainingState
 from tfscale.process.host_figures import HostFigures
 from tfscale.startup.job import Job
 from tfscale.structures import Foreign, Structure

@@ -16,8 +16,8 @@ import numpy as np
 
 from tfscale.errors import FAILURE_CODE, Kind, SharedFailure
 from tfscale.fit.distributed_model import DistributedModel
-from tfscale.fit.events import Boundary, Point
-from tfscale.fit.fingerprints import Fingerprints
+from tfscale.fit.guards.fingerprints import Fingerprints
+from tfscale.fit.loop.events import Boundary, Point
 from tfscale.listener import Listener
 from tfscale.startup.job import Job
 

@@ -1,8 +1,8 @@
 """Notices that other weights are to be trained than those that the step was made for."""
 
 from tfscale.errors import ConfigError
-from tfscale.fit.events import Boundary, Point
-from tfscale.fit.prepared import Prepared
+from tfscale.fit.loop.events import Boundary, Point
+from tfscale.fit.prepare_job import Prepared
 from tfscale.listener import Listener
 from tfscale.startup.job import Job
 

@@ -4,11 +4,11 @@ import threading
 import time
 from dataclasses import dataclass
 
-from tfscale.fit.events import Point
-from tfscale.fit.prepared import Prepared
+from tfscale.fit.loop.events import Point
+from tfscale.fit.prepare_job import Prepared
 from tfscale.health.deadlines import DATA, START, STEP, Deadlines
-from tfscale.health.place import Frame, Place, in_graph, place_of, stack_of, stack_of_error
-from tfscale.health.standstill import Report
+from tfscale.health.hang_verdict import Report
+from tfscale.health.stack_section import Frame, Place, in_graph, place_of, stack_of, stack_of_error
 
 _LOOK_CLOSER_SECONDS = 3.0  # a loop that goes on for so long is asked how far it is
 

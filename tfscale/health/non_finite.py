@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from tfscale.errors import FAILURE_CODE, Kind, SharedFailure, one_line
-from tfscale.fit.events import Boundary
-from tfscale.fit.first_non_finite import causes
-from tfscale.fit.prepared import Prepared
-from tfscale.fit.verdict import Finding
+from tfscale.fit.loop.events import Boundary
+from tfscale.fit.loop.verdict import Finding
+from tfscale.fit.prepare_job import Prepared
+from tfscale.health.first_non_finite import causes
 from tfscale.listener import Listener
 from tfscale.startup.job import Job
 from tfscale.structures import Json

@@ -5,12 +5,12 @@ import signal
 from collections.abc import Iterator
 
 from tfscale.errors import PREEMPTED_CODE, End
-from tfscale.fit.events import Point
-from tfscale.fit.prepared import Prepared
+from tfscale.fit.loop.events import Point
+from tfscale.fit.prepare_job import Prepared
 from tfscale.listener import Listener
 from tfscale.process.exit import ends_with_the_run, leave, record_end
 from tfscale.process.signals import heard
-from tfscale.process.stop_wish import StopWish
+from tfscale.process.stop_request import StopWish
 from tfscale.startup.job import Job
 from tfscale.startup.meeting import Meeting
 

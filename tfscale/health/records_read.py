@@ -1,8 +1,8 @@
 """What workers have read after each epoch: bad records are few, and streams alike."""
 
 from tfscale.data.bad_data import agreed
-from tfscale.fit.events import EpochEnd
-from tfscale.fit.prepared import Prepared
+from tfscale.fit.loop.events import EpochEnd
+from tfscale.fit.prepare_job import Prepared
 from tfscale.listener import Listener
 from tfscale.startup.job import Job
 from tfscale.structures import Json

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfscale.fit.events import Boundary
+from tfscale.fit.loop.events import Boundary
 from tfscale.listener import Listener
 from tfscale.structures import Json
 

@@ -2,7 +2,7 @@
 
 A thread looks once a second where the main thread is and since when (`lookout`). Where a limit
 (`deadlines`) is over, workers tell each other where they are, over the board, which works while
-their main threads are blocked. Whoever holds everybody up is named (`standstill`), and it is that
+their main threads are blocked. Whoever holds everybody up is named (`hang_verdict`), and it is that
 worker's limit that counts. Then each writes down the stacks of its threads, and all of them end.
 
 A worker whose Python is locked for ever, by code in C that never gives the lock back, can't do any
@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import TextIO
 
 from tfscale.errors import FAILURE_CODE, Kind
-from tfscale.fit.events import Point
-from tfscale.fit.prepared import Prepared
+from tfscale.fit.loop.events import Point
+from tfscale.fit.prepare_job import Prepared
 from tfscale.health.deadlines import BETWEEN
-from tfscale.health.inquiry import Inquiry
-from tfscale.health.lookout import Lookout
-from tfscale.health.standstill import (
+from tfscale.health.hang_verdict import (
     Report,
     Verdict,
     is_worth_a_line,
@@ -32,6 +30,8 @@ from tfscale.health.standstill import (
     names_of,
     unequal,
 )
+from tfscale.health.lookout import Lookout
+from tfscale.health.worker_reports import Inquiry
 from tfscale.listener import Listener
 from tfscale.process.exit import ends_with_the_run
 from tfscale.startup.job import Job

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfscale.data.dataset_file import DatasetFile
+from tfscale.data.sources.dataset_file import DatasetFile
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Spec
 from tfscale.user_files import load_module, require_function

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfscale.data.dataset_file import DatasetFile
+from tfscale.data.sources.dataset_file import DatasetFile
 from tfscale.model import mean_average_precision
 from tfscale.structures import Spec, Structure
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from tfscale.data.dataset_file import DatasetFile
+from tfscale.data.sources.dataset_file import DatasetFile
 from tfscale.errors import ConfigError, one_line
-from tfscale.model.probabilities import Output, output_of
+from tfscale.model.output_kind import Output, output_of
 from tfscale.structures import Foreign, Spec, Structure
 
 

@@ -1,7 +1,7 @@
 """This process on its machine, in plain Python: its words, its end, its cores and its figures.
 
 Read `terminal` (with `printable`), then `exit` and the folders of `temporary`, `signals` and
-`stop_wish`. `patience` bounds what should be quick, `garbage` pauses Python's collector, `cores`
-and `spare_cores` are about the machine's, `host_figures` about its load, `shell` about commands
-for people.
+`stop_request`. `patience` bounds what should be quick, `gc_pause` pauses Python's collector,
+`cores` and `spare_cores` are about the machine's, `host_figures` about its load, `shell` about
+commands for people.
 """

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfscale.data.stage_times import Stages
-from tfscale.fit.prepared import Prepared
+from tfscale.fit.prepare_job import Prepared
 from tfscale.report.step_times import StepTimes
 from tfscale.startup.agreement import versions
 from tfscale.startup.job import Job

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import keras
 
 from tfscale.fit.distributed_model import DistributedModel
-from tfscale.fit.events import Boundary, EpochEnd
-from tfscale.fit.prepared import Prepared
+from tfscale.fit.loop.events import Boundary, EpochEnd
+from tfscale.fit.prepare_job import Prepared
 from tfscale.listener import Listener
 from tfscale.report.curve_files import CurveFiles
-from tfscale.report.pace import block_of
+from tfscale.report.run_times import block_of
 from tfscale.startup.job import Job
 from tfscale.structures import Json
 

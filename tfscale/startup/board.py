@@ -15,8 +15,8 @@ import tensorflow as tf
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import FAILURE_CODE, End, Kind, SharedFailure, end_of
 from tfscale.process.exit import leave, record_end
-from tfscale.startup.notes import Notes
-from tfscale.startup.peers import Peers, explained, told_of_a_cut
+from tfscale.startup.messages import Notes
+from tfscale.startup.network.peer_watch import Peers, explained, told_of_a_cut
 
 HEARTBEAT_SECONDS = 10.0
 _FAREWELL_SECONDS = 3.0

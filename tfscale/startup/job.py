@@ -11,7 +11,7 @@ from tfscale.process.terminal import Terminal
 from tfscale.settings import Config
 from tfscale.startup.board import Board
 from tfscale.startup.devices import Devices, claim_devices, set_numerics
-from tfscale.startup.heartbeats import set_heartbeat_timeout
+from tfscale.startup.network.heartbeats import set_heartbeat_timeout
 from tfscale.startup.strategy import collectives_for, make_strategy
 
 

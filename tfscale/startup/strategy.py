@@ -11,8 +11,8 @@ from tensorflow.python.framework import auto_control_deps
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.startup.devices import Devices, is_tensorflow_running
-from tfscale.startup.last_words import ended_at
-from tfscale.startup.rendezvous import meet
+from tfscale.startup.network.constructor_timeout import ended_at
+from tfscale.startup.network.rendezvous import meet
 from tfscale.structures import Foreign
 
 # A process has one strategy: the collectives of a second one would take the numbers of the first.

@@ -4,12 +4,12 @@ import time
 from dataclasses import replace
 
 from tfscale.errors import PREEMPTED_CODE, Kind, is_retryable
-from tfscale.process.stop_wish import StopWish
+from tfscale.process.stop_request import StopWish
 from tfscale.supervise.attempts import Attempt, Attempts, mark_logs
-from tfscale.supervise.budget import Budget, Decision
+from tfscale.supervise.group_attempt import Ended, Launch, run_once, say
+from tfscale.supervise.restart_policy import Budget, Decision
 from tfscale.supervise.run_progress import RunProgress
-from tfscale.supervise.stops import noted_stops
-from tfscale.supervise.together import Ended, Launch, run_once, say
+from tfscale.supervise.stop_signals import noted_stops
 
 _POLL_SECONDS = 0.05
 

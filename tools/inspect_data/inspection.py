@@ -9,9 +9,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfscale.data.batching import parallelism, unread, without_autotune
-from tfscale.data.dataset_file import DatasetFile
-from tfscale.data.examples import example_function, first_examples
-from tfscale.data.source import Source, source_of
+from tfscale.data.examples.examples import example_function, first_examples
+from tfscale.data.sources.dataset_file import DatasetFile
+from tfscale.data.sources.source import Source, source_of
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Structure
 from tools.inspect_data import suspicions

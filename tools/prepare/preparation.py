@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tfscale.data.records import unreadable
+from tfscale.data.sources.in_memory import unreadable
 from tfscale.errors import ConfigError
 from tfscale.files import atomic, manifest
 from tfscale.files.manifest import Manifest, Shard, sha256_of

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfscale.data.records import unreadable
+from tfscale.data.sources.in_memory import unreadable
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
 from tfscale.files.manifest import Shard

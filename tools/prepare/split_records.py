@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from tfscale.data.batching import as_record, without_autotune
 from tfscale.data.collection import Collection
-from tfscale.data.dataset_file import load_split, read_dataset_file
-from tfscale.data.indexed import Indexed
-from tfscale.data.one_worker_first import fill_caches, prepare
-from tfscale.data.randomness import require_no_draws
-from tfscale.data.source import first_of
-from tfscale.data.taken_apart import collection_of
+from tfscale.data.sources.dataset_file import load_split, read_dataset_file
+from tfscale.data.sources.dataset_graph import collection_of
+from tfscale.data.sources.determinism import require_no_draws
+from tfscale.data.sources.indexed import Indexed
+from tfscale.data.sources.once_per_file_system import fill_caches, prepare
+from tfscale.data.sources.source import first_of
 from tfscale.errors import ConfigError
 from tfscale.process.terminal import silence
 from tfscale.structures import Structure

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError, one_line
-from tfscale.fit.built import build
+from tfscale.fit.data_and_model import build
 from tfscale.fit.keras.layers import LayerCall, calls_recorded, layers_within
 from tfscale.process.terminal import Terminal
 from tfscale.settings import Config

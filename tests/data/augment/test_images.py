@@ -14,7 +14,7 @@ from tfscale.data.augment.images import (
     random_shift,
 )
 from tfscale.data.augment.rand_augment import rand_augment
-from tfscale.data.randomness import require_no_draws
+from tfscale.data.sources.determinism import require_no_draws
 from tfscale.errors import ConfigError
 
 SHAPE = (20, 24, 3)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfscale.data.augment.keras_layers import apply_layer
-from tfscale.data.randomness import require_no_draws
+from tfscale.data.sources.determinism import require_no_draws
 from tfscale.errors import ConfigError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)

@@ -11,9 +11,9 @@ from tfscale.data.augment.images import colour_jitter, random_flip, random_resiz
 from tfscale.data.augment.keras_layers import apply_layer
 from tfscale.data.augment.mixing import mixup
 from tfscale.data.augment.rand_augment import rand_augment
-from tfscale.data.dataset_file import read_dataset_file
 from tfscale.data.sharding import Sharding
-from tfscale.data.source import source_of
+from tfscale.data.sources.dataset_file import read_dataset_file
+from tfscale.data.sources.source import source_of
 from tfscale.data.training_batches import training_input
 
 SIZE, BATCH, STEPS = 12, 4, 6  # two epochs

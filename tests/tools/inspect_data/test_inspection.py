@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfscale.data.collection import Collection
-from tfscale.data.dataset_file import read_dataset_file
+from tfscale.data.sources.dataset_file import read_dataset_file
 from tfscale.errors import ConfigError
 from tools.inspect_data.inspection import examples_per_second, inspect_split
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tfscale.fit.keras.classes import is_kerass
-from tfscale.model.comparable import RANDOM_STATE
+from tfscale.model.model_facts import RANDOM_STATE
 from tfscale.structures import Foreign, Structure
 
 

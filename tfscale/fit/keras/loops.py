@@ -12,9 +12,9 @@ from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.data.feed import Input
 from tfscale.errors import ConfigError
-from tfscale.fit.events import Point
-from tfscale.fit.loop_ends import LoopEnds
-from tfscale.fit.rhythm import Rhythm, wishes_of
+from tfscale.fit.callbacks.callback_intervals import Rhythm, wishes_of
+from tfscale.fit.loop.events import Point
+from tfscale.fit.loop.loop_ends import LoopEnds
 from tfscale.structures import Foreign, Structure
 
 

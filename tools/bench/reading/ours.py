@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import tensorflow as tf
 
-from tfscale.data.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.feed import Input
 from tfscale.data.formats import tfrecord
 from tfscale.data.sharding import Sharding
-from tfscale.data.source import Source, source_of
+from tfscale.data.sources.dataset_file import DatasetFile, read_dataset_file
+from tfscale.data.sources.source import Source, source_of
 from tfscale.data.training_batches import training_input
 from tfscale.errors import ConfigError
 from tfscale.structures import Structure

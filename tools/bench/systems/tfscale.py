@@ -46,7 +46,7 @@ def prepare(task: Task) -> Run:
     """Gets the job ready as `tfscale.train` does, and gives `fit`."""
     cluster, options = task.cluster, task.options
     set_environment(cluster)
-    from tfscale.fit.prepared import prepare as prepare_job
+    from tfscale.fit.prepare_job import prepare as prepare_job
     from tfscale.startup.job import Job
 
     config = Config(

@@ -1,0 +1,6 @@
+"""What is made of records: examples as a replica's batch has them.
+
+Read `examples` (the user's `preprocess`, with its checks), then `padding`; `cache` keeps examples,
+`length_buckets` puts those of like length together, `batch_mixing` mixes a batch, `bad_examples`
+skips what can't be read.
+"""

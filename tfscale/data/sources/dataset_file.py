@@ -1,0 +1,254 @@
+"""The user's dataset file: what it may define, read and checked once."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfscale.data.class_weights import Table, read_table
+from tfscale.data.collection import Collection
+from tfscale.data.sources.batch_check import batch_of
+from tfscale.data.sources.shuffle_seeds import no_unseeded_shuffle
+from tfscale.errors import ConfigError, one_line
+from tfscale.user_files import load_module, require_function
+from tfscale.user_paths import UserFile, current_folder, located, name_of
+
+DATA_DIR = "data"  # where --data_dir isn't given
+TASKS = ("classification", "multilabel", "regression", "detection")
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """What a dataset file says.
+
+    Args:
+        name: how to name it in a message.
+        load: `load(split)` gives a `tf.data.Dataset` of single records or a `Collection`, or
+            None for no split. With a parameter `data_dir` it also gets that folder.
+        preprocess: `preprocess(record, training)` gives one example; None where records are
+            examples. With a third parameter `seed` it also gets an int32 (2,) seed of its own
+            for each example and epoch.
+        read: `read(record)` gives the `tf.data.Dataset` of records that lie in one file, where
+            `load` only names files.
+        splits: "train" first; "validation" is evaluated every epoch, any other at the end.
+        num_classes: for the model, or None.
+        task: from which loss and metrics get their defaults.
+        class_weight: weight of each class, or of each class of each output by its name.
+        shuffle: whether every epoch of training has an order of its own, or that of the split.
+        mix: `mix(x, y, seed)` gives a replica batch of training, mixed, or None.
+        padded_shapes: of each tensor of an example, to which it is padded.
+        padding_values: what stands there; None for zeros.
+        bucket_boundaries: the largest lengths of buckets, of which each batch has one; none for no
+            buckets.
+        element_length: of a record, its length.
+        prepare: makes on disk what `load` reads; one worker of each file system calls it.
+        data_dir: the folder that it makes that in.
+        options: `NAME=VALUE` texts that its constants were set by.
+        cache: where examples are kept: "none", "memory" or a folder.
+        caches: how many workers this machine has, each with a cache of its own.
+        max_bad_examples: records of each split that are skipped if no example can be made of them.
+    """
+
+    name: str
+    load: Callable[[str], tf.data.Dataset | Collection | None]
+    preprocess: Callable[..., Any] | None = None
+    read: Callable[[Any], tf.data.Dataset] | None = None
+    splits: tuple[str, ...] = ("train", "validation")
+    num_classes: int | None = None
+    task: str = "classification"
+    class_weight: Table | None = None
+    shuffle: bool = True
+    mix: Callable[..., Any] | None = None
+    padded_shapes: Any = None
+    padding_values: Any = None
+    bucket_boundaries: tuple[int, ...] = ()
+    element_length: Callable[[Any], Any] | None = None
+    prepare: Callable[[], None] | None = None
+    data_dir: str = DATA_DIR
+    options: tuple[str, ...] = ()
+    cache: str = "none"
+    caches: int = 1
+    max_bad_examples: int = 0
+
+    @property
+    def gives_examples(self) -> bool:
+        """Whether records are examples already, to which nothing is done."""
+        return self.preprocess is None and self.class_weight is None and not self.is_padded
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether examples differ in size and are padded."""
+        return self.padded_shapes is not None or bool(self.bucket_boundaries)
+
+    @property
+    def preprocess_takes_seed(self) -> bool:
+        """Whether `preprocess` wants a seed for each example."""
+        return self.preprocess is not None and _takes(self.preprocess, "seed")
+
+
+def read_dataset_file(
+    dataset: object, options: tuple[str, ...] = (), data_dir: str | None = None
+) -> DatasetFile:
+    """Reads the user's dataset file.
+
+    Args:
+        dataset: a path (see `user_files.located`), or a module or other object with the same
+            attributes.
+        options: `NAME=VALUE` texts for its constants.
+        data_dir: the folder that its data is in, or None for "data". What is loaded gets it as an
+            absolute path.
+
+    Raises:
+        ConfigError: there is no `load`, an attribute isn't what it should be, or there is a
+            `data_dir` that the file doesn't ask for.
+    """
+    dataset = located(dataset)
+    here = dataset.folder if isinstance(dataset, UserFile) else current_folder()
+    folder = str(here / os.path.expanduser(data_dir or DATA_DIR))  # before it can change the folder
+    name = name_of(dataset)
+    module = load_module(dataset, options) if isinstance(dataset, UserFile) else dataset
+    load = require_function(module, "load", name)
+    prepare = _optional_function(module, "prepare", name)
+    _require_asked_for(data_dir, name, load, prepare)
+    task = getattr(module, "task", "classification")
+    if task not in TASKS:
+        raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")
+    num_classes = getattr(module, "num_classes", None)
+    return DatasetFile(
+        name=name,
+        load=_with_folder(load, folder),
+        preprocess=_converted(_optional_function(module, "preprocess", name)),
+        read=_converted(_optional_function(module, "read", name)),
+        splits=_splits(module, name),
+        num_classes=num_classes,
+        task=task,
+        class_weight=read_table(getattr(module, "class_weight", None), name, num_classes),
+        shuffle=_flag(module, "shuffle", name, default=True),
+        mix=_converted(_optional_function(module, "mix", name)),
+        padded_shapes=getattr(module, "padded_shapes", None),
+        padding_values=getattr(module, "padding_values", None),
+        bucket_boundaries=_boundaries(module, name),
+        element_length=_converted(_optional_function(module, "element_length", name)),
+        prepare=None if prepare is None else _with_folder(prepare, folder),
+        data_dir=folder,
+        options=options,
+    )
+
+
+def _splits(module: object, name: str) -> tuple[str, ...]:
+    splits = tuple(getattr(module, "splits", ("train", "validation")))
+    if not splits or splits[0] != "train":
+        raise ConfigError(
+            f'{name} has splits = {splits!r}; expected "train" first, for example '
+            '("train", "validation", "test").'
+        )
+    return splits
+
+
+def _require_asked_for(
+    data_dir: str | None, name: str, *functions: Callable[..., Any] | None
+) -> None:
+    """Refuses a folder that no function of the file asks for."""
+    if data_dir is None or any(one is not None and _takes(one, "data_dir") for one in functions):
+        return
+    raise ConfigError(
+        f"--data_dir={data_dir} is given, but {name} doesn't ask for it; expected a parameter "
+        "`data_dir` of its load. Write def load(split, data_dir), or leave the flag out."
+    )
+
+
+def _flag(module: object, attribute: str, name: str, *, default: bool) -> bool:
+    value = getattr(module, attribute, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} has {attribute} = {value!r}; expected True or False.")
+    return value
+
+
+def _boundaries(module: object, name: str) -> tuple[int, ...]:
+    given = getattr(module, "bucket_boundaries", None) or ()
+    found = tuple(given)
+    are_sizes = all(isinstance(one, int) and one > 0 for one in found)
+    if not are_sizes or list(found) != sorted(set(found)):
+        raise ConfigError(
+            f"{name} has bucket_boundaries = {given!r}; expected rising whole numbers, for example "
+            "(32, 64, 128)."
+        )
+    return found
+
+
+def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | Collection | None:
+    """Calls the user's `load` for one split and checks what it gives.
+
+    Returns:
+        The records, or None where the split doesn't exist (never for "train").
+
+    Raises:
+        ConfigError: it failed, or gave something else than single records.
+    """
+    call = f"{dataset.name}: load({split!r})"
+    try:
+        with no_unseeded_shuffle(call):
+            records = dataset.load(split)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{call} raised {one_line(error)}") from error
+    if records is None and split != "train":
+        return None
+    if isinstance(records, Collection):
+        _require_some(records.num_records, call)
+        return records
+    if not isinstance(records, tf.data.Dataset):
+        raise ConfigError(
+            f"{call} returned {type(records).__name__}; expected a tf.data.Dataset of single "
+            "records, for example tf.data.Dataset.from_tensor_slices(...)."
+        )
+    size = batch_of(records, has_preprocess=dataset.preprocess is not None)
+    if size:
+        raise ConfigError(
+            f"{call} yields batches of {size} ({records.element_spec}); expected single records, "
+            "because batches are made after each worker has taken its share. Remove .batch(...), "
+            "give batch_size=None to a function of Keras's, or add .unbatch()."
+        )
+    _require_some(records.cardinality(), call)
+    return records
+
+
+def _require_some(number: int, call: str) -> None:
+    if number == 0:
+        raise ConfigError(f"{call} is empty; expected at least one record. Check its source.")
+
+
+def _takes(function: Callable[..., Any], parameter: str) -> bool:
+    return parameter in inspect.signature(function).parameters
+
+
+def _with_folder(function: Callable[..., Any], data_dir: str) -> Callable[..., Any]:
+    """A function that gets the folder of the data if it asks for it."""
+    if not _takes(function, "data_dir"):
+        return function
+    return functools.partial(function, data_dir=data_dir)
+
+
+def _optional_function(module: object, name: str, file: str) -> Callable[..., Any] | None:
+    if getattr(module, name, None) is None:
+        return None
+    function: Callable[..., Any] = require_function(module, name, file)
+    return function
+
+
+def _converted(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """What AutoGraph makes of it when it is called: the user may write `if` about a tensor.
+
+    tf.data would do so by itself, but also with every function of ours between it and this one,
+    which takes a third of a second.
+    """
+    if function is None:
+        return None
+    autograph = tf.__internal__.autograph
+    converted: Callable[..., Any] = autograph.tf_convert(function, autograph.control_status_ctx())
+    return converted

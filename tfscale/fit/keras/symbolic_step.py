@@ -1,0 +1,152 @@
+"""A step in a graph that nobody runs: it builds what is built late, and tells what it does.
+
+Keras builds a model by calling it, and its metrics and losses from what comes out. A model without
+`call`, with optimizers of its own or with metrics that are built at their first update is built by
+its first step only; inside a loop on the device that would be too late, and replicas would each
+build for themselves. In a rehearsal nothing is assigned, no gradient is computed and no optimizer
+updates; variables are made when it is over, in the scope of the strategy.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import keras
+import tensorflow as tf
+from keras.src.backend.common.name_scope import name_scope
+from keras.src.backend.common.stateless_scope import StatelessScope
+from keras.src.backend.common.symbolic_scope import SymbolicScope
+from keras.src.optimizers.base_optimizer import BaseOptimizer
+
+from tfscale.fit.keras.loss_reduction import sharing
+from tfscale.fit.loss_shares import RecordingShare
+from tfscale.structures import Foreign, Spec
+
+
+@dataclass
+class Rehearsed:
+    """What a step does.
+
+    Args:
+        logs: shape of what it returns, by name; empty where that is no dict.
+        optimizers: that it updates with, each once, the outermost ones.
+        updated: ids of the Keras variables that it assigns, but for what optimizers assign.
+        asks: how many denominators of losses only all replicas together know.
+    """
+
+    logs: dict[str, tf.TensorShape] = field(default_factory=dict)
+    optimizers: list[keras.optimizers.Optimizer] = field(default_factory=list)
+    updated: set[int] = field(default_factory=set)
+    asks: int = 0
+
+
+def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
+    """Calls a model's `train_step` or `test_step`; called in the strategy's scope.
+
+    Args:
+        step: a bound method of the model.
+        spec: of one replica's batch.
+
+    Raises:
+        Exception: whatever the step raises.
+    """
+    found = Rehearsed()
+    updated: list[list[keras.Variable]] = []
+    share = RecordingShare()
+    scopes = SymbolicScope(), without_updates(found, updated), sharing(share)
+    known = regularized(step)
+    with StatelessScope(known) as scope, scopes[0], scopes[1], scopes[2]:
+        with tf.__internal__.FuncGraph("rehearsal").as_default(), _without_gradients():
+            batch = tf.nest.map_structure(
+                lambda leaf: tf.compat.v1.placeholder(leaf.dtype, leaf.shape), spec
+            )
+            returned = step(batch)
+            shown = flat_logs(returned)
+            found.logs = {name: tf.convert_to_tensor(v).shape for name, v in shown.items()}
+        found.asks = len(share.denominators)
+        found.updated = set(scope.state_mapping) - {id(variable) for variable, _ in known}
+    for optimizer, variables in zip(found.optimizers, updated, strict=True):
+        if not optimizer.built:
+            with name_scope(optimizer.name, caller=optimizer):
+                optimizer.build(variables)
+            optimizer.built = True
+    return found
+
+
+def regularized(step: Callable[[Foreign], Foreign]) -> list[tuple[keras.Variable, Foreign]]:
+    """The weights whose values Keras asks a stateless scope for, and has no other way to get."""
+    model: Foreign = getattr(step, "__self__", None)
+    variables = [] if model is None else model.trainable_variables
+    return [(one, one.value) for one in variables if one.regularizer is not None]
+
+
+def flat_logs(logs: Foreign) -> dict[str, Foreign]:
+    """What a step returned, by the names under which Keras shows it."""
+    if not isinstance(logs, dict):
+        return {}
+    flat: dict[str, Foreign] = {}
+    for name, value in logs.items():
+        flat |= flat_logs(value) if isinstance(value, dict) else {name: value}
+    return flat
+
+
+@contextlib.contextmanager
+def _without_gradients() -> Iterator[None]:
+    """Gradients are zeros: variables that aren't made yet have none, and nobody looks at them."""
+    original = tf.GradientTape.gradient
+
+    def zeros(
+        self: tf.GradientTape, target: Foreign, sources: Foreign, *args: Foreign, **kwargs: Foreign
+    ) -> Foreign:
+        return keras.tree.map_structure(
+            lambda source: (
+                tf.zeros(source.shape, source.dtype)
+                if source.shape.is_fully_defined()
+                else tf.zeros_like(source)
+            ),
+            sources,
+        )
+
+    tf.GradientTape.gradient = zeros
+    try:
+        yield
+    finally:
+        tf.GradientTape.gradient = original
+
+
+@contextlib.contextmanager
+def without_updates(
+    found: Rehearsed | None = None, updated: list[list[keras.Variable]] | None = None
+) -> Iterator[None]:
+    """In the body, optimizers update nothing; which are applied to what may be written down.
+
+    Args:
+        found: gets the optimizers.
+        updated: gets the variables of each.
+    """
+
+    def apply(
+        self: keras.optimizers.Optimizer, grads: Foreign, trainable_variables: Foreign = None
+    ) -> None:
+        if found is None or updated is None:
+            return
+        if not any(self is known for known in found.optimizers):
+            found.optimizers.append(self)
+            updated.append(list(trainable_variables or []))
+
+    originals = [(kind, vars(kind)["apply"]) for kind in _kinds() if "apply" in vars(kind)]
+    for kind, _ in originals:
+        kind.apply = apply
+    try:
+        yield
+    finally:
+        for kind, original in originals:
+            kind.apply = original
+
+
+def _kinds() -> list[Foreign]:
+    """All classes of optimizers that there are, the user's too."""
+    kinds: list[Foreign] = [BaseOptimizer]
+    for kind in kinds:
+        kinds += [below for below in kind.__subclasses__() if below not in kinds]
+    return kinds
