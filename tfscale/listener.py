@@ -51,7 +51,7 @@ class Listener:
         return {}
 
     def end(self) -> None:
-        """The run is over, whichever way it has ended; called once, if it has begun."""
+        """The run is over, whichever way; not where another worker's failure ends this process."""
 
 
 @contextlib.contextmanager
