@@ -232,7 +232,6 @@ class FirstStep(Listener):
     """
 
     def __init__(self, then: Callable[[], None]) -> None:
-        """Has seen no loop yet."""
         self._then = then
 
     def at_boundary(self, boundary: Boundary) -> None:

@@ -9,7 +9,6 @@ class Background:
     """A thread's work, its cost, and its failure."""
 
     def __init__(self) -> None:
-        """Has nothing to do yet."""
         self.processor_seconds = 0.0  # of the last work
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None

@@ -44,7 +44,6 @@ class Keeper(Listener):
         stopped_by: Callable[[], str],
         earlier: Checkpoint | None = None,
     ) -> None:
-        """Has taken none yet."""
         finite = snapshots.prepared.distributed.parts.finite
         self.writer = Writer(directory, finite, job.config.keep_checkpoints)
         self._job, self._snapshots, self._directory = job, snapshots, directory

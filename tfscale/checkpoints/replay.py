@@ -23,7 +23,6 @@ class WayBack:
     """
 
     def __init__(self, job: Job, snapshots: Snapshots, writer: Writer) -> None:
-        """Has gone nowhere."""
         self._job, self._snapshots, self._writer = job, snapshots, writer
 
     def to(self, step: int, *, skips: bool = False) -> list[int] | None:

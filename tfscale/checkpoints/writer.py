@@ -48,7 +48,6 @@ class Writer:
     """
 
     def __init__(self, directory: RunDirectory, finite: FiniteWeights, keep: int) -> None:
-        """Has written none yet."""
         self.folder = directory.path / FOLDER
         self.costs = Costs()
         self.start: Snapshot | None = None

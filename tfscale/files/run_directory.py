@@ -44,7 +44,6 @@ class RunDirectory:
     def __init__(
         self, path: str, cluster: Cluster, complain: Callable[[str], None] = silence
     ) -> None:
-        """Touches nothing yet."""
         self.path = Path(path)
         self.is_chief = cluster.is_chief
         self.log = self.path / "logs" / f"worker-{cluster.index}.log"

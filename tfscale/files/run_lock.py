@@ -37,7 +37,6 @@ class RunLock:
     """
 
     def __init__(self, folder: Path, complain: Callable[[str], None]) -> None:
-        """Touches nothing yet."""
         self._folder = folder
         self._complain = complain
         self._own = Holder.of_this_process()

@@ -39,7 +39,6 @@ class Exchange:
         worker: int,
         num_workers: int,
     ) -> None:
-        """Holds them."""
         self.sent_bytes = 0.0
         self._strategy = strategy
         self._totals = totals

@@ -50,7 +50,6 @@ class DistributedModel:
     """
 
     def __init__(self, job: Job, model: keras.Model, parts: Parts) -> None:
-        """Replaces what is replaced."""
         self.model, self.parts = model, parts
         self.step, self.last_logs = 0, dict[str, Json]()
         self.boundary: Boundary | None = None

@@ -31,7 +31,6 @@ class EvenShare:
         compiles: bool = False,
         numbers_are_sums: bool = False,
     ) -> None:
-        """Asks nobody yet."""
         self._numbers_are_sums = numbers_are_sums
         self._replicas = replicas
         self._totals = list(totals)
@@ -74,7 +73,6 @@ class RecordingShare:
     is_of_global_batch = False
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
         self.denominators: list[tf.Tensor] = []
 
     def denominator(self, own: tf.Tensor) -> tf.Tensor:
@@ -106,7 +104,6 @@ class RowShare:
     is_of_global_batch = True
 
     def __init__(self, replicas: int, rows: tf.Tensor, *, numbers_are_sums: bool = False) -> None:
-        """Asks nobody yet."""
         self._numbers_are_sums = numbers_are_sums
         self._replicas = replicas
         self._rows = rows

@@ -52,7 +52,6 @@ class TrainStep:
         updates: Sequence[ReducedUpdate],
         how: "HowToStep",
     ) -> None:
-        """Traces nothing yet."""
         self._model = model
         self._spec = spec
         self._updates = list(updates)

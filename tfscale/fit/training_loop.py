@@ -40,7 +40,6 @@ class TrainingLoop:
     """
 
     def __init__(self, job: Job, model: keras.Model, parts: Parts, state: TrainingState) -> None:
-        """Traces nothing yet."""
         self.arrivals, self.unrepeatable = Arrivals(), list[str]()
         self.figures = HostFigures(job.devices.num_gpus)
         self.boundary_seconds = 0.0

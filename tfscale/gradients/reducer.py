@@ -67,7 +67,6 @@ class GradientReducer:
     """
 
     def __init__(self, way: Way) -> None:
-        """Holds the way."""
         self.traffic = Traffic()
         self.is_bypassed = False  # while it is, replicas train each for itself
         self._way = way

@@ -17,7 +17,6 @@ class CommunicationTimes:
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        """Makes the variables."""
         self._strategy = strategy
         kept = {
             "trainable": False,

@@ -170,7 +170,6 @@ class TopK:
     is_lossy = True
 
     def __init__(self, share: float) -> None:
-        """Keeps the share."""
         self._share = share
 
     def send(self, flat: tf.Tensor, reduce: Reduce) -> tuple[tf.Tensor, tf.Tensor]:

@@ -35,7 +35,6 @@ class Guard(Listener):
     """
 
     def __init__(self, job: Job, distributed: DistributedModel) -> None:
-        """Has compared nothing yet."""
         self.compared = 0
         self._job, self._distributed = job, distributed
         self._prints = Fingerprints(job.strategy, distributed.state.shared)

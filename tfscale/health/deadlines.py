@@ -28,7 +28,6 @@ class Deadlines:
     """
 
     def __init__(self, step_timeout: float = 0.0) -> None:
-        """Has seen nothing yet."""
         self._step_timeout = step_timeout
         self._longest: dict[str, float] = {}
         self._first_loop = _UNSEEN_SECONDS / _TIMES_THE_LONGEST

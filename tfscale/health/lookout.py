@@ -59,7 +59,6 @@ class Lookout:
     """
 
     def __init__(self, step_timeout: float, tick_seconds: float) -> None:
-        """Has seen nothing yet."""
         self.deadlines = Deadlines(step_timeout)
         self.clock = PatientClock(2 * tick_seconds + 1.0)
         self.loops_seen = 0

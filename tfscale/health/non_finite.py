@@ -31,7 +31,6 @@ class SkippedSteps(Listener):
     """
 
     def __init__(self) -> None:
-        """None was."""
         self.count = self.in_a_row = 0
         self.first: list[int] = []
 
@@ -82,7 +81,6 @@ class NonFinite(Listener):
         way_back: Callable[..., list[int] | None],
         is_left_to_callback: bool,
     ) -> None:
-        """Has heard no verdict."""
         self.skipped = skipped
         self._job, self._prepared = job, prepared
         self._what_stays, self._way_back = what_stays, way_back

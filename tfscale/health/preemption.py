@@ -26,7 +26,6 @@ class Preemption(Listener):
     """
 
     def __init__(self, job: Job) -> None:
-        """Has heard nothing yet."""
         self.stopped_by = ""
         self._job = job
         self._wish = StopWish()

@@ -53,7 +53,6 @@ class Stragglers:
     """
 
     def __init__(self) -> None:
-        """Has seen nothing."""
         self.found: dict[int, Straggler] = {}
         self._window: list[Boundary] = []
         self._named_at: dict[int, float] = {}
@@ -149,7 +148,6 @@ class StragglerLines(Listener):
     """
 
     def __init__(self, addresses: tuple[str, ...], say: Callable[[str], None]) -> None:
-        """Has named nobody."""
         self.stragglers = Stragglers()
         self._addresses, self._say = addresses, say
 

@@ -54,7 +54,6 @@ class Watchdog(Listener):
     """
 
     def __init__(self, job: Job) -> None:
-        """Watches nothing yet."""
         self._job = job
         given = job.config.step_timeout
         self._tick = min(_TICK_SECONDS, given / 4) if given else _TICK_SECONDS

@@ -21,7 +21,6 @@ class Inquiry:
     """
 
     def __init__(self, board: Board, look: Callable[[], Report], dump: Callable[[], None]) -> None:
-        """Asks and answers nothing yet."""
         self._board, self._look, self._dump = board, look, dump
         self._round = 0  # of questions that this worker has answered
         self._heard = -1  # the last one whose answers it has heard

@@ -18,7 +18,6 @@ class HostFigures:
     """
 
     def __init__(self, num_gpus: int = 0) -> None:
-        """Starts the clocks."""
         self._process = psutil.Process()
         self._gpus = _gpu_handles(num_gpus)
         if self._gpus:

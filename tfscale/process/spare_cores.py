@@ -7,7 +7,6 @@ class SpareCores:
     """Idle cores, of those that this process may run on."""
 
     def __init__(self) -> None:
-        """Starts to count."""
         self._last = _times()
 
     def measure(self) -> float:

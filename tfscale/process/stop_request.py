@@ -20,7 +20,6 @@ class StopWish:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begins without one."""
         self._clock = clock
         self._since = 0.0
         self.signal: signal.Signals | None = None

@@ -32,7 +32,6 @@ class CurveFiles:
         make_again: Callable[[], None] = lambda: None,
         complain: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """Makes no file yet."""
         self._folder = folder
         self._make_again = make_again
         self._complain = complain

@@ -38,7 +38,6 @@ class EvaluatedWeights(Listener):
     def __init__(
         self, model: keras.Model, strategy: tf.distribute.Strategy, *, may_change: bool
     ) -> None:
-        """Has seen no evaluation yet."""
         self._model = model
         self._strategy = strategy
         self._may_change = may_change

@@ -43,7 +43,6 @@ class Scalars(Listener):
         alone_seconds: float | None = None,
         least_seconds: float = 0.5,
     ) -> None:
-        """Makes no file yet."""
         self._distributed = distributed
         self._files = files
         self._global_batch = global_batch

@@ -31,7 +31,6 @@ class WholeScores:
     """
 
     def __init__(self, job: Job, prepared: Prepared) -> None:
-        """Predicts nothing yet."""
         self._job = job
         self._splits = prepared.data.evaluated
         self._scoring: Scoring | None = None
@@ -100,7 +99,6 @@ class SplitScores(keras.callbacks.Callback):
     """
 
     def __init__(self, scores: WholeScores, source: Input | None) -> None:
-        """Has seen no evaluation yet."""
         super().__init__()
         self.figures: dict[str, float] = {}
         self._scores = scores

@@ -82,7 +82,6 @@ class StepTimes:
     """
 
     def __init__(self) -> None:
-        """Start without a step."""
         self.blocks: list[Block] = []  # all that were counted, the first one too
 
     def add(self, block: Block) -> None:

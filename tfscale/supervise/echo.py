@@ -36,7 +36,6 @@ class Echo:
     """
 
     def __init__(self, index: int | None, run_dir: Path | None = None) -> None:
-        """Touches nothing yet."""
         self._index = index
         logs = run_dir / "logs" if run_dir and index is not None else None
         self._path = logs / f"launch-{index}.log" if logs else None

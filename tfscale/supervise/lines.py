@@ -16,7 +16,6 @@ class Lines:
     """
 
     def __init__(self, pipe: IO[bytes], hand_on: Callable[[str], None]) -> None:
-        """Starts to read."""
         self._pipe = pipe
         self._hand_on = hand_on
         self._thread = threading.Thread(target=self._read, daemon=True)

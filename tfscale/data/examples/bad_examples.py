@@ -32,7 +32,6 @@ class BadExamples:
     """
 
     def __init__(self, source: Source, most: int) -> None:
-        """None so far."""
         self._source, self._most = source, most
         self._found: dict[object, int] = {}  # by what tells a record from others
         self._turn = threading.Lock()

@@ -37,7 +37,6 @@ class ExampleCache:
     """
 
     def __init__(self, spec: Spec, held: NDArray[np.uint8]) -> None:
-        """Holds nothing yet."""
         self._spec, self._held = spec, held
         self._is_held = np.zeros(len(held), np.bool_)
 

@@ -24,7 +24,6 @@ class Descriptor:
     """
 
     def __init__(self, path: str) -> None:
-        """Opens it."""
         self.number = -1
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
 
@@ -46,7 +45,6 @@ class OpenFiles(Generic[Opened]):
     """
 
     def __init__(self, open_file: Callable[[str], Opened], limit: int | None = None) -> None:
-        """Opens nothing yet."""
         self._open_file = open_file
         self._limit = _usual_limit() if limit is None else limit
         self._lock = threading.Lock()

@@ -81,7 +81,6 @@ class OrderWatch:
     """What a worker has read of a stream, as a number that is the same for the same records."""
 
     def __init__(self) -> None:
-        """Has read nothing."""
         self._read = tf.lookup.experimental.MutableHashTable(tf.int64, tf.int64, -1)
 
     def watched(

@@ -132,7 +132,6 @@ class Rhythm:
     def __init__(
         self, wishes: Sequence[Wish] = (), fixed_steps: int = 0, *, is_compiled: bool = False
     ) -> None:
-        """Holds them."""
         self._wishes = wishes
         self._fixed_steps = fixed_steps
         self._is_compiled = is_compiled

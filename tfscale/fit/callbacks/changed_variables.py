@@ -21,7 +21,6 @@ class ChangedVariables:
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model) -> None:
-        """Traces nothing yet."""
         self._strategy = strategy
         self._model = model
         self._sums: dict[tuple[str, ...], Foreign] = {}

@@ -54,7 +54,6 @@ class Chief:
     """
 
     def __init__(self, job: Job, model: keras.Model) -> None:
-        """Tells nobody anything yet."""
         self._job = job
         self._changed = ChangedVariables(job.strategy, model)
         self._model = model
@@ -226,7 +225,6 @@ class OnChief(keras.callbacks.Callback):
     def __init__(
         self, chief: Chief, group: dict[str, Json], members: Sequence[keras.callbacks.Callback]
     ) -> None:
-        """Holds them."""
         super().__init__()
         self.names = ", ".join(group["names"])
         self.wishes = [Wish(**wish) for wish in group["wishes"]]

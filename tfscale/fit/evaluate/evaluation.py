@@ -54,7 +54,6 @@ class Evaluation:
         num_workers: int,
         how: HowToEvaluate,
     ) -> None:
-        """Traces nothing yet."""
         self._model = model
         self._strategy = strategy
         self._totals = totals

@@ -32,7 +32,6 @@ class LabelledPrediction:
         strategy: tf.distribute.Strategy,
         is_wanted: Callable[[Structure], bool],
     ) -> None:
-        """Traces nothing yet."""
         self._model = model
         self._strategy = strategy
         self._is_wanted = is_wanted

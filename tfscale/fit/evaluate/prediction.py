@@ -21,7 +21,6 @@ class Prediction:
     """
 
     def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
-        """Traces nothing yet."""
         self._model = model
         self._strategy = strategy
         # The sizes of batches are the user's: not one trace for each of them.

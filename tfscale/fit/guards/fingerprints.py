@@ -24,7 +24,6 @@ class Fingerprints:
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, variables: Mapping[str, Foreign]) -> None:
-        """Traces nothing yet."""
         self._strategy = strategy
         self._variables = {
             name: one for name, one in variables.items() if tf.as_dtype(one.dtype) != tf.string

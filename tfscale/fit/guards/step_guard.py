@@ -41,7 +41,6 @@ class StepGuard:
         *,
         skips: bool,
     ) -> None:
-        """Has judged nothing."""
         watch()
         self._strategy = strategy
         self._components = state.components() if skips else []

@@ -32,7 +32,6 @@ class GivenData:
     """
 
     def __init__(self, job: Job, chief: Chief) -> None:
-        """Has given nothing yet."""
         self._job = job
         self._chief = chief
 

@@ -14,7 +14,6 @@ class Arrivals:
     """
 
     def __init__(self) -> None:
-        """Has counted none."""
         with tf.device("CPU:0"):
             self._count = tf.Variable(0, dtype=tf.int64, trainable=False, name="arrivals")
 

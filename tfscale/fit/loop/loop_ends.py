@@ -47,7 +47,6 @@ class LoopEnds:
     """
 
     def __init__(self, every: int = 0) -> None:
-        """Tells nobody yet."""
         self.passed = 0
         self._every = every
         self._listeners: Sequence[Hearer] = ()
@@ -104,7 +103,6 @@ class EpochEnds(keras.callbacks.Callback):
     """
 
     def __init__(self, ends: LoopEnds, step: Callable[[], int]) -> None:
-        """Has seen no epoch yet."""
         super().__init__()
         self._ends, self._step = ends, step
 

@@ -15,7 +15,6 @@ class Packing:
     """
 
     def __init__(self, shapes: Sequence[Any]) -> None:
-        """Works out how long each part is."""
         self.shapes = [tf.TensorShape(shape) for shape in shapes]
         self.sizes = [shape.num_elements() for shape in self.shapes]
 

@@ -23,7 +23,6 @@ class OwnLogs:
     """
 
     def __init__(self, totals: MetricTotals, rehearsed: Rehearsed | None) -> None:
-        """Works out which names are whose."""
         self._totals = totals
         self._last: Sequence[tf.Tensor] = ()
         self._rehearsed = rehearsed

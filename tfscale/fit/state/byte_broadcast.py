@@ -25,7 +25,6 @@ class Carrier:
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, worker: int, num_workers: int) -> None:
-        """Traces nothing yet."""
         self._strategy = strategy
         self.worker, self.num_workers = worker, num_workers
         self._replicas = strategy.num_replicas_in_sync

@@ -32,7 +32,6 @@ class ReplicaStatistics:
     def __init__(
         self, strategy: tf.distribute.Strategy, variables: Sequence[keras.Variable]
     ) -> None:
-        """Remembers the variables."""
         self._strategy = strategy
         self._variables = list(variables)
         self.packing = Packing([variable.shape for variable in self._variables])

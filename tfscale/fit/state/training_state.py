@@ -44,7 +44,6 @@ class TrainingState:
         optimizers: Sequence[keras.optimizers.Optimizer],
         own: Mapping[str, tuple[Sequence[Foreign], Callable[[Foreign], DealOut]]],
     ) -> None:
-        """Names every variable once."""
         self._strategy = strategy
         self._carrier = carrier
         self._shared: dict[str, Foreign] = {}

@@ -134,7 +134,6 @@ class FirstEpoch(keras.callbacks.Callback):
     """
 
     def __init__(self, found: Sequence[Watched], complain: Callable[[str], None]) -> None:
-        """Has seen no epoch yet."""
         super().__init__()
         self._found = list(found)
         self._complain = complain

@@ -48,7 +48,6 @@ class Peers:
     def __init__(
         self, cluster: Cluster, timeout_seconds: float, on_lost: Callable[[int, str], None]
     ) -> None:
-        """Watches nobody yet."""
         self._cluster = cluster
         self._timeout_seconds = timeout_seconds
         self._interval_seconds = timeout_seconds / _ASKED_EACH_TIMEOUT

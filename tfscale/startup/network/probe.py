@@ -39,7 +39,6 @@ class Unreachable(Exception):
     """
 
     def __init__(self, reason: str, *, is_refused: bool = False) -> None:
-        """Keeps both."""
         super().__init__(reason)
         self.reason = reason
         self.is_refused = is_refused

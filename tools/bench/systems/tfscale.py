@@ -25,7 +25,6 @@ class Run:
     """
 
     def __init__(self, distributed: Foreign, data: Structure, clock: Foreign, worker: int) -> None:
-        """Holds them."""
         self._distributed, self._data = distributed, data
         self._clock, self._worker = clock, worker
 

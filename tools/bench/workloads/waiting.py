@@ -58,7 +58,6 @@ class Clock:
     """
 
     def __init__(self, layers: int) -> None:
-        """Makes the variables."""
         self.start = _own_time()
         self.forward = [_own_time() for _ in range(layers)]
         self.backward = [_own_time() for _ in range(layers)]
@@ -93,7 +92,6 @@ class LayerTimes:
     """One layer's delays, and where it writes down when they were over."""
 
     def __init__(self, layer: LayerProfile, number: int, clock: Clock | None) -> None:
-        """Makes the iterators."""
         self._delays = Delay(layer.forward_ms), Delay(layer.backward_ms)
         self._number, self._clock = number, clock
 
