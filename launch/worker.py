@@ -4,7 +4,7 @@ r"""Trains; start it once on every machine, with the same flags and only --index
         --run_dir=runs/first --batch_size=64 --epochs=12
 
 Several machines: TF_CONFIG, or --hosts=a:2222,b:2222 --index=0 on the first, 1 on the second.
-With --restarts=3 what has failed is started again, and goes on from the last checkpoint.
+With --restarts=3 what has failed is started again, and resumes from the last checkpoint.
 """
 
 import os

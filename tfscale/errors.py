@@ -10,7 +10,7 @@ FAILURE_CODE = 1  # anything else, which may not happen again
 START_TIMEOUT_CODE = 75  # EX_TEMPFAIL: a worker didn't come; it may a minute later
 HANGUP_CODE = 129  # what a shell says of a program that the end of its terminal ended
 INTERRUPTED_CODE = 130  # likewise of Ctrl-C
-PREEMPTED_CODE = 143  # stopped from outside; the same command goes on from where it was
+PREEMPTED_CODE = 143  # stopped from outside; the same command resumes where it was
 # Somebody meant the end, or the same command can only end the same way.
 _FINAL_CODES = frozenset({0, CONFIG_CODE, HANGUP_CODE, INTERRUPTED_CODE, PREEMPTED_CODE})
 _LONGEST = 400

@@ -310,12 +310,12 @@ class Config:
         if self.compress != "none" and self.wire_dtype != "float32":
             raise ConfigError(
                 f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
-                "gradients travel; expected one of them. Leave --wire_dtype away."
+                "gradients travel; expected one of them. Leave --wire_dtype out."
             )
         if self.on_nan == "rollback" and not self.keep_checkpoints:
             raise ConfigError(
                 "--on_nan=rollback goes back to a checkpoint, of which --keep_checkpoints=0 writes "
-                "none; expected at least one. Leave --keep_checkpoints away, or use --on_nan=stop."
+                "none; expected at least one. Leave --keep_checkpoints out, or use --on_nan=stop."
             )
 
     @property

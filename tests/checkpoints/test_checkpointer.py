@@ -158,7 +158,7 @@ def test_a_stop_ends_all_workers_with_one_saved_step_whenever_it_comes(seed, tmp
     assert not refused
     if not step:
         assert found is None
-        assert "begins anew" in str(ends[0])
+        assert "starts over" in str(ends[0])
         return
     assert found.step == step
     assert f"step {step} is saved" in str(ends[0])

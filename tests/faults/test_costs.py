@@ -3,7 +3,7 @@ import pytest
 from tests.faults import costs
 from tests.faults.long_run import OF_CHIEF, Step, drawn
 
-# One step a second; killed after 3.5 s; the next process goes on from step 2 at 10 s.
+# One step a second; killed after 3.5 s; the next process resumes from step 2 at 10 s.
 STEPS = [Step(1, 1.0, "a"), Step(2, 2.0, "a"), Step(3, 3.0, "a"), Step(4, 3.6, "a")]
 STEPS += [Step(3, 10.0, "b"), Step(4, 11.0, "b"), Step(5, 12.0, "b"), Step(6, 13.0, "b")]
 

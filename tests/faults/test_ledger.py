@@ -34,7 +34,7 @@ def test_each_example_is_seen_once_an_epoch_whoever_goes_on(
         expected = 143 if number < len(steps) else 0
         assert [one.code for one in ended] == [expected] * num_workers, ended
         if number:
-            assert "goes on from" in ended[0].out
+            assert "resumes from" in ended[0].out
     _require_each_once(-_weights(tmp_path).ravel(), is_stream)
 
 

@@ -30,7 +30,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(found, name):
     clean, again = found[name]["clean"], found[name]["again"]
     assert "a fault" in found[name]["fault"]
     assert (clean["starts"], again["starts"]) == (1, 2)
-    assert "goes on from" in again["shown"]
+    assert "resumes from" in again["shown"]
     for what in ("steps", "history", "files", "sha256"):
         assert again[what] == clean[what]
 

@@ -28,7 +28,7 @@ def _stopped(folder, *more, num_workers=2):
     assert [one.code for one in ended] == [143] * num_workers, ended
     for one in ended:
         last = one.err.strip().splitlines()[-1]
-        assert "the same command goes on from it." in last
+        assert "the same command resumes from it." in last
         assert "Traceback" not in one.err
     return [one.err for one in ended]
 

@@ -51,7 +51,7 @@ SAME = ("--model_option=fail_at=5", "--checkpoint_every_steps=1")
 )
 def test_other_flags_are_refused_with_what_they_were(stopped, tmp_path, more, said):
     line = _refused(stopped, tmp_path, *SAME, *more)
-    assert re.search(f"holds a run that was stopped.*{said}.*--overwrite to begin anew", line)
+    assert re.search(f"holds a run that was stopped.*{said}.*--overwrite to start over", line)
 
 
 DATA = """
@@ -77,5 +77,5 @@ def test_overwrite_begins_anew(stopped, tmp_path):
     shutil.copytree(stopped / "run", tmp_path / "run")
     (ended,) = _run(tmp_path, "--overwrite", "--seed=6")
     assert ended.code == 0, ended.err
-    assert "goes on from" not in ended.out
-    assert "goes on" not in ended.err
+    assert "resumes from" not in ended.out
+    assert "resumes from" not in ended.err

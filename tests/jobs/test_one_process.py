@@ -35,7 +35,7 @@ def test_what_tensorflow_cannot_change_any_more_is_refused_in_a_line(notebook):
     message = notebook["logical devices"]
     assert message.startswith("--devices=2 came too late")
     assert "has made 1 of them; expected" in message
-    assert "leave --devices away" in message
+    assert "leave --devices out" in message
     assert "Start a new process" in notebook["several workers"]
 
 

@@ -66,7 +66,7 @@ def test_a_run_whose_worker_was_killed_is_done_at_the_end(killed_once):
 
 
 def test_the_second_attempt_goes_on_from_a_checkpoint_of_the_first(killed_once):
-    (line,) = [line for line in killed_once.lines if "goes on from" in line]
+    (line,) = [line for line in killed_once.lines if "resumes from" in line]
     step = int(re.search(r"step (\d+)", line)[1])
     assert step >= 19
     assert step % 19 == 0

@@ -170,7 +170,7 @@ def test_a_run_that_was_killed_is_gone_on_with_at_once(twice, tmp_path):
     (tmp_path / "go").touch()
     (ended,) = start_all([_launched(tmp_path)], deadline_seconds=DEADLINE_SECONDS)
     assert ended.code == 0, ended
-    assert "goes on from" in ended.out
+    assert "resumes from" in ended.out
     assert "held" not in ended.out + ended.err
     report = _report(tmp_path)
     assert (report["starts"], report["steps"]) == (2, 20)

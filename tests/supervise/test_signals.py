@@ -93,7 +93,7 @@ def test_the_last_line_says_from_where_the_same_command_goes_on(tmp_path):
         _until(launcher, "ready")
         launcher.send_signal(signal.SIGTERM)
         lines, _ = _end(launcher)
-    expected = "the last checkpoint: step 12, from which the same command goes on"
+    expected = "the last checkpoint: step 12, from which the same command resumes"
     assert lines[-1] == f"[launch] stopped by SIGTERM; {expected}"
 
 

@@ -85,7 +85,7 @@ class CallbackStates:
         return said, arrays
 
     def left_out(self) -> list[str]:
-        """What callbacks keep that can't be held, `Class.attribute`: it begins anew."""
+        """What callbacks keep that can't be held, `Class.attribute`: it starts over."""
         found = []
         for callback, made in zip(self._callbacks, self._made, strict=True):
             now = _read(callback, "")
@@ -101,7 +101,7 @@ class CallbackStates:
         """Puts back what `read` gave.
 
         Returns:
-            The classes of callbacks that are others than those then; they begin anew.
+            The classes of callbacks that are others than those then; they start over.
         """
         anew = []
         for number, callback in enumerate(self._callbacks):

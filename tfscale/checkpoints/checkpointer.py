@@ -175,7 +175,7 @@ class Keeper(Listener):
             # After training, that of its last checkpoint: what came then is decided anew.
             told = (
                 f"step {self._last_step} is saved in {self.writer.folder}, and the same command "
-                "goes on from it"
+                "resumes from it"
                 if self._last_step
                 else after(0)
             )

@@ -56,7 +56,7 @@ class Earlier:
                 f"; it was written by {self.replicas} replicas: the same examples in the same "
                 "order, and sums that differ within rounding"
             )
-        return {"goes on from": text}
+        return {"resumes from": text}
 
 
 def find(job: Job) -> Earlier:

@@ -23,7 +23,7 @@ def claimed(
     Args:
         job: whose chief writes there.
         prepared: what is going to train.
-        earlier: what this run goes on from.
+        earlier: what this run resumes from.
         settings: the content of `config.json`.
 
     Raises:
@@ -52,7 +52,7 @@ def _reason(
 ) -> str:
     """Why it can't be had, in one line; empty if it can."""
     overwrite, was_begun = job.config.overwrite, (directory.path / "config.json").exists()
-    # One that has left no checkpoint is gone on with from its beginning.
+    # One that has left no checkpoint is resumed from its beginning.
     goes_on = was_begun and not overwrite and not directory.has_finished_run
     if goes_on:
         if reason := _other_run(job, prepared, directory, settings):
@@ -79,7 +79,7 @@ def _other_run(
     return (
         f"--run_dir={directory.path} holds a run that was stopped, which was asked for something "
         f"else ({'; '.join(others)}); expected the same, to go on with it. Use the same flags, "
-        "another --run_dir, or --overwrite to begin anew."
+        "another --run_dir, or --overwrite to start over."
     )
 
 
@@ -93,5 +93,5 @@ def _other_data(prepared: Prepared, earlier: Earlier) -> str:
     return (
         "The records of load('train'), or their order, are others than those that "
         f"{earlier.checkpoint.path} was written with; expected the same, at whose step "
-        f"{earlier.step} the run goes on. Use the same data, or --overwrite to begin anew."
+        f"{earlier.step} the run resumes. Use the same data, or --overwrite to start over."
     )

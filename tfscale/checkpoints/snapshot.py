@@ -95,7 +95,7 @@ class Snapshots:
         self._has_told = True
         if left_out:
             self._job.terminal.show(
-                f"A checkpoint can't hold {', '.join(left_out)}: a run that goes on begins anew "
+                f"A checkpoint can't hold {', '.join(left_out)}: a resumed run starts over "
                 "with it. In callbacks, keep numbers, texts, arrays, lists or dicts."
             )
 
@@ -146,7 +146,7 @@ class Snapshots:
             checkpoint: on the chief, which tells the others.
 
         Returns:
-            Where it goes on, and the callbacks that begin anew.
+            Where it resumes, and the callbacks that start over.
 
         Raises:
             ConfigError: it is that of another model.

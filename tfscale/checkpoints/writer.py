@@ -158,7 +158,7 @@ class Writer:
             yield
         except OSError as error:
             last = self.last_saved()
-            then = f"goes on from step {last}" if last else "begins anew"
+            then = f"resumes from step {last}" if last else "starts over"
             raise SharedFailure(
                 f"A checkpoint can't be written to {self.folder} ({reason_of(error)}); expected "
                 f"room and permission for it. Make room: the same command then {then}. "
@@ -170,5 +170,5 @@ class Writer:
 def after(step: int) -> str:
     """What becomes of a run that ends, whose last checkpoint is of that step; 0 for none."""
     if not step:
-        return "there is no checkpoint, and the same command begins anew"
-    return f"the last checkpoint, step {step}, stays, and the same command goes on from it"
+        return "there is no checkpoint, and the same command starts over"
+    return f"the last checkpoint, step {step}, stays, and the same command resumes from it"

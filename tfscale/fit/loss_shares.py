@@ -51,7 +51,7 @@ class EvenShare:
             raise ConfigError(
                 "The loss divides by the number of valid or weighted examples of all replicas, "
                 "which XLA can't ask for; expected no mask and no mean_with_sample_weight with "
-                "--jit or jit_compile=True. Leave one away."
+                "--jit or jit_compile=True. Leave one out."
             )
         return mean_of_replicas(own)
 

@@ -65,7 +65,7 @@ def _residuals(
         raise ConfigError(
             f"--compress={wire.name} keeps gradients for the next step, whose loss "
             "scale may be another; expected no loss scaling. Use "
-            "--precision=mixed_bfloat16, or leave --compress away."
+            "--precision=mixed_bfloat16, or leave --compress out."
         )
     with strategy.scope():
         return [

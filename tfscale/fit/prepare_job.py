@@ -67,7 +67,7 @@ def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) 
         job: a strategy that stands.
         dataset: path of a dataset file, or a module or object with the same attributes.
         model: path of a model file, such a module or object, or a `build` function.
-        bucket_bytes: gradients that travelled together in the run that this one goes on from.
+        bucket_bytes: gradients that travelled together in the run that this one resumes from.
 
     Raises:
         ConfigError: the workers differ, a file can't be used, or the model can't be distributed.

@@ -132,7 +132,7 @@ class TrainStep:
         if len(together) != 1:
             raise ConfigError(
                 f"The model's train_step updates {len(together)} times; expected once with "
-                "--accumulate_steps or XLA. Leave these away, or update once."
+                "--accumulate_steps or XLA. Leave these out, or update once."
             )
 
     def _denominators(self, batch: Structure) -> list[tf.Tensor]:
@@ -183,6 +183,6 @@ def uses_xla(model: keras.Model, *, asked: bool, replicas: int) -> bool:
     if layer is not None and replicas > 1:
         raise ConfigError(
             f"Layer {layer.name} is synchronized between replicas, which XLA can't compile; "
-            "expected synchronized=False with --jit or jit_compile=True. Leave one away."
+            "expected synchronized=False with --jit or jit_compile=True. Leave one out."
         )
     return True

@@ -48,7 +48,7 @@ def choose(job: Job, wire: Wire, gradient_bytes: int, *, earlier_bytes: int = 0)
         job: whose links are measured.
         wire: how gradients are sent.
         gradient_bytes: of all gradients together.
-        earlier_bytes: of the buckets of the run that this one goes on from; 0 where there is none.
+        earlier_bytes: of the buckets of the run that this one resumes from; 0 where there is none.
     """
     if job.config.bucket_bytes:
         return Buckets(job.config.bucket_bytes, "given")

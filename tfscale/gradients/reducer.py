@@ -89,7 +89,7 @@ class GradientReducer:
         if residuals and len(residuals) != len(gradients):
             raise ConfigError(
                 f"The model's train_step updates {len(gradients)} of {len(residuals)} "
-                "weights at a time; expected all with --compress. Leave --compress away."
+                "weights at a time; expected all with --compress. Leave --compress out."
             )
         reduced, self.traffic = _Reduction(self._way, context, gradients).run()
         return reduced

@@ -98,7 +98,7 @@ class Guard(Listener):
         raise SharedFailure(
             f"After step {self._distributed.step} the copies of the model differ in {name}{more}: "
             f"{self._odd(fingerprints)}. They were alike at {since}: a bit has changed in memory "
-            "or on its way. The same command goes on from the last checkpoint, which was compared "
+            "or on its way. The same command resumes from the last checkpoint, which was compared "
             "before it was written; if it comes again, test that machine's memory and device.",
             FAILURE_CODE,
             Kind.CORRUPTION,

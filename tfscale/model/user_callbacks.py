@@ -120,7 +120,7 @@ def write_to_scratch(callbacks: Sequence[keras.callbacks.Callback], scratch: Pat
 
 
 def append_to_files(callbacks: Sequence[keras.callbacks.Callback], epoch: int) -> None:
-    """Lets the files of a run that goes on be gone on with, from the beginning of an epoch.
+    """Lets the files of a resumed run be continued, from the beginning of an epoch.
 
     A CSVLogger would begin its file anew, or repeat the epochs that come again.
 

@@ -1,6 +1,6 @@
 """What a run says to the person in front of it, and where everything else that is written goes.
 
-TensorFlow writes hundreds of lines to the standard error before the first step. They belong into
+TensorFlow writes hundreds of lines to the standard error before the first step. They belong in
 the worker's log file; the terminal gets what a person needs. The file descriptor itself is
 redirected, because C++ knows nothing of `sys.stderr`.
 """

@@ -143,7 +143,7 @@ def _logical_cpus(count: int) -> Devices:
     except RuntimeError as error:
         present = len(tf.config.list_logical_devices("CPU"))
         if present != count:
-            others = f"use --devices={present}" if present > 1 else "leave --devices away"
+            others = f"use --devices={present}" if present > 1 else "leave --devices out"
             raise ConfigError(
                 f"--devices={count} came too late: TensorFlow was used before in this process and "
                 f"has made {present} of them; expected tfscale.train to be what uses it first. "

@@ -44,7 +44,7 @@ def supervised_command(program: Path, words: Sequence[str], *, goes_on: bool) ->
 
 
 def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
-    """The flags of an attempt: one that goes on from a checkpoint must not overwrite it.
+    """The flags of an attempt: one that resumes from a checkpoint must not overwrite it.
 
     Args:
         words: flags of a worker.

@@ -29,7 +29,7 @@ class Launch:
     """What is started, and how long it has to end.
 
     Args:
-        commands: gives those of an attempt; told whether it goes on from a checkpoint of an
+        commands: gives those of an attempt; told whether it resumes from a checkpoint of an
             earlier one.
         environ: of every worker.
         run_dir: the run's folder; None if nothing is to be filed.

@@ -27,7 +27,7 @@ class Decision:
 
 
 class Budget:
-    """Counts failures in a row, and begins anew as soon as the run has made progress.
+    """Counts failures in a row, and starts over as soon as the run has made progress.
 
     A worker that waited in vain for the others has waited `--start_timeout` and done no harm: such
     ends neither use up the restarts nor count for a crash loop. They have a number of their own, so

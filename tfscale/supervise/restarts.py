@@ -141,7 +141,7 @@ class _Supervisor:
         if lost:
             text += f"; not ended by themselves: worker {', '.join(lost)}"
         elif kept is not None:
-            text += ", from which the same command goes on"
+            text += ", from which the same command resumes"
         self._say(text, ended)
         return self._stop.code if lost else PREEMPTED_CODE
 

@@ -58,7 +58,7 @@ def shaped(workers: int, mbps: float) -> Iterator[Link]:
     if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")):
         raise ConfigError(
             f"--link_mbps={mbps:g} makes network namespaces; expected root and the programs ip and "
-            "tc (Debian: iproute2). Leave --link_mbps away to measure on the loopback."
+            "tc (Debian: iproute2). Leave --link_mbps out to measure on the loopback."
         )
     remove_left_over()
     prefix = f"{_NAME}-{os.getpid()}-{next(_made)}"
@@ -119,7 +119,7 @@ def _run(*command: str) -> str:
         raise ConfigError(
             f"`{' '.join(command)}` failed: {done.stderr.partition(chr(10))[0]} Links of a chosen "
             "bandwidth need the right to make network namespaces (in a container: privileged) and "
-            "the kernel's veth, bridge and sch_tbf. Leave --link_mbps away to measure on the "
+            "the kernel's veth, bridge and sch_tbf. Leave --link_mbps out to measure on the "
             "loopback."
         )
     return done.stdout

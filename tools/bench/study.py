@@ -75,10 +75,10 @@ class Study:
             able = "tfscale alone" if is_file else "tfscale and stock"
             raise ConfigError(
                 f"--systems={','.join(map(str, self.variants))} can't all train this; {able} can. "
-                "Leave the others away."
+                "Leave the others out."
             )
         if any(self.links) and self.gpus:
-            raise ConfigError("--link_mbps shapes links between --workers; leave --gpus away.")
+            raise ConfigError("--link_mbps shapes links between --workers; leave --gpus out.")
         for path in (self.model, self.dataset) if is_file else ():
             if not Path(path).is_file():
                 raise ConfigError(f"{path} is not there; expected the path of a file.")

@@ -124,7 +124,7 @@ def _num_shards(split: SplitRecords, layout: Layout) -> int:
 
 
 def _source(asked: Asked, format_name: str, count: int, num_shards: int, spec: Json) -> Json:
-    """What decides the bytes of the shards; it has to be the same when they are gone on with."""
+    """What decides the bytes of the shards; it has to be the same when they are continued."""
     return {
         "dataset": Path(asked.dataset).name,
         "dataset_sha256": sha256_of(Path(asked.dataset).expanduser()),

@@ -18,7 +18,7 @@ from tfscale.structures import Structure
 _PARTS = 4
 _TOLERANCE = 1e-5
 _ANY_NUMBER = (
-    "an update for any number of examples. Leave them away, or let them take batches of any size."
+    "an update for any number of examples. Leave them out, or let them take batches of any size."
 )
 
 

@@ -92,12 +92,12 @@ def over_inputs(model: keras.Model, name: str, functions: StepFunctions) -> Call
                 x: Input, steps_per_epoch: int | None, class_weight: Foreign = None, **_: Foreign
             ) -> _Epochs:
                 if class_weight:
-                    raise ConfigError("class_weight belongs into the dataset file, not into fit.")
+                    raise ConfigError("class_weight belongs in the dataset file, not into fit.")
                 # Within fit Keras makes the iterator of the validation too.
                 loop = "validation" if name == "fit" and x.is_evaluation else name
                 return _Epochs(x, steps_per_epoch or x.steps, loop, functions, rhythm)
 
-            if not is_nested:  # which goes on with the iterator that fit has made
+            if not is_nested:  # which continues with the iterator that fit has made
                 stack.enter_context(_iterators_replaced(model, epochs))
             return method(**given)
 

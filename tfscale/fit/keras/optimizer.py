@@ -61,7 +61,7 @@ class ReducedUpdate:
         self._reduce = reduce
         self._divisor = 1 if is_scaled_by_keras else replicas
         self._rates = [_LearningRate(layer) for layer in layers]
-        # Which skips a step whose gradients overflow, and goes on with a smaller scale.
+        # Which skips a step whose gradients overflow, and continues with a smaller scale.
         scaling = keras.optimizers.LossScaleOptimizer
         self._expects_overflows = any(isinstance(layer, scaling) for layer in layers)
         self._optimizer, self._original = optimizer, optimizer.apply

@@ -87,6 +87,6 @@ def fixed_steps_per_call(flag: int, compiled: int) -> int:
     if flag not in (0, compiled):
         raise ConfigError(
             f"--steps_per_execution={flag} and compile(steps_per_execution={compiled}) both say "
-            "how many steps a loop takes; expected one of them. Leave the flag away."
+            "how many steps a loop takes; expected one of them. Leave the flag out."
         )
     return compiled

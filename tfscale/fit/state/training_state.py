@@ -135,7 +135,7 @@ class TrainingState:
                 raise ConfigError(
                     f"The checkpoint has {came} for {name}, which has shape {shape} in this run; "
                     "expected the model that it was written for. Use the same model file, or "
-                    "--overwrite to begin anew."
+                    "--overwrite to start over."
                 )
 
     def _add_shared(self, kind: str, variables: Iterable[Foreign]) -> None:

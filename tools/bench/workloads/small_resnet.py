@@ -57,7 +57,7 @@ class SmallResNet:
         """
         raise ConfigError(
             "--systems=bare has no small-resnet; expected a profile or --model=tiny-mlp. "
-            "Leave bare away."
+            "Leave bare out."
         )
 
     def torch_model(self) -> tuple[Any, Any]:
