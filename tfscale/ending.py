@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from tfscale.checkpoints import export, loading
-from tfscale.data.bad_data import explained
-from tfscale.data.stage_times import Stages, measured
+from tfscale.data.bad_data import explain
+from tfscale.data.stage_times import Stages, measure
 from tfscale.listener import Listener
 from tfscale.opening import Run
 from tfscale.report import tables
@@ -53,7 +53,7 @@ def evaluate(
                         inputs, verbose=0, return_dict=True, callbacks=[scored, *watching]
                     )
             except Exception as error:
-                raise explained(error, prepared.data, prepared.distributed.step) from error
+                raise explain(error, prepared.data, prepared.distributed.step) from error
             results |= scored.figures
             prefix = "val" if split == "validation" else split
             metrics |= {f"{prefix}_{name}": value for name, value in results.items()}
@@ -120,7 +120,7 @@ def _stages(run: Run, times: StepTimes) -> Stages | None:
         return None
     step = times.step_seconds_median * (1.0 - min(waited, 0.99))
     data.end()  # nothing else may be read meanwhile
-    return measured(data.training, data.sharding.worker_batch / step)
+    return measure(data.training, data.sharding.worker_batch / step)
 
 
 def _plain(value: Json) -> Json:

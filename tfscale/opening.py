@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tfscale.checkpoints.resume import Earlier
-from tfscale.checkpoints.run_directory_claim import claimed
+from tfscale.checkpoints.run_directory_claim import claim_run_directory
 from tfscale.checkpoints.savability import Way, rehearse, require_savable
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.prepare_job import Prepared
@@ -93,7 +93,7 @@ def open_run(plan: Plan, earlier: Earlier, dataset: object, model: object) -> Ru
     """
     job, prepared = plan.job, plan.prepared
     settings = settings_of(job, prepared, plan.rows, dataset=dataset, model=model)
-    directory = claimed(job, prepared, earlier, settings)
+    directory = claim_run_directory(job, prepared, earlier, settings)
     alone = None
     if job.config.measure_efficiency:
         parts, spec = prepared.distributed.parts, prepared.data.training.spec

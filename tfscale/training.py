@@ -18,7 +18,7 @@ from tfscale.checkpoints.replay import WayBack
 from tfscale.checkpoints.run_directory_hold import hold
 from tfscale.checkpoints.snapshot import Snapshots
 from tfscale.cluster.cluster import Cluster
-from tfscale.data.bad_data import explained
+from tfscale.data.bad_data import explain
 from tfscale.ending import evaluate, finish, show_end
 from tfscale.errors import SharedFailure, at_step
 from tfscale.fit.loop.events import Boundary
@@ -217,7 +217,7 @@ def train(run: Run, watch: Watch, lines: Sequence[EpochLines]) -> None:
         except SharedFailure:
             raise
         except Exception as error:
-            told = explained(error, data, distributed.step)
+            told = explain(error, data, distributed.step)
             if told is error:
                 told = keep_weights(job, prepared, run.directory, error)
             # Bad data ends a step in its midst, of which nobody knows what the replicas hold.

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from tfscale.data.bad_data import explained
+from tfscale.data.bad_data import explain
 from tfscale.errors import ConfigError
 
 TRAINING = "[[while/body/IteratorGetNextSync]] [Op:__inference__train_steps_874]"
@@ -36,7 +36,7 @@ def test_the_split_that_failed_is_searched_and_no_other(text, name):
     searched = []
     bad = {"train": "mine: record 7: bad.", "validation": "mine: record 3: bad"}
     splits = _splits(searched, **{split: ConfigError(why) for split, why in bad.items()})
-    told = explained(_error(text), splits, 12)
+    told = explain(_error(text), splits, 12)
     assert searched == [(name, 12)]
     assert isinstance(told, ConfigError)
     number = {"train": 7, "validation": 3}[name]
@@ -46,14 +46,14 @@ def test_the_split_that_failed_is_searched_and_no_other(text, name):
 def test_another_split_is_searched_if_nothing_is_found():
     searched = []
     splits = _splits(searched, train=ConfigError("mine: record 7: bad"))
-    told = explained(_error(EVALUATION), splits, 0)
+    told = explain(_error(EVALUATION), splits, 0)
     assert [name for name, _ in searched] == ["validation", "train"]
     assert "record 7" in str(told)
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ConfigError])
 def test_what_may_be_over_the_next_time_is_told_by_the_kind_of_error_and_not_by_its_text(kind):
-    told = explained(_error(TRAINING), _splits([], train=kind("OSError.tfrecord: damaged")), 0)
+    told = explain(_error(TRAINING), _splits([], train=kind("OSError.tfrecord: damaged")), 0)
     assert type(told) is kind
     assert str(told).startswith("OSError.tfrecord: damaged. Mend it")
 
@@ -63,5 +63,5 @@ def test_what_may_be_over_the_next_time_is_told_by_the_kind_of_error_and_not_by_
 )
 def test_an_error_that_is_not_of_an_input_stays_as_it_is(error):
     searched = []
-    assert explained(error, _splits(searched, train=ConfigError("bad")), 0) is error
+    assert explain(error, _splits(searched, train=ConfigError("bad")), 0) is error
     assert searched == []

@@ -10,7 +10,7 @@ from tfscale.data import stage_times
 from tfscale.data.sharding import Sharding
 from tfscale.data.sources.dataset_file import read_dataset_file
 from tfscale.data.sources.source import source_of
-from tfscale.data.stage_times import Stages, measured
+from tfscale.data.stage_times import Stages, measure
 from tfscale.data.training_batches import training_input
 
 
@@ -53,6 +53,6 @@ def test_a_slow_stage_is_found_in_a_real_input(slow, monkeypatch):
     file = read_dataset_file(SimpleNamespace(__name__="mine", load=load, preprocess=preprocess))
     strategy = tf.distribute.get_strategy()
     made = training_input(file, source_of(file, "train"), Sharding(8, 1, 0, 1), strategy, seed=0)
-    found = measured(made, taken=1e6)
+    found = measure(made, taken=1e6)
     assert list(found.rates) == ["reading", "preprocessing", "batching"]
     assert found.cause == slow

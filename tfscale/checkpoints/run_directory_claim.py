@@ -15,7 +15,7 @@ from tfscale.startup.job import Job
 from tfscale.structures import Json
 
 
-def claimed(
+def claim_run_directory(
     job: Job, prepared: Prepared, earlier: Earlier, settings: Mapping[str, Json]
 ) -> RunDirectory:
     """Makes the run directory this run's, or refuses on every worker with the chief's reason.

@@ -17,7 +17,7 @@ _OF_TRAINING = re.compile(r"train_steps")  # of `TrainingLoop`, as TensorFlow ca
 _OF_AN_INPUT = re.compile(r"IteratorGetNext|Iterator::|MultiDeviceIterator|OneShotIterator")
 
 
-def agreed(board: Board, splits: Splits, step: int) -> dict[str, Json]:
+def agree_on_records(board: Board, splits: Splits, step: int) -> dict[str, Json]:
     """The bad records that all workers have skipped, for the report; called on all of them.
 
     Args:
@@ -69,7 +69,7 @@ def _require_same_stream(splits: Splits, name: str, own: int, all_read: Sequence
     )
 
 
-def explained(error: Exception, splits: Splits, step: int) -> Exception:
+def explain(error: Exception, splits: Splits, step: int) -> Exception:
     """An error of a run, with the record that it is about if a bad record is its cause.
 
     Args:

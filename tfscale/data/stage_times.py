@@ -61,7 +61,7 @@ class Stages:
         )
 
 
-def measured(given: Input, taken: float) -> Stages:
+def measure(given: Input, taken: float) -> Stages:
     """Times the stages of an input that isn't read meanwhile, one after the other.
 
     Args:

@@ -16,7 +16,7 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.errors import FAILURE_CODE, End, Kind, SharedFailure, end_of
 from tfscale.process.exit import leave, record_end
 from tfscale.startup.messages import Notes
-from tfscale.startup.network.peer_watch import Peers, explained, told_of_a_cut
+from tfscale.startup.network.peer_watch import Peers, explain, told_of_a_cut
 
 HEARTBEAT_SECONDS = 10.0
 _FAREWELL_SECONDS = 3.0
@@ -180,7 +180,7 @@ class Board(Notes):
         return False
 
     def _end_of_lost(self) -> End:
-        told = explained(self._cluster, self._lost, self._heartbeat_seconds)
+        told = explain(self._cluster, self._lost, self._heartbeat_seconds)
         return End.of(FAILURE_CODE, told)
 
     def _watch(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.startup.greeting import Server, comes_true, free_port
 from tfscale.cluster.cluster import Cluster
 from tfscale.startup.network import peer_watch as peers
-from tfscale.startup.network.peer_watch import ENDED, Peers, explained
+from tfscale.startup.network.peer_watch import ENDED, Peers, explain
 
 
 @pytest.fixture
@@ -153,12 +153,12 @@ def test_a_process_that_closes_its_other_connections_first_is_found_a_moment_lat
 
 def test_the_reason_names_worker_address_and_what_to_do():
     cluster = Cluster(("node0:1", "node1:2", "node2:3"), 0)
-    assert explained(cluster, {1: ENDED}, 10.0) == (
+    assert explain(cluster, {1: ENDED}, 10.0) == (
         "Worker 1 at node1:2 has ended without saying why (killed, or out of memory?); expected "
         "all workers to run until the end. Look at that worker's log and machine, then start all "
         "workers again."
     )
     silent = "does not answer (stopped, or cut off?)"
-    told = explained(cluster, {2: silent, 1: silent}, 10.0)
+    told = explain(cluster, {2: silent, 1: silent}, 10.0)
     assert told.startswith(f"Worker 1 at node1:2 {silent}, worker 2 at node2:3 {silent}; expected")
     assert "--heartbeat_timeout=10 sets the limit" in told

@@ -46,7 +46,7 @@ class Buckets:
         of_bucket = tf.constant(self.boundaries, tf.int32)
         return tf.gather(of_bucket, tf.gather(tf.constant(self.numbers), index))
 
-    def arranged(self, order: tf.Tensor, global_batch: int) -> tf.Tensor:
+    def arrange(self, order: tf.Tensor, global_batch: int) -> tf.Tensor:
         """The records of a pass, batch by batch, each of one bucket.
 
         Args:

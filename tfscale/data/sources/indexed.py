@@ -24,7 +24,7 @@ class Grouped(Protocol):
     def size_at(self, index: tf.Tensor) -> tf.Tensor:
         """What the record of an index is padded to."""
 
-    def arranged(self, order: tf.Tensor, global_batch: int) -> tf.Tensor:
+    def arrange(self, order: tf.Tensor, global_batch: int) -> tf.Tensor:
         """The records of a pass, batch by batch."""
 
     def describe(self) -> str:
@@ -168,7 +168,7 @@ class Indexed:
         order = tf.range(self.num_examples, dtype=tf.int64)
         if self.is_mixed:
             order = pass_order(epoch, num_examples=self.num_examples, seed=seed)
-        return order if self.groups is None else self.groups.arranged(order, global_batch)
+        return order if self.groups is None else self.groups.arrange(order, global_batch)
 
     def _places(
         self, elements: tf.data.Dataset, number_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

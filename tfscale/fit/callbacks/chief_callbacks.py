@@ -95,7 +95,7 @@ class Chief:
 
         return steps
 
-    def arranged(
+    def arrange(
         self, callbacks: Sequence[keras.callbacks.Callback]
     ) -> list[keras.callbacks.Callback]:
         """The callbacks of this worker, in the chief's order.
@@ -121,7 +121,7 @@ class Chief:
             arranged.append(OnChief(self, group, [next(on_chief) for _ in names]))
         return arranged
 
-    def ran(self, names: str, run: Callable[[], None], logs: dict[str, Any] | None) -> None:
+    def run_hook(self, names: str, run: Callable[[], None], logs: dict[str, Any] | None) -> None:
         """Runs a hook on the chief; on every other worker makes the changes that it made.
 
         Args:
@@ -254,7 +254,7 @@ class OnChief(keras.callbacks.Callback):
                 getattr(member, hook)(*args, **kwargs)
 
         logs = kwargs.get("logs", args[-1] if args and isinstance(args[-1], dict) else None)
-        self._chief.ran(self.names, run_members, logs)
+        self._chief.run_hook(self.names, run_members, logs)
 
 
 def members_of(

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.fit.state.replica_state import gathered
+from tfscale.fit.state.replica_state import gather_replicas
 from tfscale.structures import Structure
 
 _SMALL = (tf.bool, tf.int8, tf.uint8, tf.int16, tf.uint16)
@@ -35,8 +35,8 @@ def rows_of_all(rows: tf.Tensor) -> tf.Tensor:
         return _texts(rows)
     if rows.dtype.is_complex:
         parts = (tf.math.real(rows), tf.math.imag(rows))
-        return tf.complex(*(gathered(part) for part in parts))
-    return tf.cast(gathered(tf.cast(rows, _sent_dtype(rows.dtype))), rows.dtype)
+        return tf.complex(*(gather_replicas(part) for part in parts))
+    return tf.cast(gather_replicas(tf.cast(rows, _sent_dtype(rows.dtype))), rows.dtype)
 
 
 def of_all_replicas(
@@ -74,10 +74,10 @@ def _sent_dtype(dtype: tf.DType) -> tf.DType:
 def _texts(rows: tf.Tensor) -> tf.Tensor:
     """Texts travel as the numbers of their bytes, filled up to the longest one."""
     lengths = tf.strings.length(tf.reshape(rows, [-1]))
-    lengths_of_all = gathered(lengths)
+    lengths_of_all = gather_replicas(lengths)
     longest = tf.reduce_max(tf.concat([lengths_of_all, [1]], axis=0))
     codes = tf.io.decode_raw(tf.reshape(rows, [-1]), tf.uint8, fixed_length=longest)
-    codes_of_all = tf.cast(gathered(tf.cast(codes, tf.int32)), tf.int32)
+    codes_of_all = tf.cast(gather_replicas(tf.cast(codes, tf.int32)), tf.int32)
     is_over = tf.range(longest)[tf.newaxis] >= lengths_of_all[:, tf.newaxis]
     letters = tf.constant([bytes([code]) for code in range(256)] + [b""])
     spelled = tf.gather(letters, tf.where(is_over, _NOTHING, codes_of_all))

@@ -110,7 +110,7 @@ def _state_of_replica(first: np.ndarray, replica: int) -> np.ndarray:
     return np.asarray([seed, int(first[1])], np.uint32)
 
 
-def gathered(rows: tf.Tensor) -> tf.Tensor:
+def gather_replicas(rows: tf.Tensor) -> tf.Tensor:
     """The rows of all replicas in the order of their ids, on every replica.
 
     A sum in which each replica fills its own part: TensorFlow's `all_gather` fails in a function

@@ -65,6 +65,6 @@ def ready_callbacks(
         require_places(callbacks, Path(job.config.run_dir), file.name)
     figures = figures_of(prepared, scored, has_all_callbacks=is_chief or is_rehearsal)
     found = watched(callbacks, figures, model, file.name)
-    arranged = callbacks if is_rehearsal else prepared.distributed.chief.arranged(callbacks)
+    arranged = callbacks if is_rehearsal else prepared.distributed.chief.arrange(callbacks)
     last = FirstEpoch(found, job.terminal.complain if is_chief else silence)
     return ReadyCallbacks(callbacks, arranged, last)

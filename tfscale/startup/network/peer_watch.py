@@ -135,7 +135,7 @@ class Peers:
             return ENDED if error.is_refused else _NO_ANSWER
 
 
-def explained(cluster: Cluster, lost: Mapping[int, str], timeout_seconds: float) -> str:
+def explain(cluster: Cluster, lost: Mapping[int, str], timeout_seconds: float) -> str:
     """Why this worker ends, in one line, from the workers that are lost and their fates."""
     told = ", ".join(f"{cluster.named(rank)} {lost[rank]}" for rank in sorted(lost))
     limit = f"; --heartbeat_timeout={timeout_seconds:g} sets the limit"
