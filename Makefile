@@ -1,7 +1,7 @@
 # Each target sets up .venv by itself when it is missing, broken or out of date.
 # Choose the interpreter with: make PYTHON=/path/to/python3.11 test
 
-.PHONY: help demo test soak lint resolve bench clean run-env dev-env bench-env
+.PHONY: help demo test promises soak lint resolve bench clean run-env dev-env bench-env
 .DEFAULT_GOAL := help
 
 export PYTHON
@@ -11,6 +11,7 @@ TESTS_AT_ONCE ?= 2
 help:
 	@echo 'make demo    train a small network on the digits with two workers on this machine'
 	@echo 'make test    run the tests'
+	@echo 'make promises write docs/promises.md from the marks on the tests'
 	@echo 'make soak    damage runs in every way that we know, for the figures (about an hour)'
 	@echo 'make lint    check the format, the style, the imports and the types'
 	@echo 'make resolve find out whether the pinned packages fit together'
@@ -24,6 +25,9 @@ demo: run-env
 
 test: dev-env
 	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE)
+
+promises: dev-env
+	.venv/bin/python -m tests.promises
 
 # What docs/reliability.md says. One after the other; what fails doesn't keep the rest from running.
 SOAK = 'hostile --count=1000' 'measure_saves --runs=25' 'supervisor --runs=10' \

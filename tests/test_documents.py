@@ -44,6 +44,8 @@ from tfscale.startup.board import Board
 from tfscale.startup.devices import Devices
 from tfscale.user_files import load_module
 
+pytestmark = pytest.mark.promise("documents")
+
 ROOT = Path(__file__).resolve().parent.parent
 YOUR_FILES = "docs/your-files.md"
 DOCUMENTS = (

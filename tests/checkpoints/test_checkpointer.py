@@ -17,6 +17,8 @@ from tfscale.files.checkpoint_names import FOLDER
 from tfscale.fit.loop.events import Point
 from tfscale.health.preemption import Preemption
 
+pytestmark = pytest.mark.promise("stops")
+
 RUNS = 240
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.checkpoints.dying import dies_at
 from tfscale.checkpoints import commit
 
+pytestmark = pytest.mark.promise("checkpoints")
+
 ARRAYS = {
     "weights.safetensors": {"model/0000/kernel": np.arange(600, dtype=np.float32)},
     "state.safetensors": {"optimizer-0/0000/iteration": np.asarray(7), "x": np.ones((2, 3))},

@@ -4,6 +4,8 @@ import pytest
 
 from tfscale.cluster.launchers import task_of
 
+pytestmark = pytest.mark.promise("two_runs")
+
 SECOND_OF_TWO = {
     "srun": {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"},
     "mpirun (Open MPI)": {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"},

@@ -102,6 +102,7 @@ def _ids(batch):
 # Training.
 
 
+@pytest.mark.promise("order")
 @pytest.mark.parametrize(("workers", "devices"), SHAPES)
 def test_a_step_has_the_same_examples_in_the_same_order_whatever_the_workers_are(workers, devices):
     alone = _global_batches(_training, _file(), 5, workers=1, devices=1)
@@ -263,6 +264,7 @@ def _seen(steps):
     return seen
 
 
+@pytest.mark.promise("evaluation")
 @pytest.mark.parametrize(("workers", "devices"), SHAPES)
 @pytest.mark.parametrize("size", [1, 7, 8, 9, SIZE])
 def test_every_example_is_evaluated_exactly_once(workers, devices, size):
@@ -311,6 +313,7 @@ def _seen_of_stream(workers, devices, size):
     return _steps(_evaluation, file, steps, workers=workers, devices=devices)
 
 
+@pytest.mark.promise("evaluation")
 @pytest.mark.parametrize(("workers", "devices"), SHAPES)
 @pytest.mark.parametrize("size", [3, 16, SIZE])
 def test_every_example_of_a_stream_is_evaluated_exactly_once(workers, devices, size):
@@ -359,6 +362,7 @@ def _ids_of_worker(batch, worker, workers):
     return _ids(batch)[worker * share : (worker + 1) * share]
 
 
+@pytest.mark.promise("order")
 def test_a_stream_is_shuffled_in_an_order_of_the_seed():
     file = _file(_stream)
 
@@ -401,6 +405,7 @@ def _reading(file_sizes, **attributes):
     return _file(load, read=read, **attributes)
 
 
+@pytest.mark.promise("evaluation")
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("file_sizes", [[5, 5, 5, 5, 3], [9, 1, 0, 13], [23]])
 def test_every_example_in_the_files_is_evaluated_exactly_once(workers, file_sizes):

@@ -13,6 +13,8 @@ from tfscale.data.sources.source import source_of
 from tfscale.data.training_batches import training_input
 from tools.bench.reading.files import write_numbers
 
+pytestmark = pytest.mark.promise("far")
+
 RECORDS, POSITION, BATCH, SEED = 1_000_000, 900_000, 100, 5
 
 

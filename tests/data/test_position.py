@@ -86,6 +86,7 @@ def _epoch(file, workers, first_step, steps):
     return [sorted(step) for step in taken]
 
 
+@pytest.mark.promise("epoch")
 @pytest.mark.parametrize(
     ("kind", "shuffle"),
     [*((kind, True) for kind in (*FORMATS, *SEEN)), ("tfrecord", False), ("stream", False)],
@@ -110,6 +111,7 @@ def test_an_epoch_taken_by_4_then_3_then_1_then_2_workers_has_each_example_once(
         assert seen == list(range(8 * BATCH))
 
 
+@pytest.mark.promise("epoch")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_no_example_is_twice_or_missing_whatever_files_there_are(tmp_path, kind, workers):

@@ -129,10 +129,12 @@ def test_the_next_epoch_of_one_seed_is_not_the_first_of_the_next_seed():
     assert _epoch(1, seed=0) != _epoch(0, seed=1)
 
 
+@pytest.mark.promise("order")
 def test_one_seed_always_gives_the_same_order():
     assert _epoch(3, seed=7) == _epoch(3, seed=7)
 
 
+@pytest.mark.promise("order")
 def test_the_order_of_a_step_is_the_same_for_one_worker_and_for_four():
     def step_of(workers):
         parts = _step_of(5, workers, 1)

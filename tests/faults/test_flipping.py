@@ -8,6 +8,8 @@ import pytest
 
 from tests.jobs.workers import start_all
 
+pytestmark = pytest.mark.promise("copies")
+
 SECONDS = 240
 THREE = ("weights-3-1", "optimizer-3-2", "counter-3-1", "nothing-3-0")
 

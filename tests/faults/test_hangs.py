@@ -4,6 +4,8 @@ import pytest
 
 from tests.faults import hangs
 
+pytestmark = pytest.mark.promise("standstill")
+
 
 def _play(kind, folder, **how):
     outcome = hangs.play(kind, folder, step_timeout=6.0, **how)

@@ -1,8 +1,11 @@
 """S2, the quick part: python -m tests.faults.hostile sends 1,000 values, also to real programs."""
 
+import pytest
+
 from tests.faults.hostile import Doors, sent
 
 
+@pytest.mark.promise("hostile_words")
 def test_hostile_values_are_refused_in_a_line_or_taken_literally_and_none_is_run(tmp_path):
     doors = sent(150, 1, 7, tmp_path)
     assert doors.findings == []

@@ -20,6 +20,8 @@ import pytest
 
 from tests.jobs.workers import ROOT, start_all
 
+pytestmark = pytest.mark.promise("hostile_files")
+
 DEADLINE_SECONDS = 90
 MODEL = """
     import keras

@@ -5,6 +5,8 @@ import pytest
 from tests.faults import cut_links
 from tests.faults.lost_workers import has_namespaces
 
+pytestmark = pytest.mark.promise("link")
+
 
 @pytest.mark.skipif(not has_namespaces(), reason="it needs root, ip and tc")
 def test_both_workers_go_on_when_their_link_is_back(tmp_path):

@@ -9,6 +9,8 @@ import pytest
 
 from tests.faults.lost_workers import FAULTS, Settings
 
+pytestmark = pytest.mark.promise("lost_workers")
+
 # As short as a busy machine allows: nothing is asserted about time.
 SETTINGS = Settings(workers=2, heartbeat_timeout=4.0, start_timeout=7.0)
 # With more than one that is left: each has to hear of it by itself.

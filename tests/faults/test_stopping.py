@@ -33,6 +33,8 @@ def _stopped(folder, *more, num_workers=2):
     return [one.err for one in ended]
 
 
+@pytest.mark.promise("resuming")
+@pytest.mark.promise("stops")
 @pytest.mark.parametrize(("number", "rank"), [("SIGTERM", 1), ("SIGINT", 0)])
 def test_whoever_is_stopped_all_save_the_same_step_and_go_on_bit_for_bit(
     tmp_path, clean, number, rank
@@ -52,6 +54,8 @@ def test_whoever_is_stopped_all_save_the_same_step_and_go_on_bit_for_bit(
     assert (report["starts"], report["steps"]) == (2, clean[2]["steps"])
 
 
+@pytest.mark.promise("resuming")
+@pytest.mark.promise("stops")
 def test_a_worker_alone_does_the_same(tmp_path):
     _stopped(tmp_path / "a", num_workers=1)
     assert train(tmp_path / "a", STOP, num_workers=1)[0].code == 0
@@ -59,6 +63,7 @@ def test_a_worker_alone_does_the_same(tmp_path):
     assert result(tmp_path / "a")[:2] == result(tmp_path / "b")[:2]
 
 
+@pytest.mark.promise("other_workers")
 def test_a_checkpoint_of_two_workers_goes_on_with_one_and_with_three(tmp_path):
     assert [one.code for one in train(tmp_path / "clean", PLAIN)] == [0, 0]
     expected = keras.models.load_model(tmp_path / "clean" / "run" / "model.keras").get_weights()

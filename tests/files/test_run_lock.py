@@ -19,6 +19,8 @@ from tfscale.files import run_holder, run_lock
 from tfscale.files.run_holder import Holder
 from tfscale.files.run_lock import RunLock
 
+pytestmark = pytest.mark.promise("two_runs")
+
 DEADLINE_SECONDS = 30
 HOLDS = """
 import os, signal, sys, time

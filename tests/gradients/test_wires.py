@@ -9,6 +9,8 @@ import tensorflow as tf
 from tfscale.errors import ConfigError
 from tfscale.gradients.wires import make_wire
 
+pytestmark = pytest.mark.promise("wires")
+
 
 class _Ring:
     """Sums what all replicas hand in, each from a thread of its own."""

@@ -70,6 +70,7 @@ def test_replicas_that_are_alike_are_nothing_to_speak_of():
     assert case.asked == 1
 
 
+@pytest.mark.promise("copies")
 def test_of_three_the_odd_one_is_named():
     case = _Case((1, 2), (1, 2), (1, 2))
     case.compare(3)
@@ -87,6 +88,7 @@ def test_of_several_devices_the_replica_of_its_worker_is_named():
     assert "alike at the beginning" in reason
 
 
+@pytest.mark.promise("copies")
 def test_of_two_both_are_named():
     assert (
         "replica 0 of worker 0 at a:1 and replica 0 of worker 1 at b:2 differ, and it can't be "

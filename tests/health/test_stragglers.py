@@ -6,6 +6,8 @@ import pytest
 from tfscale.fit.boundary_exchange import Boundary
 from tfscale.health.stragglers import Stragglers
 
+pytestmark = pytest.mark.promise("standstill")
+
 
 def _boundary(step, steps, computing, *, waited=(0.0, 0.0), late=(0.0, 0.0), is_warm=True):
     """A loop in which worker k computes for so long a step; the others wait for the slowest.

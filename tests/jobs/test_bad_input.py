@@ -9,6 +9,8 @@ import pytest
 
 from tests.jobs.workers import ROOT, start_all, worker_commands, written
 
+pytestmark = pytest.mark.promise("mistakes")
+
 DEADLINE_SECONDS = 90
 REFUSED = 2  # tfscale.CONFIG_CODE: the same command can't work
 DIGITS = """

@@ -7,6 +7,8 @@ import pytest
 
 from tests.jobs.workers import ROOT, free_addresses, start_all
 
+pytestmark = pytest.mark.promise("connections")
+
 DEADLINE_SECONDS = 90
 PROGRAM = """
     import json, os, sys, threading, time

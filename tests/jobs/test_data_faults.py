@@ -13,6 +13,8 @@ from tfscale.checkpoints.export import ARRAYS
 from tfscale.data.formats import tf_example
 from tools.prepare import shard_writers
 
+pytestmark = pytest.mark.promise("bad_records")
+
 DEADLINE_SECONDS = 120
 SIZE, EVALUATED, BATCH = 48, 12, 8
 BIT, PICTURE, LABEL = 20, 29, 41  # numbers of bad records, none among the first ones

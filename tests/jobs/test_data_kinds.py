@@ -9,6 +9,8 @@ import pytest
 from tests.jobs.playing import TWO
 from tests.jobs.scenes import data_kinds
 
+pytestmark = pytest.mark.promise("kinds")
+
 
 def _are_alike(ours, theirs):
     assert ours["report"]["metrics"] == pytest.approx(theirs["report"]["metrics"], abs=2e-6)

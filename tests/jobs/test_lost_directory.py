@@ -9,6 +9,8 @@ import pytest
 
 from tests.jobs.workers import start_all, worker_commands
 
+pytestmark = pytest.mark.promise("directory")
+
 DEADLINE_SECONDS = 120
 MODEL = """
     import os, resource, shutil, signal

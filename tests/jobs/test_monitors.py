@@ -9,6 +9,8 @@ import pytest
 from tests.jobs.test_bad_input import _contains, _refusal, _shared_reason
 from tests.jobs.workers import start_all, worker_commands, written
 
+pytestmark = pytest.mark.promise("monitors")
+
 MODEL = """
     import keras
     from keras import layers, ops

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 from tests.jobs.workers import start_all, worker_commands
 
 DEADLINE_SECONDS = 150
@@ -66,6 +68,7 @@ def _ends_well(flags, **more):
     return ended
 
 
+@pytest.mark.promise("processes")
 def test_pools_of_processes_change_nothing_about_a_training(tmp_path):
     path = tmp_path / "random.py"  # also a module of Python's, which stays that
     path.write_text(textwrap.dedent(POOLS))

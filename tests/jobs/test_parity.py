@@ -50,6 +50,7 @@ def _assert_same(played):
             )
 
 
+@pytest.mark.promise("parity")
 @pytest.mark.plays("parity_float32", "parity_float64", on=SEVERAL)
 def test_weights_losses_metrics_and_predictions_are_those_of_one_worker(played):
     """K1, K6, K12; 50 steps with momentum and synchronised batch normalisation."""
@@ -59,6 +60,8 @@ def test_weights_losses_metrics_and_predictions_are_those_of_one_worker(played):
     assert result["batches"][-1]["loss"] < result["batches"][0]["loss"]
 
 
+@pytest.mark.promise("evaluation")
+@pytest.mark.promise("saving")
 @pytest.mark.plays("parity_float32", "parity_float64", on=[ALONE])
 def test_evaluate_and_predict_are_those_of_plain_keras(played, tmp_path):
     """K6: sizes that divide by nothing, and fewer examples than replicas."""
@@ -91,6 +94,7 @@ np.savez("out.npz", loss=loss, accuracy=accuracy, few=few, predicted=model.predi
     np.testing.assert_allclose(ours["predicted_few"], plain["predicted"][:3], **same)
 
 
+@pytest.mark.promise("gradients")
 @pytest.mark.plays("gradient_path", on=SEVERAL)
 def test_gradients_arrive_whatever_way_they_take(played):
     expected = played.alone
@@ -112,6 +116,7 @@ def _assert_close(found, expected, epsilon=EPSILON_FLOAT32):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=epsilon)
 
 
+@pytest.mark.promise("update")
 @pytest.mark.plays("clipping", on=SEVERAL)
 def test_gradients_are_clipped_after_they_were_summed(played):
     """K3."""
@@ -129,6 +134,7 @@ def test_batch_statistics_are_the_mean_over_replicas(played):
     assert not means & set(own)  # none of them saw the mean
 
 
+@pytest.mark.promise("update")
 @pytest.mark.plays("overflow", on=SEVERAL)
 def test_an_overflow_on_the_last_replica_alone_is_skipped_on_all(played):
     """K4."""
@@ -147,6 +153,7 @@ def test_dict_inputs_two_losses_weights_and_metrics_give_the_same_numbers(played
     assert {"val_likely_auc", "val_likely_precision", "val_sum_loss"} <= metrics.keys()
 
 
+@pytest.mark.promise("gradients")
 @pytest.mark.plays("accumulation", on=[TWO])
 def test_micro_batches_give_what_one_batch_gives(played):
     """K7."""

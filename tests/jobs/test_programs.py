@@ -178,6 +178,7 @@ print(json.dumps(results))
 """
 
 
+@pytest.mark.promise("saving")
 def test_the_model_loads_in_plain_keras_and_predicts_what_the_report_says(trained, tmp_path):
     digits = runpy.run_path(str(ROOT / "datasets" / "digits.py"))
     arrays = {}
@@ -329,6 +330,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing_with_or_without_the_others(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.promise("missing_workers")
 def test_a_worker_whose_peer_never_comes_names_it_and_gives_up(tmp_path):
     flags = _flags(tmp_path / "runs" / "first", "--start_timeout=8")
     first, second = worker_commands(flags)

@@ -284,6 +284,7 @@ def _on_nodes(folder, *files):
     ]
 
 
+@pytest.mark.promise("differences")
 @pytest.mark.parametrize("name", NODES)
 def test_nodes_whose_files_differ_are_refused_by_the_name_of_the_file(tmp_path, name):
     files, said = NODES[name]
@@ -306,6 +307,7 @@ DATA_BY_RANK = {
 }
 
 
+@pytest.mark.promise("differences")
 @pytest.mark.parametrize("name", DATA_BY_RANK)
 def test_workers_that_make_other_examples_of_the_same_records_are_refused(tmp_path, name):
     text, said = DATA_BY_RANK[name]
@@ -344,6 +346,7 @@ BY_RANK = {
 }
 
 
+@pytest.mark.promise("differences")
 @pytest.mark.parametrize("name", BY_RANK)
 def test_workers_that_build_other_things_are_refused_before_the_first_step(tmp_path, name):
     text, said = BY_RANK[name]
@@ -397,6 +400,7 @@ BUILT_BY_RANK = {
 }
 
 
+@pytest.mark.promise("differences")
 @pytest.mark.parametrize("name", BUILT_BY_RANK)
 def test_workers_that_build_other_models_say_who_has_what_before_anything_is_sent(tmp_path, name):
     text, said = BUILT_BY_RANK[name]

@@ -59,6 +59,7 @@ def killed_once(tmp_path_factory):
     return SimpleNamespace(folder=folder, lines=lines, code=launcher.returncode, workers=workers)
 
 
+@pytest.mark.promise("restarts")
 def test_a_run_whose_worker_was_killed_is_done_at_the_end(killed_once):
     assert killed_once.code == 0, killed_once.lines
     report = json.loads((killed_once.folder / "run" / "report.json").read_text())

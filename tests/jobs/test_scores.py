@@ -9,6 +9,8 @@ from tests.jobs.playing import TWO
 from tests.jobs.scenes.scores import labelled, small_detector
 from tfscale.model.mean_average_precision import of_boxes, of_labels
 
+pytestmark = pytest.mark.promise("scores")
+
 FIGURE = "mean_average_precision"
 SPLITS = {"validation": "val", "test": "test"}
 

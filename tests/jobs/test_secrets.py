@@ -20,6 +20,8 @@ from tests.faults.hostile import OBEYED
 from tests.jobs.workers import ROOT, start_all
 from tfscale.process.printable import printable
 
+pytestmark = pytest.mark.promise("hostile_words")
+
 DEADLINE_SECONDS = 180
 VARIABLES = (
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "WANDB_API_KEY", "GITHUB_TOKEN"),

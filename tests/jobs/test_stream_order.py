@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 from tests.jobs.workers import start_all, worker_commands
+
+pytestmark = pytest.mark.promise("stream")
 
 SECONDS = 120
 EPOCHS, STEPS, SIZE = 2, 10, 120

@@ -6,6 +6,8 @@ import pytest
 from tests.jobs.playing import SEVERAL, TWO
 from tests.jobs.scenes import examples, wires
 
+pytestmark = pytest.mark.promise("wires")
+
 
 @pytest.mark.plays("updates", on=SEVERAL, compared=False)
 def test_no_update_gets_lost_or_comes_twice_on_any_wire(played):

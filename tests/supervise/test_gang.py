@@ -68,6 +68,7 @@ def test_a_member_runs_in_its_folder_with_its_environment_alone(tmp_path):
         assert (tmp_path / "out").read_text() == f"{tmp_path} None yes\n"
 
 
+@pytest.mark.promise("signals")
 def test_whatever_ends_the_context_ends_the_members(lifeline, tmp_path):
     hold, wait = lifeline
     started = time.monotonic()
@@ -208,6 +209,7 @@ start_all([{words!r}], deadline_seconds={seconds})
 }
 
 
+@pytest.mark.promise("signals")
 @pytest.mark.parametrize("who", OWNERS)
 def test_workers_do_not_outlive_an_owner_that_is_killed(who, lifeline, tmp_path):
     hold, wait = lifeline

@@ -65,6 +65,7 @@ def _last_line(capfd):
     return (out + err).splitlines()[-1]
 
 
+@pytest.mark.promise("restarts")
 def test_all_workers_are_started_again_when_one_was_killed(counted, capfd):
     start, count = counted
     dies = start(0) + "if attempt == 1: os.kill(os.getpid(), 9)\n"
@@ -88,6 +89,7 @@ def test_nothing_is_left_of_any_attempt(counted, lifeline):
     assert {child.pid for child in psutil.Process().children()} <= before  # no zombie either
 
 
+@pytest.mark.promise("restarts")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_crash_loop_ends_after_three_attempts_with_its_cause_on_the_last_line(
     counted, capfd, workers
@@ -111,6 +113,7 @@ def test_the_code_of_a_killed_worker_is_a_shells_and_its_last_words_are_no_cause
     )
 
 
+@pytest.mark.promise("restarts")
 @pytest.mark.parametrize("code", [2, 130, 143])
 def test_what_cannot_work_or_was_meant_is_tried_once(counted, code, capfd):
     start, count = counted

@@ -14,6 +14,8 @@ from tests.supervise.sources import ALARM, DEADLINE_SECONDS, DEAF, FOREVER, ROOT
 from tfscale.supervise import gang as module
 from tfscale.supervise.gang import Gang
 
+pytestmark = pytest.mark.promise("signals")
+
 READY = "os.write(1, b'ready\\n')\n"  # `print` can't be interrupted by itself
 SAVES = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), os._exit(143)))\n"
 PROGRAM = """

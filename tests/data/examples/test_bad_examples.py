@@ -116,6 +116,7 @@ def test_by_default_the_first_one_ends_the_run_and_is_named(make):
     assert made.why(4) is not None or make is evaluation_input
 
 
+@pytest.mark.promise("damage")
 @tf.autograph.experimental.do_not_convert
 def test_a_damaged_record_of_a_file_is_named_by_its_place_and_takes_no_other_with_it(tmp_path):
     path = tmp_path / "a.tfrecord"

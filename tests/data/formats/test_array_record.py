@@ -63,6 +63,7 @@ def test_a_place_is_named(folder):
     assert _records(folder).place_of(103) == f"{folder}/1.array_record, record 3 of it"
 
 
+@pytest.mark.promise("damage")
 def test_a_file_that_was_cut_off_is_refused(folder):
     path = folder / "1.array_record"
     path.write_bytes(path.read_bytes()[:-70_000])
@@ -80,6 +81,7 @@ def test_a_file_without_a_record_is_refused_unless_a_manifest_says_so(folder):
     assert _records(folder).num_records == 100
 
 
+@pytest.mark.promise("damage")
 def test_a_manifest_tells_that_a_file_was_cut_off(folder):
     _with_manifest(folder)
     path = folder / "1.array_record"
@@ -96,6 +98,7 @@ def test_another_count_than_the_manifest_says_is_refused(folder):
         _records(folder)
 
 
+@pytest.mark.promise("damage")
 def test_a_bit_that_was_flipped_is_found_when_its_record_is_read(folder):
     path = folder / "1.array_record"
     content = bytearray(path.read_bytes())
@@ -108,6 +111,7 @@ def test_a_bit_that_was_flipped_is_found_when_its_record_is_read(folder):
     assert len(records.read(tf.constant([106], tf.int64))) == 1
 
 
+@pytest.mark.promise("damage")
 def test_a_shard_that_vanishes_before_it_is_read_is_named(folder):
     records = _records(folder)
     Path(folder / "1.array_record").unlink()

@@ -72,6 +72,7 @@ def test_a_place_is_named(tmp_path):
     assert _ranges(tmp_path).place_of(6) == f"{tmp_path}/001, byte 20"
 
 
+@pytest.mark.promise("damage")
 def test_a_file_that_vanishes_is_an_error_with_its_place(tmp_path):
     ranges = _ranges(tmp_path, opened=OpenFiles(Descriptor, 1))
     assert _read(ranges, 0, 4) == [_content(0, 0), _content(1, 0)]
@@ -80,6 +81,7 @@ def test_a_file_that_vanishes_is_an_error_with_its_place(tmp_path):
         _read(ranges, 3)
 
 
+@pytest.mark.promise("damage")
 def test_a_file_that_shrinks_while_it_is_open_is_an_error_with_its_place(tmp_path):
     ranges = _ranges(tmp_path)
     assert _read(ranges, 3) == [_content(0, 3)]
@@ -91,6 +93,7 @@ def test_a_file_that_shrinks_while_it_is_open_is_an_error_with_its_place(tmp_pat
         list(tf.data.Dataset.range(4).batch(4).map(ranges.tensor))
 
 
+@pytest.mark.promise("damage")
 def test_a_disk_that_fails_is_an_error_with_the_place(tmp_path, monkeypatch):
     ranges = _ranges(tmp_path)
 

@@ -51,6 +51,7 @@ def test_a_folder_that_is_not_finished_is_refused(tmp_path):
         prepared.records(tmp_path)
 
 
+@pytest.mark.promise("damage")
 def test_a_shard_that_is_missing_is_named(tmp_path):
     _write(tmp_path, tf.data.Dataset.range(5))
     (tmp_path / "1.tfrecord").unlink()
@@ -58,6 +59,7 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
         prepared.records(tmp_path)
 
 
+@pytest.mark.promise("damage")
 def test_a_shard_that_was_cut_off_is_named(tmp_path):
     _write(tmp_path, tf.data.Dataset.range(5))
     path = tmp_path / "1.tfrecord"

@@ -116,6 +116,7 @@ def test_a_million_records_are_read_from_an_index_as_they_were_written(tmp_path)
     np.testing.assert_array_equal(found.offsets, offsets)
 
 
+@pytest.mark.promise("damage")
 @pytest.mark.parametrize(
     ("kept_bytes", "words"),
     [
@@ -133,6 +134,7 @@ def test_a_file_that_was_cut_off_is_refused_with_the_place(path, kept_bytes, wor
     assert not index_path(path).exists()
 
 
+@pytest.mark.promise("damage")
 def test_a_length_that_was_changed_is_refused_with_the_place(path):
     content = bytearray(Path(path).read_bytes())
     content[37] ^= 1

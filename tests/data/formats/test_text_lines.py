@@ -65,6 +65,7 @@ def test_letters_that_another_compression_begins_with_are_text(tmp_path):
     assert _all(_records(tmp_path, b"x^2\ny")) == [b"x^2", b"y"]
 
 
+@pytest.mark.promise("damage")
 def test_a_file_that_shrinks_while_it_is_read_is_an_error_with_its_place(tmp_path):
     records = _records(tmp_path, b"one\ntwo\nthree\n")
     (tmp_path / "0.txt").write_bytes(b"one\ntwo\n")

@@ -98,6 +98,7 @@ def test_one_is_prepared_by_its_name_in_the_format_that_is_asked_for(tmp_path):
     assert len(_labels(tfds.records(NAME, "test", str(tmp_path)))) == NUM_TEST
 
 
+@pytest.mark.promise("damage")
 @pytest.mark.parametrize("file_format", tfds.FILE_FORMATS)
 def test_a_file_that_is_missing_is_refused_by_its_name(tmp_path, file_format):
     write(RenderedShapes(data_dir=str(tmp_path)), file_format, num_shards=2)
@@ -107,6 +108,7 @@ def test_a_file_that_is_missing_is_refused_by_its_name(tmp_path, file_format):
         tfds.records(NAME, "train", str(tmp_path))
 
 
+@pytest.mark.promise("damage")
 @pytest.mark.parametrize("file_format", tfds.FILE_FORMATS)
 def test_a_file_with_other_records_than_were_written_is_refused(tmp_path, file_format):
     write(RenderedShapes(data_dir=str(tmp_path)), file_format)

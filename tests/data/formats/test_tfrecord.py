@@ -70,6 +70,7 @@ def test_a_checksum_is_that_of_a_copy_elsewhere(folder, tmp_path_factory):
     assert tfrecord.records(f"{other}/a.tfrecord").checksum != first
 
 
+@pytest.mark.promise("damage")
 @pytest.mark.parametrize("at", [0, 12, 20, -1])
 def test_a_bit_that_was_flipped_is_found_when_its_record_is_read(folder, at):
     records = tfrecord.records(f"{folder}/*.tfrecord")
@@ -86,6 +87,7 @@ def test_a_bit_that_was_flipped_is_found_when_its_record_is_read(folder, at):
         records.read(tf.constant([0, 5], tf.int64))
 
 
+@pytest.mark.promise("damage")
 def test_a_shard_that_vanishes_before_it_is_read_is_named(folder):
     records = tfrecord.records(f"{folder}/*.tfrecord")
     (folder / "b.tfrecord").unlink()
@@ -94,6 +96,7 @@ def test_a_shard_that_vanishes_before_it_is_read_is_named(folder):
         records.read(tf.constant([3], tf.int64))
 
 
+@pytest.mark.promise("damage")
 def test_a_file_that_was_cut_off_is_refused_when_it_is_opened(folder):
     path = folder / "b.tfrecord"
     path.write_bytes(path.read_bytes()[:-5])

@@ -54,6 +54,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.promise("once")
 def test_three_workers_that_start_at_once_on_an_empty_folder_prepare_it_once(tmp_path):
     path, folder = tmp_path / "mine.py", tmp_path / "data"
     path.write_text(FILE)
@@ -103,6 +104,7 @@ def test_a_folder_that_nobody_asks_for_is_refused(tmp_path):
         _file(path)
 
 
+@pytest.mark.promise("once")
 def test_of_several_processes_one_downloads_a_file_at_a_time(tmp_path, monkeypatch):
     origin = tmp_path / "origin.txt"
     origin.write_text("contents")

@@ -8,6 +8,8 @@ from tfscale.data.sources.shuffle_seeds import no_unseeded_shuffle
 from tfscale.data.sources.stream_order import OrderWatch, StepsRead, everything_read, in_fixed_order
 from tfscale.errors import ConfigError
 
+pytestmark = pytest.mark.promise("stream")
+
 numbers = tf.data.Dataset.range
 ANY = {"num_parallel_calls": 4, "deterministic": False}
 

@@ -142,6 +142,7 @@ def test_a_server_of_an_earlier_start_is_not_taken_for_a_worker():
         assert "one of an earlier start that still runs" in _gave_up(_Worker(hosts, 0, 1.0))
 
 
+@pytest.mark.promise("missing_workers")
 def test_all_who_are_missing_are_named_with_their_reasons():
     hosts = _hosts(4)
     with Server(b"SSH-2.0-OpenSSH_9.2\r\n", _port(hosts[3])):
@@ -153,6 +154,7 @@ def test_all_who_are_missing_are_named_with_their_reasons():
     ) in last
 
 
+@pytest.mark.promise("missing_workers")
 def test_who_is_waited_for_is_said_while_it_is():
     hosts = _hosts(2)
     worker = _Worker(hosts, 0, 1.0)
