@@ -48,9 +48,12 @@ pytestmark = pytest.mark.promise("documents")
 
 ROOT = Path(__file__).resolve().parent.parent
 YOUR_FILES = "docs/your-files.md"
+# All but CHANGELOG.md, which names what is gone, and docs/reliability.md, whose flags are of tests.
 DOCUMENTS = (
-    *("README.md", "BUILD.md", "CONTRIBUTING.md", YOUR_FILES, "docs/results.md"),
-    *("docs/architecture.md", "docs/promises.md"),
+    *("README.md", "BUILD.md", "CONTRIBUTING.md"),
+    *sorted(
+        f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem != "reliability"
+    ),
 )
 ONE_CPU = Devices("CPU", 1, ("CPU",))
 # Programs of others whose flags the documents show.
@@ -100,7 +103,7 @@ MODEL_ROWS = _table(YOUR_FILES, "## What a model file may define")
 TASK_ROWS = _table(YOUR_FILES, "### What each task brings")
 OPTION_ROWS = _table(YOUR_FILES, "## Constants as options")
 REFUSAL_ROWS = _table(YOUR_FILES, "## What is refused")
-REPORT_ROWS = _table("BUILD.md", "### The keys of report.json")
+REPORT_ROWS = _table("docs/report.md", "## The keys of report.json")
 PACKAGE_ROWS = _table("docs/architecture.md", "## The packages")
 
 
@@ -370,11 +373,22 @@ def test_where_to_look_first_is_there(row):
 def test_every_path_that_a_document_names_is_there(document):
     pattern = r"\b(?:tfscale|tools|tests|launch|datasets|models|docs)/[\w./-]*\w/?"
     named = set(re.findall(pattern, _text(document)))
-    beside = set(re.findall(r"\]\(([\w./-]+)\)", _text(document)))
-    here = (ROOT / document).parent
-    missing = {path for path in named - TO_BE_WRITTEN if not (ROOT / path).exists()}
-    missing |= {path for path in beside if not (here / path).exists()}
-    assert not missing
+    assert not {path for path in named - TO_BE_WRITTEN if not (ROOT / path).exists()}
+
+
+def _anchors(path):
+    """What a link may name in a page: its headings, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md", "docs/reliability.md"])
+def test_every_link_of_a_document_leads_somewhere(document):
+    here = ROOT / document
+    for path, anchor in re.findall(r"\]\(([\w./-]*)#?([\w-]*)\)", _text(document)):
+        page = here.parent / path if path else here
+        assert page.exists(), path
+        assert not anchor or anchor in _anchors(page), f"{path}#{anchor}"
 
 
 # Flags.
@@ -397,7 +411,7 @@ def test_every_flag_that_a_document_names_is_there(document):
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_value_that_a_document_gives_a_setting_is_taken(document):
     for name, value in re.findall(r"(?<![\w-])--(\w+)=([\w./-]*\w)", _text(document)):
-        if name in SETTINGS and value != "T":  # which stands for one
+        if name in SETTINGS and value not in ("N", "T"):  # which stand for one
             Config(**{"run_dir": "run", name: worker_flags.FLAGS[name].parser.parse(value)})
 
 
@@ -415,7 +429,8 @@ def test_defaults_that_documents_name_are_those_of_the_settings():
 
 @pytest.mark.parametrize("name", ["wire_dtype", "compress", "on_nan"])
 def test_a_table_has_a_row_for_each_choice_of_a_setting(name):
-    rows = re.findall(rf"^\| `--{name}=(\w+)` \|", _text("BUILD.md"), re.MULTILINE)
+    pattern = rf"^\| `--{name}=(\w+)` \|"
+    rows = [row for page in DOCUMENTS for row in re.findall(pattern, _text(page), re.MULTILINE)]
     assert {*rows, SETTINGS[name].default} == set(SETTINGS[name].choices)
 
 
@@ -429,8 +444,7 @@ def test_the_gallery_of_models_is_listed_whole():
     from tests.jobs.gallery import own_steps, stock_models  # noqa: F401  # they fill it
     from tests.jobs.gallery.entry import ENTRIES
 
-    text = (ROOT / "docs/your-model.md").read_text()
-    listed = re.findall(r"^\| `(\w+)` \|", text.partition("## The gallery")[2], re.MULTILINE)
+    listed = [_name(row[0]) for row in _table("docs/your-model.md", "## The gallery")]
     assert sorted(listed) == sorted(ENTRIES)
 
 

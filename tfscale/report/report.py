@@ -42,7 +42,7 @@ class Finished:
 
 
 def report_of(job: Job, prepared: Prepared, finished: Finished) -> dict[str, Json]:
-    """The content of `report.json` but for what listeners add; the docs say what each figure means.
+    """The content of `report.json` but for what listeners add; docs/report.md has all of it.
 
     `share_of_step` has each figure over all boundaries but the first, as `Block` defines it for
     one. Bus bandwidth is what a replica sends in a step, through the time from the first bucket to
