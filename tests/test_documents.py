@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -55,6 +56,7 @@ DOCUMENTS = (
         f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem != "reliability"
     ),
 )
+SPLITS = ("train", "validation")
 ONE_CPU = Devices("CPU", 1, ("CPU",))
 # Programs of others whose flags the documents show.
 FOREIGN_FLAGS = {"logdir", "requeue"}
@@ -110,22 +112,24 @@ PACKAGE_ROWS = _table("docs/architecture.md", "## The packages")
 # Your files.
 
 
-def _sources():
-    """The smallest dataset file and the smallest model file of the page."""
-    section = _section(YOUR_FILES, "## The smallest pair")
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+def _python_blocks(document, heading):
+    return re.findall(r"```python\n(.*?)```", _section(document, heading), re.DOTALL)
+
+
+def _job(folder, **settings):
+    config = Config(run_dir=str(folder / "run"), batch_size=4, **settings)
+    strategy, board = tf.distribute.get_strategy(), Board(Cluster(), print)
+    return startup_job.Job(
+        config, Cluster(), ONE_CPU, strategy, "none", board, Terminal(), lambda: None
+    )
 
 
 class _Run:
     """The smallest pair, changed by the code of an example, with the flags beside it."""
 
     def __init__(self, codes, folder):
-        config = Config(run_dir=str(folder / "run"), batch_size=4, **_settings(codes))
-        strategy, board = tf.distribute.get_strategy(), Board(Cluster(), print)
-        self.job = startup_job.Job(
-            config, Cluster(), ONE_CPU, strategy, "none", board, Terminal(), lambda: None
-        )
-        dataset, model = _sources()
+        self.job = _job(folder, **_settings(codes))
+        dataset, model = _python_blocks(YOUR_FILES, "## The smallest pair")
         lines = [f"    {code}\n" for code in codes if code.startswith("model")]
         model = model.replace("    return model", "".join(lines) + "    return model")
         functions = [code for code in codes if re.match(r"def (build|callbacks)\b", code)]
@@ -172,6 +176,56 @@ def folder(tmp_path, monkeypatch):
         for number in range(8):
             file.write(bytes([number, number]))
     return tmp_path
+
+
+def _write_class_folders(data_dir):
+    for number in range(8):
+        path = data_dir / SPLITS[number // 4] / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_png())
+
+
+def _write_arrays(data_dir):
+    for split in SPLITS:
+        x = np.zeros([4, 16, 16, 3], np.uint8)
+        np.savez(data_dir / f"{split}.npz", x=x, y=np.arange(4) % 2)
+
+
+def _write_tfrecords(data_dir):
+    for number in range(4):
+        features = {
+            "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[_png()])),
+            "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[number % 2])),
+        }
+        example = tf.train.Example(features=tf.train.Features(feature=features))
+        for split in SPLITS:
+            path = str(data_dir / f"{split}-{number}.tfrecord")
+            with tf.io.TFRecordWriter(path) as file:
+                file.write(example.SerializeToString())
+
+
+def _png():
+    return tf.io.encode_png(tf.zeros([80, 70, 3], tf.uint8)).numpy()
+
+
+@pytest.mark.parametrize(
+    ("heading", "write"),
+    [
+        ("## Images in class folders", _write_class_folders),
+        ("## Arrays in memory", _write_arrays),
+        ("## TFRecord", _write_tfrecords),
+    ],
+)
+def test_the_files_that_most_people_write_train_as_they_are(tmp_path, heading, write):
+    write(tmp_path)
+    (source,) = _python_blocks(YOUR_FILES, heading)
+    job = _job(tmp_path, data_dir=str(tmp_path))
+    path = _file(tmp_path / "flowers.py", source)
+    prepared = prepare(job, path, str(ROOT / "models" / "small_cnn.py"))
+    assert list(prepared.data.evaluated) == ["validation"]
+    x, y = _first_batch(prepared.data.training)
+    assert (x.dtype, sorted(y.numpy())) == (tf.float32, [0, 0, 1, 1])
+    assert "loss" in prepared.model.train_step((x, y))
 
 
 def test_every_name_of_a_dataset_file_is_in_its_table():
