@@ -50,7 +50,9 @@ def test_a_hook_of_a_callback_is_named_with_its_class_and_line():
 
 
 def test_a_hook_that_waits_for_the_chief_waits():
-    assert _place(SAY, Frame("tfscale.fit.callbacks.chief_callbacks", "Chief.run_hook"), LIST, FIT).waits
+    assert _place(
+        SAY, Frame("tfscale.fit.callbacks.chief_callbacks", "Chief.run_hook"), LIST, FIT
+    ).waits
 
 
 def test_a_loop_on_the_device_waits_and_one_that_traces_does_not():
