@@ -131,7 +131,7 @@ def _no_autotune_on_devices() -> Iterator[None]:
     """Switches autotune off in the part of an iterator that TensorFlow adds for each device.
 
     The options of a dataset don't reach it, and its thread is what holds up an iterator's end by
-    10 x (2^k - 1) ms. tests/test_pipeline.py tells whether this is still needed.
+    10 x (2^k - 1) ms. tests/data/test_batches.py tells whether this is still needed.
     """
     original = multi_device_iterator_ops._create_device_dataset  # noqa: SLF001 - it has no public name
     options = tf.data.Options()

@@ -10,5 +10,6 @@ are to a loss, `single_replica_time` times one that waits for nobody.
 `loop` tells who listens where loops end; `evaluate` has the other two methods. `state` is what a
 step changes, `metrics` what it returns. `checks` try a model before its first step, `guards` look
 after its numbers. `callbacks` run the user's, which `user_callbacks` has found to be ready. What
-touches the insides of Keras is in `keras`.
+touches the insides of Keras is in `keras`; `process_wide` makes what is replaced for as long as the
+process lives.
 """

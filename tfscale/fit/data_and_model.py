@@ -7,6 +7,7 @@ import keras
 
 from tfscale.data.splits import Splits, read_splits
 from tfscale.fit.keras.downloads import one_download_at_a_time
+from tfscale.fit.process_wide import install_replacements
 from tfscale.model.model_file import ModelFile, build_model, read_model_file
 from tfscale.process.patience import told_if_long
 from tfscale.process.terminal import Terminal
@@ -44,6 +45,7 @@ def build(job: Job, dataset: object, model: object) -> Built:
     Raises:
         ConfigError: the workers differ, or a file can't be used.
     """
+    install_replacements()
     is_shared = job.cluster.num_workers > 1
     dataset, model = located(dataset), located(model)
     if is_shared:

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.fit.checks.loss_scaling import _watched, watch
+from tfscale.fit.checks.loss_scaling import _watched
 from tfscale.fit.keras.loss_reduction import sharing
 from tfscale.fit.loss_shares import EvenShare
 
@@ -34,7 +34,6 @@ def test_outside_of_a_step_the_number_is_nobodys_secret():
 
 
 def test_strategies_and_contexts_of_tensorflow_are_watched():
-    watch()
     with sharing(EvenShare(2)):
         assert tf.distribute.get_strategy().num_replicas_in_sync == 1  # as ever
     assert tf.distribute.get_replica_context().num_replicas_in_sync == 1

@@ -2,10 +2,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfscale.fit.keras import traced_losses as noted
 from tfscale.fit.keras.traced_losses import all_finite, note_gradients, note_scaled, noting
-
-noted.watch()
 
 
 def _derived(value):

@@ -18,6 +18,7 @@ from tfscale.errors import ConfigError
 from tfscale.fit.callbacks.callback_intervals import Wish, has_hook, wishes_of
 from tfscale.fit.callbacks.changed_variables import ChangedVariables
 from tfscale.fit.callbacks.logs_json import changed_logs, from_json
+from tfscale.fit.callbacks.no_exchange import no_exchange
 from tfscale.model.user_callbacks import runs_everywhere
 from tfscale.startup.job import Job
 from tfscale.structures import Foreign, Json
@@ -161,27 +162,17 @@ class Chief:
     @contextlib.contextmanager
     def _alone(self, names: str) -> Iterator[Changes]:
         """While a callback runs: notes what is assigned, and refuses to wait for the others."""
-        extended = self._job.strategy.extended
-        update = extended.update
         changes = Changes()
 
-        def noted(variable: Foreign, *args: Foreign, **kwargs: Foreign) -> Foreign:
-            changes.variables.append(variable)
-            return update(variable, *args, **kwargs)
-
-        def refused(*args: Foreign, **kwargs: Foreign) -> Foreign:
+        def refuse() -> None:
             self.require_company("reads a metric, or what else each replica has its own of")
 
-        collective = ("_reduce_to", "_batch_reduce_to", "_gather_to_implementation")
-        replaced = {"update": noted, **dict.fromkeys(collective, refused)}
-        vars(extended).update(replaced)
         self._changes, self._names = changes, names
         try:
-            yield changes
+            with no_exchange(self._job.strategy, changes.variables.append, refuse):
+                yield changes
         finally:
             self._changes = None
-            for name in replaced:
-                delattr(extended, name)
 
 
 @dataclass(frozen=True)

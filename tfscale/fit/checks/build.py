@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from tfscale.errors import ConfigError, one_line
-from tfscale.fit.checks.loss_scaling import watch
 from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.install import build_by_calling, has_own_test_step, has_own_train_step
 from tfscale.fit.keras.layers import own_variables
@@ -47,7 +46,6 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
     Raises:
         ConfigError: the model or its step doesn't fit the data, or the step updates nothing.
     """
-    watch()
     training = test = None
     with strategy.scope():
         _call(model, spec, is_required=not has_own_train_step(model))

@@ -36,7 +36,7 @@ def _watched(original: property) -> property:
 
 
 @functools.cache
-def watch() -> None:
+def install() -> None:
     """Watches who asks, for the whole process; outside of a step nothing is different."""
     for kind in (tf.distribute.Strategy, tf.distribute.ReplicaContext):
         owner: Foreign = next(one for one in kind.__mro__ if _NAME in vars(one))

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfscale.fit.keras.symbolic_step import flat_logs
-from tfscale.fit.keras.traced_losses import all_finite, noting, watch
+from tfscale.fit.keras.traced_losses import all_finite, noting
 from tfscale.fit.state.training_state import TrainingState
 from tfscale.gradients.all_reduce import sum_over_replicas
 from tfscale.structures import Foreign, Structure
@@ -41,7 +41,6 @@ class StepGuard:
         *,
         skips: bool,
     ) -> None:
-        watch()
         self._strategy = strategy
         self._components = state.components() if skips else []
         self._weights = [strategy.experimental_local_results(one.value)[0] for one in weights]

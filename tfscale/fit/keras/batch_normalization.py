@@ -2,8 +2,7 @@
 
 Keras 3 writes it as means, differences and products. TensorFlow has a fused operation for it, on
 processors as on GPUs (cuDNN), which Keras 2 used: a small ResNet's step takes a quarter less time
-with it. The layer stays Keras's own and is saved as such; tests/test_batch_normalization.py
-compares both.
+with it. The layer stays Keras's own and is saved as such; the tests compare both.
 """
 
 import keras

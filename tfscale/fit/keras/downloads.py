@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keras.src.backend import config
-from keras.src.utils import file_utils
+import keras
 
 from tfscale.files.once import once
+from tfscale.fit.keras.seams import config
 from tfscale.structures import Foreign
 
 
@@ -29,7 +29,7 @@ def one_download_at_a_time(say: Callable[[str], None]) -> Iterator[None]:
     Args:
         say: gets a line every ten seconds of waiting for another process.
     """
-    original = file_utils.get_file
+    original = keras.utils.get_file
 
     @functools.wraps(original)
     def get_file(*args: Foreign, **kwargs: Foreign) -> Foreign:

@@ -2,8 +2,8 @@
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common import global_state
-from keras.src.random import seed_generator
+
+from tfscale.fit.keras.seams import global_state, seed_generator
 
 
 class GlobalRandom:

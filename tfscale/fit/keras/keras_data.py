@@ -8,13 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.trainers import data_adapters
 
 from tfscale.data.batching import as_record
 from tfscale.data.feed import Input
 from tfscale.data.user_batches import Share, given_input
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.callbacks.chief_callbacks import Chief
+from tfscale.fit.keras.seams import data_adapters
 from tfscale.startup.agreement import require_same
 from tfscale.startup.job import Job
 from tfscale.structures import Foreign, Structure

@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as keras_trainer
 
 from tfscale.data.feed import Input
 from tfscale.errors import ConfigError
 from tfscale.fit.callbacks.callback_intervals import Rhythm, wishes_of
+from tfscale.fit.keras.seams import keras_trainer
 from tfscale.fit.loop.events import Point
 from tfscale.fit.loop.loop_ends import LoopEnds
 from tfscale.structures import Foreign, Structure

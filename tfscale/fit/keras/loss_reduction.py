@@ -12,14 +12,15 @@ is exchanged.
 """
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import keras
 import tensorflow as tf
-from keras.src.losses import loss as keras_loss
 
+from tfscale.fit.keras.seams import keras_loss
 from tfscale.structures import Foreign
 
 
@@ -178,7 +179,8 @@ def _mean_update(original: Callable[..., Foreign]) -> Callable[..., Foreign]:
     return update_state
 
 
-def _install() -> None:
+@functools.cache
+def install() -> None:
     """Replaces the functions for the whole process; outside of `sharing` they are what they were.
 
     For a time wouldn't do: replicas of one worker are traced by several threads at once.
@@ -190,6 +192,3 @@ def _install() -> None:
     tf.nn.compute_average_loss = _average_loss(tf.nn.compute_average_loss)
     keras.metrics.Mean.update_state = _mean_update(keras.metrics.Mean.update_state)
     tf.nn.scale_regularization_loss = _regularization(tf.nn.scale_regularization_loss)
-
-
-_install()

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 import keras
-from keras.src.backend.common import global_state
 
+from tfscale.fit.keras.seams import global_state
 from tfscale.structures import Json
 
 _WAITING = "uninitialized_variables"  # what Keras makes as soon as any later scope ends

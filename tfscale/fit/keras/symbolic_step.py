@@ -13,12 +13,9 @@ from dataclasses import dataclass, field
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common.name_scope import name_scope
-from keras.src.backend.common.stateless_scope import StatelessScope
-from keras.src.backend.common.symbolic_scope import SymbolicScope
-from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from tfscale.fit.keras.loss_reduction import sharing
+from tfscale.fit.keras.tape import targets_told
 from tfscale.fit.loss_shares import RecordingShare
 from tfscale.structures import Foreign, Spec
 
@@ -53,10 +50,12 @@ def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
     found = Rehearsed()
     updated: list[list[keras.Variable]] = []
     share = RecordingShare()
-    scopes = SymbolicScope(), without_updates(found, updated), sharing(share)
+    scopes = keras.SymbolicScope(), without_updates(found, updated), sharing(share)
     known = regularized(step)
-    with StatelessScope(known) as scope, scopes[0], scopes[1], scopes[2]:
-        with tf.__internal__.FuncGraph("rehearsal").as_default(), _without_gradients():
+    with keras.StatelessScope(known) as scope, scopes[0], scopes[1], scopes[2]:
+        graph = tf.__internal__.FuncGraph("rehearsal")
+        # Variables that aren't made yet have no gradients, and nobody looks at them.
+        with graph.as_default(), targets_told(lambda _: None, are_derived=False):
             batch = tf.nest.map_structure(
                 lambda leaf: tf.compat.v1.placeholder(leaf.dtype, leaf.shape), spec
             )
@@ -67,7 +66,7 @@ def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
         found.updated = set(scope.state_mapping) - {id(variable) for variable, _ in known}
     for optimizer, variables in zip(found.optimizers, updated, strict=True):
         if not optimizer.built:
-            with name_scope(optimizer.name, caller=optimizer):
+            with keras.name_scope(optimizer.name, caller=optimizer):
                 optimizer.build(variables)
             optimizer.built = True
     return found
@@ -91,30 +90,6 @@ def flat_logs(logs: Foreign) -> dict[str, Foreign]:
 
 
 @contextlib.contextmanager
-def _without_gradients() -> Iterator[None]:
-    """Gradients are zeros: variables that aren't made yet have none, and nobody looks at them."""
-    original = tf.GradientTape.gradient
-
-    def zeros(
-        self: tf.GradientTape, target: Foreign, sources: Foreign, *args: Foreign, **kwargs: Foreign
-    ) -> Foreign:
-        return keras.tree.map_structure(
-            lambda source: (
-                tf.zeros(source.shape, source.dtype)
-                if source.shape.is_fully_defined()
-                else tf.zeros_like(source)
-            ),
-            sources,
-        )
-
-    tf.GradientTape.gradient = zeros
-    try:
-        yield
-    finally:
-        tf.GradientTape.gradient = original
-
-
-@contextlib.contextmanager
 def without_updates(
     found: Rehearsed | None = None, updated: list[list[keras.Variable]] | None = None
 ) -> Iterator[None]:
@@ -134,7 +109,7 @@ def without_updates(
             found.optimizers.append(self)
             updated.append(list(trainable_variables or []))
 
-    originals = [(kind, vars(kind)["apply"]) for kind in _kinds() if "apply" in vars(kind)]
+    originals = [(kind, vars(kind)["apply"]) for kind in _applying()]
     for kind, _ in originals:
         kind.apply = apply
     try:
@@ -144,9 +119,9 @@ def without_updates(
             kind.apply = original
 
 
-def _kinds() -> list[Foreign]:
-    """All classes of optimizers that there are, the user's too."""
-    kinds: list[Foreign] = [BaseOptimizer]
+def _applying() -> set[Foreign]:
+    """The classes that say what an update is, of all optimizers that there are, the user's too."""
+    kinds: list[Foreign] = [keras.optimizers.Optimizer]
     for kind in kinds:
         kinds += [below for below in kind.__subclasses__() if below not in kinds]
-    return kinds
+    return {one for kind in kinds for one in kind.__mro__ if "apply" in vars(one)}

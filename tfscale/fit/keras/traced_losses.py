@@ -1,11 +1,6 @@
-"""What a training step derives and what it updates with, noted while the step is traced.
-
-A `train_step` of the user's own need not ask Keras for its loss, nor call it so: what it derives is
-its loss, in any spelling.
-"""
+"""What a training step derives (see `tape`) and what it updates with, noted while it is traced."""
 
 import contextlib
-import functools
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +8,7 @@ from dataclasses import dataclass, field
 import keras
 import tensorflow as tf
 
+from tfscale.fit.keras.tape import targets_told
 from tfscale.structures import Foreign, Gradient
 
 _of_thread = threading.local()  # replicas of a worker are traced in threads of their own
@@ -49,6 +45,13 @@ class Noted:
         """Whether all gradients are finite, a bool scalar."""
         return all_finite([one for one in self.gradients if is_here(one)])
 
+    def _derived(self, targets: Foreign) -> None:
+        self.losses += [
+            self._unscaled(one)
+            for one in keras.tree.flatten(targets)
+            if isinstance(one, tf.Tensor) and one.dtype.is_floating
+        ]
+
     def _unscaled(self, target: tf.Tensor) -> tf.Tensor:
         return next((loss for scaled, loss in self._scaled if scaled is target), target)
 
@@ -59,7 +62,8 @@ def noting() -> Iterator[Noted]:
     before, noted = _current(), Noted()
     _of_thread.noted = noted
     try:
-        yield noted
+        with targets_told(noted._derived):
+            yield noted
     finally:
         _of_thread.noted = before
 
@@ -86,27 +90,6 @@ def note_scaled(scaled: tf.Tensor, loss: tf.Tensor) -> None:
     noted = _current()
     if noted is not None:
         noted._scaled.append((scaled, loss))
-
-
-@functools.cache
-def watch() -> None:
-    """Notes what any tape derives, for the whole process; outside of `noting` nothing differs."""
-    original = tf.GradientTape.gradient
-
-    @functools.wraps(original)
-    def gradient(
-        self: tf.GradientTape, target: Foreign, *args: Foreign, **kwargs: Foreign
-    ) -> Foreign:
-        noted = _current()
-        if noted is not None:
-            noted.losses += [
-                noted._unscaled(one)
-                for one in keras.tree.flatten(target)
-                if isinstance(one, tf.Tensor) and one.dtype.is_floating
-            ]
-        return original(self, target, *args, **kwargs)
-
-    tf.GradientTape.gradient = gradient
 
 
 def _current() -> Noted | None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.keras.loss_reduction import sharing
 from tfscale.fit.keras.symbolic_step import regularized, without_updates
+from tfscale.fit.keras.tape import targets_told
 from tfscale.fit.loss_shares import RecordingShare
 from tfscale.structures import Foreign, Structure
 
@@ -28,6 +29,10 @@ class Trial:
     losses: list[float] = field(default_factory=list)
     values: dict[int, np.ndarray] = field(default_factory=dict)
     asks: int = 0
+
+    def _derived(self, target: Foreign) -> None:
+        if tf.is_tensor(target) and target.shape.num_elements() == 1:
+            self.losses.append(float(target))
 
 
 def tried(
@@ -53,7 +58,7 @@ def tried(
     ):
         for metric in metrics:
             metric.reset_state()
-        with _losses_written_down(trial.losses):
+        with targets_told(trial._derived, are_derived=False):
             for batch in batches:
                 step(batch)
             trial.asks = len(share.denominators)
@@ -101,22 +106,3 @@ def refused_if_it_fails(what: str, expected: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ConfigError(f"{what} raised {one_line(error)}; expected {expected}") from error
-
-
-@contextlib.contextmanager
-def _losses_written_down(losses: list[float]) -> Iterator[None]:
-    """Gradients are zeros: nobody looks at them, and variables of replicas would refuse."""
-    original = tf.GradientTape.gradient
-
-    def zeros(
-        self: tf.GradientTape, target: Foreign, sources: Foreign, *args: Foreign, **kwargs: Foreign
-    ) -> Foreign:
-        if tf.is_tensor(target) and target.shape.num_elements() == 1:
-            losses.append(float(target))
-        return keras.tree.map_structure(lambda one: tf.zeros(one.shape, one.dtype), sources)
-
-    tf.GradientTape.gradient = zeros
-    try:
-        yield
-    finally:
-        tf.GradientTape.gradient = original
