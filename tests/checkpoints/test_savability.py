@@ -107,3 +107,11 @@ def test_a_checkpoint_needs_what_a_model_is_compiled_with():
     with pytest.raises(ConfigError, match=r"the loss \(_Constant\) has no get_config"):
         _require(_model(loss=_Constant()), _checkpoint())
     _require(_model(optimizer=LARS(0.1)), _checkpoint())  # which can be saved, and loaded with it
+
+
+def test_keras_still_saves_how_a_model_is_compiled_whoever_asks_it_not_to(tmp_path):
+    # When this fails, `get_compile_config` need not be replaced.
+    model = _model()
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "model.keras", include_optimizer=False)
+    assert keras.saving.load_model(tmp_path / "model.keras").compiled

@@ -1,4 +1,8 @@
+from types import SimpleNamespace
+
 import pytest
+from tensorflow.python.distribute import collective_all_reduce_strategy
+from tensorflow.python.framework import auto_control_deps
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
@@ -47,3 +51,42 @@ def test_a_second_run_of_another_kind_is_refused_in_the_same_process(monkeypatch
     assert make(CPU, "none") == "the first strategy"
     with pytest.raises(ConfigError, match="Start a new process"):
         make(CPUS, "ring")
+
+
+# Defects of TensorFlow: a test that fails says what isn't needed any more.
+
+EXTENDED = collective_all_reduce_strategy.CollectiveAllReduceExtended
+
+
+def test_tensorflow_still_lets_one_all_reduce_wait_for_the_other_with_the_ring_too():
+    """Or `_let_overlap` can go; the wire of tests/jobs/test_wires.py says what it is worth."""
+    free = auto_control_deps.MUST_RUN_ORDER_INSENSITIVE_STATEFUL_OPS
+    assert not free & {"CollectiveReduceV2", "CollectiveGatherV2"}
+
+
+def test_tensorflow_still_gives_a_worker_of_several_one_cpu_whatever_it_has():
+    """Or `_logical_cpus_allowed` can go."""
+    resolver = SimpleNamespace(num_accelerators=lambda: {})
+    found = EXTENDED._initialize_local_devices(None, resolver, "/task:0")
+    assert found == (("/task:0/device:CPU:0",), "CPU")
+    with strategy._logical_cpus_allowed(CPUS):
+        found = EXTENDED._initialize_local_devices(None, resolver, "/task:0")
+    assert found == (("/task:0/device:CPU:0", "/task:0/device:CPU:1"), "CPU")
+
+
+@pytest.mark.parametrize(("workers", "is_sent"), [(2, True), (1, False)])
+def test_tensorflow_still_sends_each_first_value_where_it_counts_workers(
+    monkeypatch, workers, is_sent
+):
+    """Or `variables_made_apart` has nothing to do, or no effect."""
+    sent = []
+    library = collective_all_reduce_strategy.collective_ops
+    monkeypatch.setattr(library, "broadcast_send", lambda value, *_: sent.append(value) or value)
+    keys = SimpleNamespace(
+        get_group_key=lambda devices: 1, get_instance_key=lambda group, device: 1
+    )
+    extended = SimpleNamespace(_collective_keys=keys, _num_workers=workers, _is_chief=True)
+    make = EXTENDED._get_variable_creator_initial_value
+    value = make(extended, 0, "CPU:0", None, initial_value=3.0)()
+    assert float(value) == 3.0
+    assert len(sent) == is_sent

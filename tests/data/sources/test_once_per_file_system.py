@@ -131,6 +131,22 @@ def test_of_several_processes_one_downloads_a_file_at_a_time(tmp_path, monkeypat
     assert locked[0].parent == tmp_path / "sub"
 
 
+def test_keras_still_writes_a_download_to_its_place(tmp_path, monkeypatch):
+    # When this fails, who comes second finds no part of a file, and one_download_at_a_time can go.
+    from keras.src.utils import file_utils
+
+    targets = []
+
+    def retrieve(url, target, *args):
+        targets.append(target)
+        Path(target).write_text("a part")
+
+    monkeypatch.setattr(file_utils, "urlretrieve", retrieve)
+    where = {"cache_dir": str(tmp_path), "cache_subdir": "sub"}
+    found = keras.utils.get_file("copy.txt", "http://nowhere/copy.txt", **where)
+    assert targets == [found]
+
+
 def test_nothing_is_cached_ahead_where_there_is_no_cache():
     assert (
         source_of(

@@ -40,3 +40,11 @@ def test_nothing_is_left_of_a_model_that_cannot_be_made(monkeypatch):
     with keras.saving.custom_object_scope(known), pytest.raises(ValueError, match="stateless"):
         unallocated_model(_layers(Eager()))
     assert not _values_given_by_the_next_scope(monkeypatch)
+
+
+def test_keras_still_gives_values_later_to_what_it_made_without(monkeypatch):
+    # When this fails, the list of what waits need not be looked after.
+    with keras.StatelessScope(initialize_variables=False):
+        made = keras.saving.deserialize_keras_object(_layers())
+    given = _values_given_by_the_next_scope(monkeypatch)
+    assert {id(one) for one in given} >= {id(one) for one in made.weights}

@@ -1,0 +1,12 @@
+import keras
+
+from tfscale.fit.keras import monitor_direction as monitors
+
+
+def test_keras_still_decides_what_is_better_at_the_end_of_the_first_epoch():
+    # When this fails, `decide` has nothing left to do.
+    callback = keras.callbacks.EarlyStopping("loss", patience=1)
+    callback.set_model(keras.Sequential([keras.layers.Dense(1)]))
+    callback.on_train_begin()
+    assert monitors.watches(callback)
+    assert not monitors.has_decided(callback)
