@@ -1,6 +1,5 @@
 import pytest
 import tensorflow as tf
-
 from tfscale.fit.no_exchange import no_exchange
 
 STRATEGY = tf.distribute.MirroredStrategy(["CPU:0"])
