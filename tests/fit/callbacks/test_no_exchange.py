@@ -1,6 +1,7 @@
 import pytest
 import tensorflow as tf
-from tfscale.fit.no_exchange import no_exchange
+
+from tfscale.fit.callbacks.no_exchange import no_exchange
 
 STRATEGY = tf.distribute.MirroredStrategy(["CPU:0"])
 

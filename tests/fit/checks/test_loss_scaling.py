@@ -19,7 +19,7 @@ class _Strategy:
 def test_who_asks_within_a_step_is_named_with_what_to_do():
     with sharing(EvenShare(2)), pytest.raises(ConfigError) as caught:
         _ = 1.0 / _Strategy(2).num_replicas_in_sync
-    assert "test_own_scaling.py:" in str(caught.value)
+    assert "test_loss_scaling.py:" in str(caught.value)
     assert "Leave the division by the number of replicas out" in str(caught.value)
     assert "\n" not in str(caught.value)
 
