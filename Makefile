@@ -1,7 +1,7 @@
 # Each target sets up .venv by itself when it is missing, broken or out of date.
 # Choose the interpreter with: make PYTHON=/path/to/python3.11 test
 
-.PHONY: help demo test promises soak lint resolve bench clean run-env dev-env bench-env
+.PHONY: help demo test test-nightly promises soak lint resolve bench clean run-env dev-env bench-env
 .DEFAULT_GOAL := help
 
 export PYTHON
@@ -12,11 +12,12 @@ help:
 	@echo 'make demo    train a small network on the digits with two workers on this machine'
 	@echo 'make test    run the tests'
 	@echo 'make promises write docs/promises.md from the marks on the tests'
+	@echo 'make test-nightly  what the Keras of the day breaks, and what it makes superfluous'
 	@echo 'make soak    damage runs in every way that we know, for the figures (about an hour)'
 	@echo 'make lint    check the format, the style, the imports and the types'
 	@echo 'make resolve find out whether the pinned packages fit together'
 	@echo 'make bench   measure how training scales, against others (about 30 minutes; root)'
-	@echo 'make clean   remove .venv, runs and caches'
+	@echo 'make clean   remove .venv, .venv-nightly, runs and caches'
 
 demo: run-env
 	.venv/bin/python launch/local.py --workers=2 -- \
@@ -28,6 +29,17 @@ test: dev-env
 
 promises: dev-env
 	.venv/bin/python -m tests.promises
+
+# In an environment of its own, whose packages are the pinned ones but for Keras: TensorFlow asks for
+# `keras`, which the nightly one doesn't call itself, so that each package is installed by itself.
+NIGHTLY = .venv-nightly/bin/python
+
+test-nightly: dev-env
+	@[ -x $(NIGHTLY) ] || .venv/bin/uv venv --quiet --python=.venv/bin/python .venv-nightly
+	@cat requirements.txt requirements-dev.txt | sed -e '/^-r/d' -e '/^keras==/d' | \
+	    .venv/bin/uv pip install --quiet --python=$(NIGHTLY) --no-deps -r -
+	@.venv/bin/uv pip install --quiet --python=$(NIGHTLY) --upgrade-package=keras-nightly keras-nightly
+	$(NIGHTLY) -m tests.nightly
 
 # What docs/reliability.md says. One after the other; what fails doesn't keep the rest from running.
 SOAK = 'hostile --count=1000' 'measure_saves --runs=25' 'supervisor --runs=10' \
@@ -85,7 +97,7 @@ bench: bench-env
 	        --link_mbps=1000 --block_seconds=5 --notimeline --systems=$$system || exit 1; done
 
 clean:
-	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-nightly runs .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 bench-env:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tfscale.fit.process_wide import install_replacements
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _replaced():
+    # Not above: where Keras lacks something, tests that need none of it run all the same.
+    from tfscale.fit.process_wide import install_replacements
+
     install_replacements()

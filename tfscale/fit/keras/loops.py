@@ -203,7 +203,9 @@ def _iterators_replaced(model: keras.Model, replacement: Callable[..., Any]) -> 
     workers together, who may not all have come.
     """
     original = keras_trainer.TFEpochIterator
-    strategy_of = keras_trainer.TensorFlowTrainer.distribute_strategy
+    # Whatever the class is called that a model has it from.
+    trainer = next(kind for kind in keras.Model.__mro__ if "distribute_strategy" in vars(kind))
+    strategy_of = trainer.distribute_strategy
 
     def iterator(x: Structure = None, **kwargs: Foreign) -> Foreign:
         if isinstance(x, Input):
@@ -214,9 +216,9 @@ def _iterators_replaced(model: keras.Model, replacement: Callable[..., Any]) -> 
         return strategy_of.fget(model) if self is model else tf.distribute.get_strategy()
 
     keras_trainer.TFEpochIterator = iterator
-    keras_trainer.TensorFlowTrainer.distribute_strategy = property(strategy)
+    trainer.distribute_strategy = property(strategy)
     try:
         yield
     finally:
         keras_trainer.TFEpochIterator = original
-        keras_trainer.TensorFlowTrainer.distribute_strategy = strategy_of
+        trainer.distribute_strategy = strategy_of
