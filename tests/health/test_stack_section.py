@@ -8,13 +8,13 @@ from pathlib import Path
 import keras
 import pytest
 
-from tfscale.health import stack_section as place
+from tfscale.health import stack_section
 from tfscale.health.deadlines import BETWEEN, DATA, END, EVALUATION, SAVING, START, STEP
 from tfscale.health.stack_section import Frame, place_of, stack_of, stack_of_error
 
 RUN = Frame("tfscale.training", "run")
 FIT = Frame("tfscale.training", "train")
-LIST = Frame(place.HOOKS, "CallbackList.on_epoch_end")
+LIST = Frame(stack_section.HOOKS, "CallbackList.on_epoch_end")
 MINE = Frame("mine", "Losses.on_epoch_end", "/home/me/model.py", 31)
 LOOP = Frame("tfscale.fit.training_loop", "TrainingLoop.take")
 TEST = Frame("tfscale.fit.evaluate.evaluation", "Evaluation.test_call")
@@ -27,7 +27,9 @@ def _place(*frames, is_started=True):
     return place_of([*frames, RUN], is_started=is_started)
 
 
-@pytest.mark.parametrize("names", [place.LOOPS, place.PARTS, [place.FIT, place.ALONE]])
+@pytest.mark.parametrize(
+    "names", [stack_section.LOOPS, stack_section.PARTS, [stack_section.FIT, stack_section.ALONE]]
+)
 def test_the_functions_that_stand_for_a_section_are_there(names):
     for module, function in names:
         text = Path(importlib.import_module(module).__file__).read_text()
@@ -35,7 +37,7 @@ def test_the_functions_that_stand_for_a_section_are_there(names):
 
 
 def test_modules_that_mean_something_are_there():
-    for module in (place.BOARD, place.HOOKS, place.PYTHON_IN_GRAPH):
+    for module in (stack_section.BOARD, stack_section.HOOKS, stack_section.PYTHON_IN_GRAPH):
         assert importlib.import_module(module)
 
 

@@ -422,9 +422,9 @@ def guarded_by_rank(stage):
     """A callback that runs everywhere asks the model on the chief alone."""
     import keras
 
-    from tfscale.fit.keras import keras_data as given
+    from tfscale.fit.keras import keras_data
 
-    given._COMPANY_SECONDS = 3.0
+    keras_data._COMPANY_SECONDS = 3.0
 
     class Guarded(keras.callbacks.Callback):
         everywhere = True

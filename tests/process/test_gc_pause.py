@@ -43,12 +43,12 @@ def test_afterwards_everything_is_collected_as_before():
 # In a process of its own: while another thread collects, `gc.collect` does nothing.
 CIRCLE = """
 import weakref
-from tfscale.process import gc_pause as garbage
+from tfscale.process import gc_pause
 class Circle:
     def __init__(self):
         self.itself = self
-garbage.ends_with_the_run = lambda: {is_program}
-with garbage.paused_until_started() as started:
+gc_pause.ends_with_the_run = lambda: {is_program}
+with gc_pause.paused_until_started() as started:
     circle = weakref.ref(Circle())
     started()
 print(circle() is None)

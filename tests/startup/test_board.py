@@ -10,7 +10,7 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.errors import FAILURE_CODE, ConfigError, End, Kind, SharedFailure, at_step
 from tfscale.startup import board as coordination
 from tfscale.startup import key_value_store as store_module
-from tfscale.startup import messages as notes
+from tfscale.startup import messages
 from tfscale.startup.board import Board
 
 
@@ -105,7 +105,7 @@ def _two_boards(monkeypatch, complain):
     boards = []
     for index in range(2):
         # Both workers of a run count their runs by themselves; here one process counts for both.
-        monkeypatch.setattr(notes, "_runs", itertools.count(7))
+        monkeypatch.setattr(messages, "_runs", itertools.count(7))
         boards.append(Board(Cluster(addresses, index), complain))
     return boards
 

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from tfscale.startup import key_value_store as store
+from tfscale.startup import key_value_store
 from tfscale.startup.key_value_store import Store
 
 CUT = tf.errors.UnavailableError(None, None, "Socket closed")
@@ -38,9 +38,9 @@ def make(monkeypatch):
             assert address == "a:1"
             return left.pop(0) if left else True
 
-        monkeypatch.setattr(store, "is_answering", is_answering)
-        monkeypatch.setattr(store, "_PAUSE_SECONDS", 0.0)
-        monkeypatch.setattr(store.context, "context", lambda: keys)
+        monkeypatch.setattr(key_value_store, "is_answering", is_answering)
+        monkeypatch.setattr(key_value_store, "_PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(key_value_store.context, "context", lambda: keys)
         return Store("a:1"), keys
 
     return made

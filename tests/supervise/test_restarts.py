@@ -12,7 +12,7 @@ import pytest
 from tests.supervise.sources import DEADLINE_SECONDS, DEAF, FOREVER, command, name_in
 from tfscale.errors import End, Kind
 from tfscale.startup.environment import END_RECORD
-from tfscale.supervise import restart_policy as budget
+from tfscale.supervise import restart_policy
 from tfscale.supervise.attempts import Attempt
 from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
@@ -20,7 +20,7 @@ from tfscale.supervise.restarts import supervise
 
 @pytest.fixture(autouse=True)
 def _pauses_are_short(monkeypatch):
-    monkeypatch.setattr(budget.Budget, "_pause", lambda self, failures: 0.01 * failures)
+    monkeypatch.setattr(restart_policy.Budget, "_pause", lambda self, failures: 0.01 * failures)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_an_earlier_run_is_neither_progress_nor_gone_on_from(cou
 def test_workers_that_wait_in_vain_for_others_are_started_more_often(counted, capfd):
     start, count = counted
     assert _run(start() + "sys.exit(75)", restarts=1) == 75
-    assert count() == budget.MOST_ABSENCES
+    assert count() == restart_policy.MOST_ABSENCES
     assert "the others did not come 10 times in a row" in _last_line(capfd)
 
 
@@ -269,7 +269,7 @@ def test_a_node_that_ends_for_good_ends_the_others(counted, tmp_path, capfd):
 
 def test_a_node_that_ends_for_good_ends_a_pause(counted, tmp_path, monkeypatch):
     start, count = counted
-    monkeypatch.setattr(budget.Budget, "_pause", lambda self, failures: DEADLINE_SECONDS)
+    monkeypatch.setattr(restart_policy.Budget, "_pause", lambda self, failures: DEADLINE_SECONDS)
     fails = start() + _peer_ends(tmp_path, 143) + "sys.exit(1)\n"
     assert _run(fails, run_dir=tmp_path, has_peers=True) == 143
     assert count() == 1

@@ -20,12 +20,12 @@ READY = "os.write(1, b'ready\\n')\n"  # `print` can't be interrupted by itself
 SAVES = "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'saved\\n'), os._exit(143)))\n"
 PROGRAM = """
 from pathlib import Path
-from tfscale.process import stop_request as stop_wish
-from tfscale.supervise import restart_policy as budget
+from tfscale.process import stop_request
+from tfscale.supervise import restart_policy
 from tfscale.supervise.restarts import supervise
 from tfscale.supervise.group_attempt import Launch
-stop_wish._SAME_SECONDS = {same_seconds}
-budget.Budget._pause = lambda self, failures: {pause_seconds}
+stop_request._SAME_SECONDS = {same_seconds}
+restart_policy.Budget._pause = lambda self, failures: {pause_seconds}
 commands = {commands!r}
 times = dict(failing_seconds=0.1, saving_seconds={saving_seconds})
 launch = Launch(lambda goes_on: commands, dict(os.environ), {run_dir}, **times)

@@ -16,7 +16,7 @@ from tfscale.fit.data_and_model import build
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.keras.layers import tables_of
 from tfscale.fit.parts import make_parts
-from tfscale.fit.state import initial_values as first_values
+from tfscale.fit.state import initial_values
 from tfscale.gradients import bucket_size
 from tfscale.gradients.bucket_size import Buckets
 from tfscale.gradients.wires import make_wire
@@ -107,15 +107,15 @@ def _begin_alike(job: Job, distributed: DistributedModel, made: Sequence[Made]) 
     Raises:
         ConfigError: they would take other ones.
     """
-    values, model = first_values.values_of(made), distributed.model
+    values, model = initial_values.values_of(made), distributed.model
     facts = {
         **variable_facts(model),
         **metric_facts(model),
         **weight_facts(model, job.strategy, {id(one.variable): str(one) for one in values}),
         "what a step changes": distributed.state.names,
         **distributed.parts.facts(),
-        **first_values.made_facts(made),
+        **initial_values.made_facts(made),
     }
     require_same(job.board, "step", facts, SAME_MODEL)
     own = {id(one) for one in distributed.state.own_components}
-    first_values.send(values, job.board, distributed.carrier, but=own)
+    initial_values.send(values, job.board, distributed.carrier, but=own)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.startup.greeting import Server, comes_true, free_port
 from tfscale.cluster.cluster import Cluster
-from tfscale.startup.network import peer_watch as peers
+from tfscale.startup.network import peer_watch
 from tfscale.startup.network.peer_watch import ENDED, Peers, explain
 
 
@@ -116,13 +116,13 @@ def _stays_true_for(seconds, is_true):
 
 
 def test_what_this_process_has_slept_through_is_nobodys_silence():
-    longest = peers._LONGEST_QUESTION_SECONDS
-    assert peers._without_own_delay(longest) == longest
-    assert peers._without_own_delay(longest + 0.1) == 0.0
+    longest = peer_watch._LONGEST_QUESTION_SECONDS
+    assert peer_watch._without_own_delay(longest) == longest
+    assert peer_watch._without_own_delay(longest + 0.1) == 0.0
 
 
 def test_who_is_lost_is_found_by_asking_all(watching, monkeypatch):
-    monkeypatch.setattr(peers, "_LOOKING_SECONDS", 0.3)
+    monkeypatch.setattr(peer_watch, "_LOOKING_SECONDS", 0.3)
     with Server() as running, Server(None) as stopped:
         ended = f"127.0.0.1:{free_port()}"
         worker = watching([running.address, stopped.address, ended], rank=1)
@@ -137,18 +137,18 @@ def test_who_is_lost_is_found_by_asking_all(watching, monkeypatch):
 def test_a_process_that_closes_its_other_connections_first_is_found_a_moment_later(watching):
     with Server() as ending:
         chief = watching([ending.address])
-        asked = peers._greeted
+        asked = peer_watch._greeted
 
         async def then_end(*args):
             link = await asked(*args)
             ending.end()
             return link
 
-        peers._greeted = then_end
+        peer_watch._greeted = then_end
         try:
             assert chief.lost() == {1: ENDED}
         finally:
-            peers._greeted = asked
+            peer_watch._greeted = asked
 
 
 def test_the_reason_names_worker_address_and_what_to_do():

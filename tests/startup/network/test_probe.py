@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.startup.greeting import SETTINGS, Server, free_port
-from tfscale.startup.network import probe as reach
+from tfscale.startup.network import probe
 from tfscale.startup.network.probe import Unreachable, connect, is_answering, is_grpc, run_apart
 
 
@@ -47,7 +47,7 @@ def test_a_name_that_nobody_knows_is_told(monkeypatch):
 
 
 def test_a_name_server_that_is_silent_is_told_and_not_waited_for(monkeypatch):
-    known, answered = socket.getaddrinfo, reach.threading.Event()
+    known, answered = socket.getaddrinfo, probe.threading.Event()
 
     def lookup(host, *args, **kwargs):
         if kwargs.get("flags"):
@@ -56,7 +56,7 @@ def test_a_name_server_that_is_silent_is_told_and_not_waited_for(monkeypatch):
         return known("127.0.0.1", *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    monkeypatch.setattr(reach, "_LOOKUP_SECONDS", 0.1)
+    monkeypatch.setattr(probe, "_LOOKUP_SECONDS", 0.1)
     assert "the name server is silent" in _problem("node1:1234").reason
     answered.set()
 
