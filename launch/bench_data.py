@@ -27,7 +27,7 @@ _OUT = flags.DEFINE_string("out", "runs/bench/data", "The folder that is written
 
 def main(terminal: tfscale.Terminal) -> None:
     """Translates the flags, measures, and shows the table."""
-    asked = study.Study(
+    asked = study.ReadingStudy(
         data_sets=tuple(_FORMATS.value),
         blocks=_BLOCKS.value,
         block_seconds=_SECONDS.value,

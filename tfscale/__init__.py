@@ -131,7 +131,7 @@ def _rehearse(
     with paused_until_started():
         from tfscale import training
 
-        training.rehearse(config, cluster, dataset, model, terminal)
+        training.dry_run(config, cluster, dataset, model, terminal)
 
 
 def _get_process_ready(cluster: Cluster, starts_as: Cluster) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tfscale.checkpoints.resume import Earlier
 from tfscale.checkpoints.run_directory_claim import claim_run_directory
-from tfscale.checkpoints.savability import Way, rehearse, require_savable
+from tfscale.checkpoints.savability import SavingWay, find_saving_way, require_savable
 from tfscale.files.run_directory import RunDirectory
 from tfscale.fit.prepare_job import Prepared
 from tfscale.fit.single_replica_time import seconds_alone
@@ -33,7 +33,7 @@ class Plan:
     prepared: Prepared
     callbacks: ReadyCallbacks
     scores: WholeScores
-    way: Way
+    way: SavingWay
     rows: Mapping[str, object]
 
 
@@ -43,7 +43,7 @@ def plan(job: Job, prepared: Prepared, earlier: Earlier, *, is_rehearsal: bool =
     Raises:
         ConfigError: a callback would fail, or a package is missing.
     """
-    scores, way = WholeScores(job, prepared), rehearse(prepared.model)
+    scores, way = WholeScores(job, prepared), find_saving_way(prepared.model)
     callbacks = ready_callbacks(job, prepared, scores.names, is_rehearsal=is_rehearsal)
     require_savable(callbacks.given, way, prepared.model_file.name)
     rows = earlier.row(job) | plan_of(job, prepared, callbacks.arranged)

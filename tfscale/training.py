@@ -239,7 +239,7 @@ class FirstStep(Listener):
         self._then()
 
 
-def rehearse(
+def dry_run(
     config: Config, cluster: Cluster, dataset: object, model: object, terminal: Terminal
 ) -> None:
     """Shows this worker's plan, without waiting for other workers and without a file."""

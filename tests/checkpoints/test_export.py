@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfscale.checkpoints.export import model_bytes, save, save_arrays, told, weights_sha256
-from tfscale.checkpoints.savability import WEIGHTS, WHOLE, Way, rehearse
+from tfscale.checkpoints.savability import WEIGHTS, WHOLE, SavingWay, find_saving_way
 from tfscale.cluster.cluster import Cluster
 from tfscale.files.run_directory import RunDirectory
 from tfscale.model.optimizers import LARS
@@ -25,7 +25,7 @@ def _model(optimizer=None, units=2, dtype=None):
 
 def _save(model, directory):
     """As a run does; gives the path of what was saved."""
-    saved = save(model, directory, rehearse(model))
+    saved = save(model, directory, find_saving_way(model))
     if saved.problem is not None:
         raise saved.problem
     return directory.path / saved.file
@@ -79,7 +79,7 @@ def test_a_disk_that_is_full_everywhere_leaves_nothing_half_written(
     run = tmp_path / "run"
     run.mkdir()
     with files_of_at_most(num_bytes):
-        saved = save(_model(units=30_000), _directory(run), Way(WHOLE))
+        saved = save(_model(units=30_000), _directory(run), SavingWay(WHOLE))
     assert saved.path is None
     assert "model.keras can't be written (File too large); expected room" in str(saved.problem)
     assert _names(run) == list(lasting.glob("tfscale-*")) == []
@@ -88,7 +88,7 @@ def test_a_disk_that_is_full_everywhere_leaves_nothing_half_written(
 def test_where_model_keras_has_no_room_its_weights_may(tmp_path, lasting, files_of_at_most):
     model = _model(keras.optimizers.Adam(0.1), units=30_000)
     with files_of_at_most(model_bytes(_model(units=30_000)) + 50_000):
-        saved = save(model, _directory(tmp_path), Way(WHOLE))
+        saved = save(model, _directory(tmp_path), SavingWay(WHOLE))
     assert saved.file == "model.weights.npz"
     assert _names(tmp_path) == ["model.weights.npz"]
     assert not list(lasting.glob("tfscale-*"))
@@ -105,7 +105,7 @@ def test_a_model_whose_folder_was_removed_is_in_one_made_again(tmp_path, lasting
 def test_a_model_whose_folder_cannot_be_had_again_goes_elsewhere_and_it_is_said(tmp_path, lasting):
     (tmp_path / "run").write_text("a file in its place")
     directory = _directory(tmp_path / "run")
-    saved = save(_model(), directory, Way(WHOLE))
+    saved = save(_model(), directory, SavingWay(WHOLE))
     directory.write_report({"steps": 1})
     (folder,) = lasting.iterdir()
     assert saved.path == folder / "model.keras"
@@ -121,14 +121,14 @@ def test_a_model_whose_folder_cannot_be_had_again_goes_elsewhere_and_it_is_said(
 def test_the_other_workers_leave_what_is_wrong_to_the_chief_to_say(tmp_path, monkeypatch):
     model = _model()
     monkeypatch.setattr(model, "save", lambda path: path.joinpath("no", "folder").write_text(""))
-    saved = save(model, _directory(tmp_path, index=1), Way(WHOLE))
+    saved = save(model, _directory(tmp_path, index=1), SavingWay(WHOLE))
     assert saved.problem is None
     assert told(saved, _directory(tmp_path, index=1), "") is None
 
 
 def test_nothing_is_said_where_all_is_as_it_was_asked_for(tmp_path):
     directory = _directory(tmp_path)
-    saved = save(_model(), directory, Way(WHOLE))
+    saved = save(_model(), directory, SavingWay(WHOLE))
     directory.write_report({"steps": 1})
     assert told(saved, directory, "python load_it.py") is None
 
@@ -208,7 +208,7 @@ class _Odd(keras.layers.Layer):
 def test_weights_stay_where_a_layer_fails_while_it_is_saved(tmp_path):
     model = keras.Sequential([keras.Input((3,)), _Odd(), keras.layers.Dense(2)])
     model.compile("sgd", "mse")
-    saved = save(model, _directory(tmp_path), Way(WHOLE))
+    saved = save(model, _directory(tmp_path), SavingWay(WHOLE))
     assert saved.file == "model.weights.npz"
     assert "model.keras can't be written (KeyError" in str(saved.problem)
     assert _names(tmp_path) == ["model.weights.npz"]
@@ -220,7 +220,7 @@ def test_weights_stay_where_a_layer_fails_while_it_is_saved(tmp_path):
 
 def test_only_weights_are_saved_where_the_configuration_cannot_be(tmp_path):
     model = _model()
-    saved = save(model, _directory(tmp_path), Way(WEIGHTS, "layer 'gate' has no get_config"))
+    saved = save(model, _directory(tmp_path), SavingWay(WEIGHTS, "layer 'gate' has no get_config"))
     assert (saved.file, saved.problem) == ("model.weights.h5", None)
     other = _model()
     other.load_weights(tmp_path / "model.weights.h5")

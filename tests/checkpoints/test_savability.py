@@ -2,7 +2,13 @@ import keras
 import pytest
 from keras import ops
 
-from tfscale.checkpoints.savability import UNCOMPILED, WEIGHTS, WHOLE, rehearse, require_savable
+from tfscale.checkpoints.savability import (
+    UNCOMPILED,
+    WEIGHTS,
+    WHOLE,
+    find_saving_way,
+    require_savable,
+)
 from tfscale.errors import ConfigError
 from tfscale.model.optimizers import LARS
 
@@ -47,13 +53,13 @@ def _model(*layers, optimizer="sgd", loss="mse"):
 
 
 def test_a_model_of_keras_is_saved_whole_and_the_plan_says_nothing():
-    way = rehearse(_model(keras.layers.Lambda(lambda x: 2 * x)))
+    way = find_saving_way(_model(keras.layers.Lambda(lambda x: 2 * x)))
     assert (way.kind, way.file, way.rows()) == (WHOLE, "model.keras", {})
 
 
 @pytest.mark.parametrize("layer", [lambda: _Gate(ops.tanh), _Block])
 def test_the_innermost_layer_without_get_config_is_named(layer):
-    way = rehearse(_model(layer()))
+    way = find_saving_way(_model(layer()))
     assert (way.kind, way.file) == (WEIGHTS, "model.weights.h5")
     told = way.rows()["model file"]
     assert told.startswith("model.weights.h5 only; model.keras can't be written: layer 'gate'")
@@ -61,7 +67,9 @@ def test_the_innermost_layer_without_get_config_is_named(layer):
 
 
 def test_what_a_layer_holds_is_named():
-    way = rehearse(_model(keras.layers.Dense(2, kernel_initializer=_Constant(), name="first")))
+    way = find_saving_way(
+        _model(keras.layers.Dense(2, kernel_initializer=_Constant(), name="first"))
+    )
     assert way.kind == WEIGHTS
     assert way.reason == "layer 'first' (Dense) holds _Constant, which has no get_config"
 
@@ -76,7 +84,7 @@ def test_what_a_layer_holds_is_named():
 )
 def test_what_only_compiling_needs_stays_out_and_the_model_is_saved(given, reason):
     model = _model(**{name: make() for name, make in given.items()})
-    way = rehearse(model)
+    way = find_saving_way(model)
     assert (way.kind, way.file) == (UNCOMPILED, "model.keras")
     assert reason in way.reason
     assert "get_compile_config" not in vars(model), "a rehearsal changes nothing"
@@ -92,7 +100,7 @@ class _SavesElsewhere(keras.callbacks.ModelCheckpoint):
 
 
 def _require(model, callback):
-    require_savable([callback], rehearse(model), "mine.py")
+    require_savable([callback], find_saving_way(model), "mine.py")
 
 
 def test_a_checkpoint_of_a_model_that_cannot_be_saved_is_refused():

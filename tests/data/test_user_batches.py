@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.data.user_batches import ENDED, Share, given_input
+from tfscale.data.user_batches import ENDED, WorkerRows, given_input
 
 
 def _parts(batches, share, count):
@@ -25,7 +25,7 @@ def _batches(*sizes):
 def test_the_parts_of_all_replicas_are_each_batch_in_its_order(workers, local):
     sizes, replicas = (8, 8, 3, 1), workers * local
     of_worker = [
-        _parts(_batches(*sizes), Share(replicas, worker * local, local), len(sizes) * local)
+        _parts(_batches(*sizes), WorkerRows(replicas, worker * local, local), len(sizes) * local)
         for worker in range(workers)
     ]
     first = 0
@@ -38,7 +38,7 @@ def test_the_parts_of_all_replicas_are_each_batch_in_its_order(workers, local):
         first += size
 
 
-@pytest.mark.parametrize("share", [Share(1, 0, 1), Share(4, 2, 2)])
+@pytest.mark.parametrize("share", [WorkerRows(1, 0, 1), WorkerRows(4, 2, 2)])
 def test_the_end_shows_on_every_replica_of_a_worker(share):
     parts = _parts(_batches(4), share, 3 * share.local)
     has_ended = [bool((index == ENDED).all()) for index, _ in parts]
@@ -48,6 +48,6 @@ def test_the_end_shows_on_every_replica_of_a_worker(share):
 def test_nothing_that_fills_up_counts_in_an_evaluation():
     """An evaluation takes the leading rows whose index isn't negative."""
     for worker in range(3):
-        ((index, _),) = _parts(_batches(4), Share(3, worker, 1), 1)
+        ((index, _),) = _parts(_batches(4), WorkerRows(3, worker, 1), 1)
         count = int((index >= 0).sum())
         assert (index[:count] >= 0).all()

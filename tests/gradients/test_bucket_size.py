@@ -5,7 +5,7 @@ import pytest
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.gradients import bucket_size
-from tfscale.gradients.bucket_size import Buckets, LinkTimes, best, choose, wire_share
+from tfscale.gradients.bucket_size import BucketSize, LinkTimes, best, choose, wire_share
 from tfscale.gradients.wires import make_wire
 from tfscale.settings import Config
 from tfscale.startup.devices import Devices
@@ -77,7 +77,7 @@ def _choose(run_dir, board, strategy, gradient_bytes=100_000_000, **settings):
 
 
 def test_the_flag_decides(tmp_path, board, strategy):
-    assert _choose(tmp_path, board, strategy, bucket_mb=2) == Buckets(2 * MEBIBYTE, "given")
+    assert _choose(tmp_path, board, strategy, bucket_mb=2) == BucketSize(2 * MEBIBYTE, "given")
 
 
 def test_one_replica_measures_nothing(tmp_path, board):
@@ -88,7 +88,7 @@ def test_one_replica_measures_nothing(tmp_path, board):
 def test_gradients_of_one_bucket_need_no_measurement(tmp_path, board, strategy, monkeypatch):
     monkeypatch.setattr(bucket_size, "measure", None)
     most = MEBIBYTE // 2
-    assert _choose(tmp_path, board, strategy, most) == Buckets(most, "they all fit")
+    assert _choose(tmp_path, board, strategy, most) == BucketSize(most, "they all fit")
     with pytest.raises(TypeError):
         _choose(tmp_path, board, strategy, most + 1)
 

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.gradients.reducer import GradientReducer, Way
+from tfscale.gradients.reducer import GradientReducer, ReducerSettings
 from tfscale.gradients.wires import make_wire
 
 
@@ -13,7 +13,7 @@ def _slices(values, rows, shape=(4, 2)):
 
 def _reducer(wire_dtype="float32", compress="none", bucket_bytes=2**20, **rest):
     sent_as = make_wire(wire_dtype, compress, replicas=2)
-    return GradientReducer(Way(bucket_bytes, sent_as, **rest))
+    return GradientReducer(ReducerSettings(bucket_bytes, sent_as, **rest))
 
 
 class _TwoReplicas:

@@ -7,13 +7,13 @@ import pytest
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.data.sharding import Sharding
-from tfscale.gradients.bucket_size import Buckets
+from tfscale.gradients.bucket_size import BucketSize
 from tfscale.report.plan import plan_of, settings_of
 from tfscale.settings import Config
 from tfscale.startup.devices import Devices
 
 TWO = Cluster(("node0:2222", "node1:2222"), 1)
-MEASURED = Buckets(3 * 2**20, "measured", {"workers": 2})
+MEASURED = BucketSize(3 * 2**20, "measured", {"workers": 2})
 
 
 def _model():
@@ -80,7 +80,7 @@ def test_what_an_epoch_leaves_over_is_said(size, settings, steps):
         ({}, MEASURED, "travel as float32, 3 MiB at a time (measured)"),
         ({"wire_dtype": "bfloat16"}, MEASURED, "travel as bfloat16, 3 MiB at a time (measured)"),
         ({"compress": "int8"}, MEASURED, "travel as int8, 3 MiB at a time (measured)"),
-        ({}, Buckets(0, "measured later"), "travel as float32, in buckets measured later"),
+        ({}, BucketSize(0, "measured later"), "travel as float32, in buckets measured later"),
     ],
 )
 def test_how_gradients_travel_is_said(settings, buckets, gradients):

@@ -16,7 +16,7 @@ from tfscale.checkpoints.savability import (
     UNCOMPILED,
     WEIGHTS,
     WHOLE,
-    Way,
+    SavingWay,
     leave_out_compilation,
 )
 from tfscale.errors import ConfigError, one_line
@@ -44,7 +44,7 @@ class Saved:
         return self.path.name if self.path else ""
 
 
-def save(model: keras.Model, directory: RunDirectory, way: Way) -> Saved:
+def save(model: keras.Model, directory: RunDirectory, way: SavingWay) -> Saved:
     """Saves as much of a model as can be saved, on every worker, and keeps the chief's file.
 
     All take part because reading a variable may be a collective; the others' files are thrown
@@ -55,7 +55,7 @@ def save(model: keras.Model, directory: RunDirectory, way: Way) -> Saved:
     Args:
         model: the trained one.
         directory: of the run.
-        way: what `rehearse` has found out.
+        way: what `find_saving_way` has found out.
     """
     if way.kind == UNCOMPILED:
         leave_out_compilation(model)

@@ -23,7 +23,7 @@ _WANTED = "add get_config() and from_config() to it"
 
 
 @dataclass(frozen=True)
-class Way:
+class SavingWay:
     """What of a model gets into which file.
 
     Args:
@@ -51,7 +51,7 @@ class Way:
         return {"model file": told} if told else {}
 
 
-def rehearse(model: keras.Model) -> Way:
+def find_saving_way(model: keras.Model) -> SavingWay:
     """Tries what `model.save` is going to do with the configuration of a built model."""
     try:
         content = configuration(model)
@@ -60,8 +60,8 @@ def rehearse(model: keras.Model) -> Way:
     if _names_this_library(content.get("compile_config")):
         # It would not load where this library isn't installed.
         kind = type(getattr(model.optimizer, "inner_optimizer", model.optimizer)).__name__
-        return Way(UNCOMPILED, f"plain Keras doesn't know {kind}")
-    return Way(WHOLE)
+        return SavingWay(UNCOMPILED, f"plain Keras doesn't know {kind}")
+    return SavingWay(WHOLE)
 
 
 def configuration(model: keras.Model) -> dict[str, Json]:
@@ -77,14 +77,16 @@ def configuration(model: keras.Model) -> dict[str, Json]:
     return content
 
 
-def require_savable(callbacks: Sequence[keras.callbacks.Callback], way: Way, name: str) -> None:
+def require_savable(
+    callbacks: Sequence[keras.callbacks.Callback], way: SavingWay, name: str
+) -> None:
     """Refuses callbacks that save a whole model which can't be saved.
 
     Keras would raise at the first save, after an epoch.
 
     Args:
         callbacks: the user's.
-        way: what `rehearse` has found.
+        way: what `find_saving_way` has found.
         name: how to name the model file.
 
     Raises:
@@ -104,13 +106,13 @@ def leave_out_compilation(model: keras.Model) -> None:
     model.get_compile_config = lambda: None
 
 
-def _without_compilation(model: keras.Model, error: Exception) -> Way:
+def _without_compilation(model: keras.Model, error: Exception) -> SavingWay:
     own = vars(model).get("get_compile_config")
     leave_out_compilation(model)
     try:
         configuration(model)
     except Exception as inner:
-        return Way(WEIGHTS, _culprit(model, inner), stops_keras=True)
+        return SavingWay(WEIGHTS, _culprit(model, inner), stops_keras=True)
     finally:
         if own is None:
             del model.get_compile_config
@@ -119,8 +121,8 @@ def _without_compilation(model: keras.Model, error: Exception) -> Way:
     for what, part in _compiled_parts(model):
         failure = _failure(part)
         if failure is not None:
-            return Way(UNCOMPILED, _told(f"the {what}", part, failure), stops_keras=True)
-    return Way(UNCOMPILED, one_line(error), stops_keras=True)
+            return SavingWay(UNCOMPILED, _told(f"the {what}", part, failure), stops_keras=True)
+    return SavingWay(UNCOMPILED, one_line(error), stops_keras=True)
 
 
 def _culprit(model: keras.Model, error: Exception) -> str:

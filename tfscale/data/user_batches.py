@@ -17,7 +17,7 @@ ENDED = -2  # the index of a row that stands where no batch is left
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerRows:
     """Which replicas of those that split a batch are this worker's.
 
     Args:
@@ -34,7 +34,7 @@ class Share:
 def given_input(
     batches: tf.data.Dataset,
     num_batches: int | None,
-    share: Share,
+    share: WorkerRows,
     strategy: tf.distribute.Strategy,
     *,
     is_alone: bool = False,
@@ -82,7 +82,7 @@ def _options(batches: tf.data.Dataset) -> tf.data.Options:
     return options
 
 
-def _own_rows(batch: Structure, share: Share) -> tuple[tf.Tensor, Structure]:
+def _own_rows(batch: Structure, share: WorkerRows) -> tuple[tf.Tensor, Structure]:
     rows = tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
     if share.replicas == 1:
         return tf.range(rows), batch
@@ -99,7 +99,7 @@ def _own_rows(batch: Structure, share: Share) -> tuple[tf.Tensor, Structure]:
     return split(index), own
 
 
-def _nothing(spec: Spec, share: Share) -> tf.data.Dataset:
+def _nothing(spec: Spec, share: WorkerRows) -> tf.data.Dataset:
     leading = [1] if share.replicas == 1 else [share.local, 1]
 
     def zeros(leaf: tf.TensorSpec) -> tf.Tensor:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfscale.errors import ConfigError
 from tfscale.fit.checks.build import Steps
 from tfscale.fit.keras.optimizer import ReducedUpdate, is_linear, optimized_variables
-from tfscale.gradients.reducer import GradientReducer, Way
+from tfscale.gradients.reducer import GradientReducer, ReducerSettings
 from tfscale.gradients.wires import Wire
 
 
@@ -35,7 +35,7 @@ def make_reducers(
     is_lossy = wire.is_lossy and strategy.num_replicas_in_sync > 1
     return [
         GradientReducer(
-            Way(
+            ReducerSettings(
                 bucket_bytes,
                 wire,
                 residuals=_residuals(optimizer, strategy, wire) if is_lossy else [],

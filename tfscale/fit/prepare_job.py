@@ -18,7 +18,7 @@ from tfscale.fit.keras.layers import tables_of
 from tfscale.fit.parts import make_parts
 from tfscale.fit.state import initial_values
 from tfscale.gradients import bucket_size
-from tfscale.gradients.bucket_size import Buckets
+from tfscale.gradients.bucket_size import BucketSize
 from tfscale.gradients.wires import make_wire
 from tfscale.model.learning_rate import LearningRate
 from tfscale.model.model_facts import (
@@ -52,7 +52,7 @@ class Prepared:
     distributed: DistributedModel
     rate: LearningRate | OwnRate
     loss: str
-    buckets: Buckets
+    buckets: BucketSize
 
     @property
     def model(self) -> keras.Model:

@@ -21,7 +21,7 @@ _FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Buckets:
+class BucketSize:
     """The size of the buckets of a run.
 
     Args:
@@ -36,7 +36,7 @@ class Buckets:
     conditions: Mapping[str, object] = field(default_factory=dict)
 
 
-def choose(job: Job, wire: Wire, gradient_bytes: int, *, earlier_bytes: int = 0) -> Buckets:
+def choose(job: Job, wire: Wire, gradient_bytes: int, *, earlier_bytes: int = 0) -> BucketSize:
     """What `--bucket_mb` says, else what an earlier run there used, else what measures best.
 
     Gradients that fit the smallest bucket need neither: they travel in one.
@@ -51,23 +51,23 @@ def choose(job: Job, wire: Wire, gradient_bytes: int, *, earlier_bytes: int = 0)
         earlier_bytes: of the buckets of the run that this one resumes from; 0 where there is none.
     """
     if job.config.bucket_bytes:
-        return Buckets(job.config.bucket_bytes, "given")
+        return BucketSize(job.config.bucket_bytes, "given")
     replicas = job.strategy.num_replicas_in_sync
     if replicas == 1:
-        return Buckets(0, "measured when the run starts")
+        return BucketSize(0, "measured when the run starts")
     if earlier_bytes:
-        return Buckets(earlier_bytes, "as before", _conditions(job))
+        return BucketSize(earlier_bytes, "as before", _conditions(job))
     if gradient_bytes <= _SMALLEST:
-        return Buckets(_SMALLEST, "they all fit")  # whatever the links are: nothing to measure
+        return BucketSize(_SMALLEST, "they all fit")  # whatever the links are: nothing to measure
     conditions = _conditions(job)
     found = int(
         job.board.broadcast("bucket", str(_remembered(Path(job.config.run_dir), conditions)))
     )
     if found:
-        return Buckets(found, "remembered", conditions)
+        return BucketSize(found, "remembered", conditions)
     share = wire_share(wire, gradient_bytes, replicas)
     size = best(measure(job.strategy), gradient_bytes, wire_share=share)
-    return Buckets(size, "measured", conditions)
+    return BucketSize(size, "measured", conditions)
 
 
 def _conditions(job: Job) -> dict[str, object]:

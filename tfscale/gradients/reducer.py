@@ -38,7 +38,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Way:
+class ReducerSettings:
     """How gradients travel.
 
     Args:
@@ -66,7 +66,7 @@ class GradientReducer:
         way: how; the buckets are made when the gradients are known.
     """
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: ReducerSettings) -> None:
         self.traffic = Traffic()
         self.is_bypassed = False  # while it is, replicas train each for itself
         self._way = way
@@ -99,7 +99,10 @@ class _Reduction:
     """One tracing of the reducer."""
 
     def __init__(
-        self, way: Way, context: tf.distribute.ReplicaContext, gradients: Sequence[Gradient]
+        self,
+        way: ReducerSettings,
+        context: tf.distribute.ReplicaContext,
+        gradients: Sequence[Gradient],
     ) -> None:
         self._way = way
         self._replicas = context.num_replicas_in_sync

@@ -67,7 +67,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HangVerdict:
     """Why a run stands still.
 
     Args:
@@ -81,7 +81,7 @@ class Verdict:
 
 def judge(
     reports: Sequence[Report | None], addresses: Sequence[str], asking: int, *, silent: float
-) -> Verdict | None:
+) -> HangVerdict | None:
     """Who holds everybody up; None if nobody can be told from the others, as yet.
 
     Args:
@@ -100,7 +100,7 @@ def judge(
             f"{names[mute[0]]} hasn't answered for {own.seconds:.0f} s: its process is stopped, or "
             f"code in it holds Python's lock{_waiting(reports, mute[0])}"
         )
-        return Verdict(line, silent - own.seconds)
+        return HangVerdict(line, silent - own.seconds)
     known = [report for report in reports if report is not None]
     busy = [rank for rank, report in enumerate(known) if not report.waits]
     if busy:
@@ -109,17 +109,19 @@ def judge(
         since = f"has been {report.what} for {report.seconds:.0f} s"
         if report.section not in (START, DATA):
             since += f" since step {report.step}"
-        return Verdict(f"{names[rank]} {since}{_waiting(known, rank)}", report.left)
+        return HangVerdict(f"{names[rank]} {since}{_waiting(known, rank)}", report.left)
     # All of them wait. Each must have done so for the time: one may have come this moment.
     seconds = min(report.seconds for report in known)
     left = min(report.deadline for report in known) - seconds
     if found := unequal(known, names):
-        return Verdict(found, left)
+        return HangVerdict(found, left)
     if len(known) == 1:
-        return Verdict(f"{names[0]} has been {known[0].where} for {seconds:.0f} s", left)
+        return HangVerdict(f"{names[0]} has been {known[0].where} for {seconds:.0f} s", left)
     together = f"All workers have been {known[0].where} for {seconds:.0f} s, none in Python and"
     slow = "" if known[0].step else "a first step that takes long, or "
-    return Verdict(f"{together} none without input: {slow}look at the network between them", left)
+    return HangVerdict(
+        f"{together} none without input: {slow}look at the network between them", left
+    )
 
 
 def names_of(addresses: Sequence[str]) -> list[str]:
@@ -175,7 +177,7 @@ def _waiting(reports: Sequence[Report | None], rank: int) -> str:
     return f"; {len(others)} workers wait for it, worker {first} {where}"
 
 
-def is_worth_a_line(reports: Sequence[Report | None], verdict: Verdict) -> bool:
+def is_worth_a_line(reports: Sequence[Report | None], verdict: HangVerdict) -> bool:
     """Whether people want to know of it before it ends the run: somebody waits for somebody.
 
     A lone worker's data is what it waits for itself. Until a step is taken workers may all wait,

@@ -23,8 +23,8 @@ from tfscale.fit.loop.events import Point
 from tfscale.fit.prepare_job import Prepared
 from tfscale.health.deadlines import BETWEEN
 from tfscale.health.hang_verdict import (
+    HangVerdict,
     Report,
-    Verdict,
     is_worth_a_line,
     judge,
     names_of,
@@ -189,7 +189,7 @@ class Watchdog(Listener):
         file = self._stacks
         faulthandler.dump_traceback(file=_STDERR if file is None else file.fileno())
 
-    def _end_all(self, verdict: Verdict) -> None:
+    def _end_all(self, verdict: HangVerdict) -> None:
         self._set_timer(_FAREWELL_SECONDS)
         self._inquiry.have_stacks_written()
         line = verdict.line

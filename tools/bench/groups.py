@@ -7,7 +7,7 @@ from typing import Any
 
 from tfscale.cluster.ports import free_addresses
 from tools.bench.answers import Workers, module_command, on_own_cores
-from tools.bench.links import Link
+from tools.bench.links import ShapedLink
 from tools.bench.task import Task, Variant
 
 _START_SECONDS = 300.0
@@ -46,7 +46,7 @@ class Group(contextlib.AbstractContextManager["Group"]):
         link: where they run.
     """
 
-    def __init__(self, cell: Cell, task: Task, link: Link) -> None:
+    def __init__(self, cell: Cell, task: Task, link: ShapedLink) -> None:
         """Starts the processes; `wait` waits until they are ready."""
         self.cell = cell
         self._workers = Workers(_commands(cell, task, link))
@@ -82,7 +82,7 @@ class Group(contextlib.AbstractContextManager["Group"]):
         self._workers.end()
 
 
-def _commands(cell: Cell, task: Task, link: Link) -> Iterator[tuple[str, list[str]]]:
+def _commands(cell: Cell, task: Task, link: ShapedLink) -> Iterator[tuple[str, list[str]]]:
     """Name and command of each worker."""
     hosts: tuple[str, ...] = ()
     if cell.coupled and cell.workers > 1:

@@ -24,7 +24,7 @@ _BURST_BYTES = 131_072  # two of the largest packets that the kernel hands on un
 
 
 @dataclass(frozen=True)
-class Link:
+class ShapedLink:
     """Where the workers of one group run.
 
     Args:
@@ -45,7 +45,7 @@ class Link:
 
 
 @contextlib.contextmanager
-def shaped(workers: int, mbps: float) -> Iterator[Link]:
+def shaped(workers: int, mbps: float) -> Iterator[ShapedLink]:
     """Makes namespaces whose links have a bandwidth, and removes them.
 
     Args:
@@ -70,7 +70,7 @@ def shaped(workers: int, mbps: float) -> Iterator[Link]:
         _ip("-n", switch, "link", "set", "bridge", "up")
         for index, name in enumerate(names):
             _join(switch, name, index, mbps)
-        yield Link(names)
+        yield ShapedLink(names)
     finally:
         for name in (*names, switch):
             _delete(name)

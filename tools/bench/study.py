@@ -10,7 +10,7 @@ from tfscale.errors import ConfigError
 from tfscale.files import atomic
 from tools.bench import results
 from tools.bench.groups import Cell, Group
-from tools.bench.links import Link, shaped
+from tools.bench.links import ShapedLink, shaped
 from tools.bench.results import Row
 from tools.bench.sweep import Plan, measure
 from tools.bench.task import Task, Variant
@@ -155,7 +155,7 @@ def _timeline(study: Study, task: Task, folder: Path, say: Callable[[str], None]
     cell = Cell(ours[-1], workers, True, mbps)
     say(f"{task.workload}: timeline of {cell.variant} with {workers} workers")
     with contextlib.ExitStack() as stack:
-        link = stack.enter_context(shaped(workers, mbps)) if mbps else Link()
+        link = stack.enter_context(shaped(workers, mbps)) if mbps else ShapedLink()
         group = stack.enter_context(Group(cell, replace(task, is_timed=True), link))
         group.wait()
         times = group.step_times()

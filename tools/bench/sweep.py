@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tools.bench.groups import Cell, Group
-from tools.bench.links import Link, shaped
+from tools.bench.links import ShapedLink, shaped
 from tools.bench.task import Task
 
 _CALIBRATION_SECONDS = 0.5
@@ -73,7 +73,7 @@ def measure(plan: Plan, say: Callable[[str], None]) -> list[Measured]:
         for cell in plan.cells:
             is_linked = mbps > 0 and cell.workers > 1 and cell.coupled
             # A link of its own for each, so that all can have the same ports.
-            link = stack.enter_context(shaped(cell.workers, mbps)) if is_linked else Link()
+            link = stack.enter_context(shaped(cell.workers, mbps)) if is_linked else ShapedLink()
             groups.append(stack.enter_context(Group(cell, plan.task, link)))
             groups[-1].wait()  # one after the other: a start loads all cores
         for group, result in zip(groups, measured, strict=True):

@@ -15,11 +15,13 @@ from typing import TypeVar
 
 from tfscale.errors import CONFIG_CODE, ConfigError, SharedFailure, WorkerError, describe_failure
 
-Share = TypeVar("Share")
+Assignment = TypeVar("Assignment")
 Tell = Callable[[int], None]
 
 
-def spread(work: Callable[[Share, Tell], None], shares: Sequence[Share], tell: Tell) -> None:
+def spread(
+    work: Callable[[Assignment, Tell], None], shares: Sequence[Assignment], tell: Tell
+) -> None:
     """Does the work on every share at the same time, each in a process of its own.
 
     If one fails, or whoever called this does, all are ended at once, and so they are if this
@@ -78,7 +80,7 @@ def _wait(started: Sequence[tuple[BaseProcess, Connection]], tell: Tell) -> None
                 raise ConfigError(reason) if code == CONFIG_CODE else SharedFailure(reason, code)
 
 
-def _child(work: Callable[[Share, Tell], None], share: Share, there: Connection) -> None:
+def _child(work: Callable[[Assignment, Tell], None], share: Assignment, there: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

@@ -22,7 +22,7 @@ from tfscale.files.manifest import Manifest, Shard, sha256_of
 from tfscale.process.terminal import silence
 from tfscale.structures import Json
 from tools.prepare.serialized import serialized, to_json
-from tools.prepare.shards import Range, Share, part_of, said_of, write_shards
+from tools.prepare.shards import Assignment, Range, part_of, said_of, write_shards
 from tools.prepare.split_records import Asked, SplitRecords, open_split
 
 FORMATS = {"tfrecord": "tfrecord", "array_record": "array_record"}  # and the ends of their files
@@ -161,7 +161,7 @@ def _written(
         tell(written, total)
 
     tell_more(0)
-    write_shards(Share(asked, layout.format, missing), layout.processes, tell_more)
+    write_shards(Assignment(asked, layout.format, missing), layout.processes, tell_more)
     shards = {each.path.name: kept[each.path] or said_of(each.path) for each in ranges}
     unsaid = [name for name, shard in shards.items() if shard is None]
     if unsaid:

@@ -43,7 +43,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Share:
+class Assignment:
     """What one process writes.
 
     Args:
@@ -57,7 +57,7 @@ class Share:
     ranges: Sequence[Range]
 
 
-def write_shards(whole: Share, processes: int, tell: Tell) -> None:
+def write_shards(whole: Assignment, processes: int, tell: Tell) -> None:
     """Writes shards, and beside each what it holds (`said_of`).
 
     Args:
@@ -74,13 +74,13 @@ def write_shards(whole: Share, processes: int, tell: Tell) -> None:
     bounds = [len(ranges) * number // count for number in range(count + 1)] if count else []
     # Shards that follow each other, so that each process passes over the least.
     shares = [
-        Share(whole.asked, whole.format, ranges[first:last])
+        Assignment(whole.asked, whole.format, ranges[first:last])
         for first, last in itertools.pairwise(bounds)
     ]
     spread(_write_without_gpus, shares, tell)
 
 
-def write_share(share: Share, tell: Tell) -> None:
+def write_share(share: Assignment, tell: Tell) -> None:
     """What one process does: writes its shards one after the other.
 
     Args:
@@ -109,7 +109,7 @@ def said_of(path: Path) -> Shard | None:
     return None
 
 
-def _write_without_gpus(share: Share, tell: Tell) -> None:
+def _write_without_gpus(share: Assignment, tell: Tell) -> None:
     tf.config.set_visible_devices([], "GPU")  # whose memory each process would take
     write_share(share, tell)
 

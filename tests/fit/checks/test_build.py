@@ -74,5 +74,5 @@ def test_the_denominators_that_only_all_replicas_know_are_counted(make, spec, as
 
 
 def test_keras_step_is_not_tried_where_there_is_one_replica(monkeypatch):
-    monkeypatch.setattr("tfscale.fit.checks.build.rehearse", None)
+    monkeypatch.setattr("tfscale.fit.checks.build.trace_symbolically", None)
     assert build_steps(_words(mask_zero=True), WORDS, tf.distribute.get_strategy()).asks == 0

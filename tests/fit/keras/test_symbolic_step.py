@@ -2,7 +2,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tfscale.fit.keras.symbolic_step import rehearse
+from tfscale.fit.keras.symbolic_step import trace_symbolically
 
 SPEC = (tf.TensorSpec([2, 3]), tf.TensorSpec([2, 1]))
 
@@ -32,7 +32,7 @@ def _compiled():
 def test_a_rehearsal_builds_a_model_by_its_step_and_changes_nothing():
     model = _compiled()
     before = keras.optimizers.Adam.apply
-    found = rehearse(model.train_step, SPEC)
+    found = trace_symbolically(model.train_step, SPEC)
     assert found.optimizers == [model.optimizer]
     assert model.optimizer.built and int(model.optimizer.iterations) == 0
     assert [tuple(one.shape) for one in model.layer.variables] == [(3, 1), (1,)]
@@ -46,7 +46,7 @@ def test_an_optimizer_of_the_users_own_does_not_update_either():
 
     model = Own()
     model.compile(Updating())
-    assert rehearse(model.train_step, SPEC).optimizers == [model.optimizer]
+    assert trace_symbolically(model.train_step, SPEC).optimizers == [model.optimizer]
 
 
 def test_keras_still_cannot_build_a_model_by_its_step():

@@ -10,7 +10,7 @@ from tfscale.errors import WorkerError
 from tfscale.process.cores import num_cores, share_of_cores
 from tools.bench import answers, groups
 from tools.bench.groups import Cell, Group
-from tools.bench.links import Link
+from tools.bench.links import ShapedLink
 from tools.bench.task import Task, Variant
 
 DEADLINE_SECONDS = 20
@@ -74,7 +74,7 @@ def _is_alive(pid):
 
 
 def _group(workers=2, **changes):
-    return Group(Cell(VARIANT, workers, **changes), TASK, Link())
+    return Group(Cell(VARIANT, workers, **changes), TASK, ShapedLink())
 
 
 def test_every_worker_answers_every_order(workers_are):
@@ -137,7 +137,7 @@ def test_workers_that_train_alone_share_the_cores_as_they_do_together(
     workers_are, system, coupled, is_limited
 ):
     workers_are(ECHO)
-    with Group(Cell(Variant.parse(system), 2, coupled), TASK, Link()) as group:
+    with Group(Cell(Variant.parse(system), 2, coupled), TASK, ShapedLink()) as group:
         group.wait()
         found = [answer["cores"] for answer in group.run(1)]
     parts = [len(share_of_cores(2, index)) for index in range(2)]
@@ -245,7 +245,7 @@ answer(seconds=0)
 
 
 def test_the_first_worker_ends_when_the_second_cannot_be_started(workers_are, tmp_path):
-    class Failing(Link):
+    class Failing(ShapedLink):
         def command(self, index):
             if index == 0:
                 return []

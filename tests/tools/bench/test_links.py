@@ -9,7 +9,7 @@ import pytest
 
 from tfscale.errors import ConfigError
 from tools.bench import links
-from tools.bench.links import Link, shaped
+from tools.bench.links import ShapedLink, shaped
 
 DEADLINE_SECONDS = 30
 LIMIT_MBPS = 50
@@ -172,12 +172,12 @@ def test_without_root_or_its_programs_a_link_is_refused(monkeypatch, missing):
 
 
 def test_hosts_are_different_for_hundreds_of_workers():
-    hosts = Link().hosts(600)
+    hosts = ShapedLink().hosts(600)
     assert len(set(hosts)) == 600
     assert (hosts[249], hosts[250]) == ("10.77.0.250:2222", "10.77.1.1:2222")
 
 
 def test_a_worker_runs_in_its_own_namespace_and_gloo_on_its_own_interface():
-    command = Link(("first", "second")).command(1)
+    command = ShapedLink(("first", "second")).command(1)
     assert command[:4] == ["ip", "netns", "exec", "second"]
     assert command[4:] == ["env", "GLOO_SOCKET_IFNAME=eth0"]

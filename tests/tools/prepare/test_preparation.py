@@ -9,7 +9,7 @@ from tfscale.errors import ConfigError
 from tfscale.files import manifest
 from tools.prepare import preparation as module
 from tools.prepare.preparation import Layout, prepare
-from tools.prepare.shards import Share, part_of, write_share
+from tools.prepare.shards import Assignment, part_of, write_share
 from tools.prepare.split_records import Asked
 
 SOURCE = """
@@ -33,7 +33,7 @@ class _Writing:
             if each.path.name == self.fails_at:
                 raise KeyboardInterrupt
             self.names.append(each.path.name)
-            write_share(Share(whole.asked, whole.format, [each]), tell)
+            write_share(Assignment(whole.asked, whole.format, [each]), tell)
 
 
 @pytest.fixture

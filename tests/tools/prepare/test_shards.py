@@ -4,7 +4,7 @@ import tensorflow as tf
 from tfscale.data.formats import tfrecord
 from tfscale.errors import ConfigError
 from tools.prepare import shards as module
-from tools.prepare.shards import Range, Share, part_of, said_of, write_shards, write_share
+from tools.prepare.shards import Assignment, Range, part_of, said_of, write_shards, write_share
 from tools.prepare.split_records import Asked
 
 SOURCE = """
@@ -30,7 +30,7 @@ def test_shards_with_and_without_a_gap_hold_their_own_records(tmp_path, asked):
     bounds = [(0, 3), (3, 5), (2000, 2001)]
     ranges = [Range(tmp_path / str(first), first, last) for first, last in bounds]
     told = []
-    write_share(Share(asked, "tfrecord", ranges), told.append)
+    write_share(Assignment(asked, "tfrecord", ranges), told.append)
     for each in ranges:
         assert _read(each.path) == list(range(each.first, each.last))
         assert said_of(each.path).records == each.last - each.first
@@ -39,14 +39,14 @@ def test_shards_with_and_without_a_gap_hold_their_own_records(tmp_path, asked):
 
 def test_progress_of_a_long_shard_is_told_meanwhile(tmp_path, asked):
     told = []
-    write_share(Share(asked, "tfrecord", [Range(tmp_path / "all", 0, 2500)]), told.append)
+    write_share(Assignment(asked, "tfrecord", [Range(tmp_path / "all", 0, 2500)]), told.append)
     assert told == [1000, 1000, 500]
 
 
 def test_a_split_that_ends_too_soon_leaves_no_shard(tmp_path, asked):
     path = tmp_path / "last"
     with pytest.raises(ConfigError, match="ended after 2,500 records; expected at least 2,510"):
-        write_share(Share(asked, "tfrecord", [Range(path, 2490, 2510)]), lambda more: None)
+        write_share(Assignment(asked, "tfrecord", [Range(path, 2490, 2510)]), lambda more: None)
     assert not path.exists()
     assert said_of(path) is None
 
@@ -65,12 +65,12 @@ def test_each_process_gets_shards_that_follow_each_other(monkeypatch, asked, pro
     given = []
     monkeypatch.setattr(module, "spread", lambda work, shares, tell: given.extend(shares))
     ranges = [Range(None, number, number + 1) for number in range(5)]
-    write_shards(Share(asked, "tfrecord", ranges), processes, lambda more: None)
+    write_shards(Assignment(asked, "tfrecord", ranges), processes, lambda more: None)
     assert [[each.first for each in share.ranges] for share in given] == expected
 
 
 def test_no_shard_takes_no_process(monkeypatch, asked):
     given = []
     monkeypatch.setattr(module, "spread", lambda work, shares, tell: given.extend(shares))
-    write_shards(Share(asked, "tfrecord", []), 2, lambda more: None)
+    write_shards(Assignment(asked, "tfrecord", []), 2, lambda more: None)
     assert given == []

@@ -21,7 +21,7 @@ from tfscale.structures import Structure
 
 
 @dataclass(frozen=True)
-class Buckets:
+class LengthBuckets:
     """In which bucket each record of a split is.
 
     Args:
@@ -101,7 +101,7 @@ def bucketed(dataset: DatasetFile, source: Source) -> Source:
     return replace(source, groups=buckets_of(dataset, source))
 
 
-def buckets_of(dataset: DatasetFile, source: Indexed) -> Buckets:
+def buckets_of(dataset: DatasetFile, source: Indexed) -> LengthBuckets:
     """Asks for the length of every record, once.
 
     Args:
@@ -138,4 +138,4 @@ def buckets_of(dataset: DatasetFile, source: Indexed) -> Buckets:
             f"bucket_boundaries = {dataset.bucket_boundaries}. Raise it, or leave such records out."
         )
     numbers = np.searchsorted(boundaries, lengths).astype(np.int32)
-    return Buckets(dataset.bucket_boundaries, numbers)
+    return LengthBuckets(dataset.bucket_boundaries, numbers)

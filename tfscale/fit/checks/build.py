@@ -10,7 +10,7 @@ from tfscale.fit.keras.batch_normalization import fuse_batch_normalization
 from tfscale.fit.keras.install import build_by_calling, has_own_test_step, has_own_train_step
 from tfscale.fit.keras.layers import own_variables
 from tfscale.fit.keras.loss_reduction import may_ask
-from tfscale.fit.keras.symbolic_step import Rehearsed, rehearse
+from tfscale.fit.keras.symbolic_step import SymbolicStep, trace_symbolically
 from tfscale.structures import Spec
 
 
@@ -27,8 +27,8 @@ class Steps:
     """
 
     optimizers: list[keras.optimizers.Optimizer]
-    own_training: Rehearsed | None
-    own_test: Rehearsed | None
+    own_training: SymbolicStep | None
+    own_test: SymbolicStep | None
     asks: int
     own_state: list[keras.Variable]
 
@@ -50,9 +50,9 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
     with strategy.scope():
         _call(model, spec, is_required=not has_own_train_step(model))
         if has_own_train_step(model):
-            training = _rehearsed(model, "train_step", spec)
+            training = _traced(model, "train_step", spec)
         if has_own_test_step(model):
-            test = _rehearsed(model, "test_step", spec)
+            test = _traced(model, "test_step", spec)
         if training is None:
             optimizers = [model.optimizer] if model.optimizer is not None else []
         else:
@@ -69,9 +69,9 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
         # One replica asks nobody, and Keras's step builds nothing late.
         is_one = strategy.num_replicas_in_sync == 1
         if step is None and not is_one and (may_ask(model) or own_variables(model)):
-            step = _rehearsed(model, "train_step", spec)
+            step = _traced(model, "train_step", spec)
     fuse_batch_normalization(model)
-    step = step or Rehearsed()
+    step = step or SymbolicStep()
     own_state = [one for one in own_variables(model) if id(one) in step.updated]
     return Steps(optimizers, training, test, 0 if is_one else step.asks, own_state)
 
@@ -87,9 +87,9 @@ def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:
             raise _misfit(one_line(error), spec) from error
 
 
-def _rehearsed(model: keras.Model, name: str, spec: Spec) -> Rehearsed:
+def _traced(model: keras.Model, name: str, spec: Spec) -> SymbolicStep:
     try:
-        return rehearse(getattr(model, name), spec)
+        return trace_symbolically(getattr(model, name), spec)
     except ConfigError:
         raise
     except Exception as error:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfscale.data.batching import as_record
 from tfscale.data.feed import Input
-from tfscale.data.user_batches import Share, given_input
+from tfscale.data.user_batches import WorkerRows, given_input
 from tfscale.errors import ConfigError, one_line
 from tfscale.fit.callbacks.chief_callbacks import Chief
 from tfscale.fit.keras.seams import data_adapters
@@ -79,12 +79,12 @@ class GivenData:
         finally:
             adapter.on_epoch_end()
 
-    def _share(self) -> Share:
+    def _share(self) -> WorkerRows:
         local = self._job.devices.count
         if self._chief.is_alone:
-            return Share(local, 0, local)
+            return WorkerRows(local, 0, local)
         cluster = self._job.cluster
-        return Share(cluster.num_workers * local, cluster.index * local, local)
+        return WorkerRows(cluster.num_workers * local, cluster.index * local, local)
 
     def _meet(
         self, method: str, batches: tf.data.Dataset, num_batches: int | None, data: dict[str, Any]

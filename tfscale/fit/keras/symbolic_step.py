@@ -21,7 +21,7 @@ from tfscale.structures import Foreign, Spec
 
 
 @dataclass
-class Rehearsed:
+class SymbolicStep:
     """What a step does.
 
     Args:
@@ -37,7 +37,7 @@ class Rehearsed:
     asks: int = 0
 
 
-def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
+def trace_symbolically(step: Callable[[Foreign], Foreign], spec: Spec) -> SymbolicStep:
     """Calls a model's `train_step` or `test_step`; called in the strategy's scope.
 
     Args:
@@ -47,7 +47,7 @@ def rehearse(step: Callable[[Foreign], Foreign], spec: Spec) -> Rehearsed:
     Raises:
         Exception: whatever the step raises.
     """
-    found = Rehearsed()
+    found = SymbolicStep()
     updated: list[list[keras.Variable]] = []
     share = RecordingShare()
     scopes = keras.SymbolicScope(), without_updates(found, updated), sharing(share)
@@ -91,7 +91,7 @@ def flat_logs(logs: Foreign) -> dict[str, Foreign]:
 
 @contextlib.contextmanager
 def without_updates(
-    found: Rehearsed | None = None, updated: list[list[keras.Variable]] | None = None
+    found: SymbolicStep | None = None, updated: list[list[keras.Variable]] | None = None
 ) -> Iterator[None]:
     """In the body, optimizers update nothing; which are applied to what may be written down.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfscale.fit.keras.symbolic_step import Rehearsed, flat_logs
+from tfscale.fit.keras.symbolic_step import SymbolicStep, flat_logs
 from tfscale.fit.metrics.metric_totals import MetricTotals, plain
 from tfscale.fit.metrics.packing import Packing
 from tfscale.structures import Json, Structure
@@ -22,7 +22,7 @@ class OwnLogs:
         rehearsed: what the user's step does; None for Keras's, which returns its metrics.
     """
 
-    def __init__(self, totals: MetricTotals, rehearsed: Rehearsed | None) -> None:
+    def __init__(self, totals: MetricTotals, rehearsed: SymbolicStep | None) -> None:
         self._totals = totals
         self._last: Sequence[tf.Tensor] = ()
         self._rehearsed = rehearsed

@@ -34,7 +34,7 @@ SYSTEMS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class ReadingStudy:
     """What to measure.
 
     Args:
@@ -68,7 +68,7 @@ class Study:
             )
 
 
-def run(study: Study, folder: Path, say: Callable[[str], None]) -> str:
+def run(study: ReadingStudy, folder: Path, say: Callable[[str], None]) -> str:
     """Measures everything and writes the files; gives the table.
 
     Args:
@@ -123,7 +123,7 @@ def _asked(workers: Workers, order: Order) -> list[dict[str, Any]]:
 
 
 def _rates(
-    systems: Mapping[str, Workers], data_set: str, study: Study, say: Callable[[str], None]
+    systems: Mapping[str, Workers], data_set: str, study: ReadingStudy, say: Callable[[str], None]
 ) -> dict[str, list[dict[str, float]]]:
     """What each system's blocks gave of a data set."""
     for workers in systems.values():
@@ -139,7 +139,10 @@ def _rates(
 
 
 def _feed_accelerator(
-    systems: Mapping[str, Workers], study: Study, results: Results, say: Callable[[str], None]
+    systems: Mapping[str, Workers],
+    study: ReadingStudy,
+    results: Results,
+    say: Callable[[str], None],
 ) -> None:
     """The emulated accelerator, whose step is longer where this machine can't read as fast."""
     names = [name for name in systems if SYSTEMS[name][1] == 1]

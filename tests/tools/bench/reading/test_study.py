@@ -3,7 +3,7 @@ import pytest
 from tfscale.errors import ConfigError
 from tools.bench.reading import study
 from tools.bench.reading.formats import FORMATS
-from tools.bench.reading.study import SYSTEMS, Study
+from tools.bench.reading.study import SYSTEMS, ReadingStudy
 from tools.bench.reading.table import Results
 
 
@@ -18,7 +18,7 @@ from tools.bench.reading.table import Results
 )
 def test_what_cannot_be_measured_is_refused(asked, reason):
     with pytest.raises(ConfigError, match=reason):
-        Study(**asked)
+        ReadingStudy(**asked)
 
 
 class _System:
@@ -44,7 +44,7 @@ def systems():
 
 def test_systems_take_turns_that_change_and_processes_of_one_add_up(systems):
     made, orders = systems
-    asked = Study(data_sets=("tfrecord",), blocks=2)
+    asked = ReadingStudy(data_sets=("tfrecord",), blocks=2)
     rates = study._rates(made, "tfrecord", asked, lambda line: None)
     names = list(SYSTEMS)
     assert [name for name, _ in orders] == [*names, *names, *reversed(names)]
@@ -58,7 +58,7 @@ def test_a_machine_that_reads_too_slowly_gets_a_slower_accelerator(systems, rate
     made, _ = systems
     blocks = [{"examples_per_second": rate, "processor_seconds": 0.1}]
     results = Results(cores=2, examples=2048, rates={"resnet": {"tfscale": blocks}})
-    study._feed_accelerator(made, Study(blocks=1), results, lambda line: None)
+    study._feed_accelerator(made, ReadingStudy(blocks=1), results, lambda line: None)
     assert results.step_seconds == pytest.approx(step)
     for by_system in results.utilisation.values():
         assert by_system == {name: [0.9] for name, (_, count) in SYSTEMS.items() if count == 1}
