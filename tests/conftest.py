@@ -1,12 +1,13 @@
 """Which tests share a process where several run tests at once, as in `make test`: `pytest -n 2`.
 
-What a session leaves behind is swept, however it ends.
+It says in the terminal which of them begin. What a session leaves behind is swept, however it ends.
 """
 
 import contextlib
 import os
 import resource
 import signal
+import time
 
 import pytest
 
@@ -18,6 +19,9 @@ FIRST = ("tests/jobs/test_gallery.py", "scenes", "tests/jobs/")
 SCENES = tuple(f"tests/jobs/test_{name}.py" for name in ("data_kinds", "parity", "scores", "wires"))
 # Each of its tests starts workers of its own, and shares nothing with the others.
 SINGLE = ("tests/jobs/test_bad_input.py",)
+
+# Whose files take long enough that each is told of.
+BY_FILE = ("tests/jobs/", "tests/faults/")
 
 
 def group_of(test):
@@ -37,7 +41,43 @@ def _turn(test):
     return next((turn for turn, start in enumerate(FIRST) if group.startswith(start)), len(FIRST))
 
 
-def pytest_configure():
+class _Beginnings:
+    """Says which tests begin, and how many are done: of jobs and faults by file, else by folder."""
+
+    def __init__(self, plugins):
+        self._plugins, self._begun, self._done, self._total = plugins, set(), 0, 0
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids):
+        self._total = len(ids)
+
+    def pytest_runtest_logstart(self, nodeid):
+        path = nodeid.partition("::")[0]
+        name = path if path.startswith(BY_FILE) else os.path.dirname(path)
+        if name not in self._begun:
+            self._begun.add(name)
+            terminal = self._plugins.get_plugin("terminalreporter")
+            terminal.ensure_newline()
+            terminal.write_line(_stamped(f"{self._done} of {self._total} done; {name}"))
+
+    def pytest_runtest_logfinish(self):
+        self._done += 1
+
+
+def say(text):
+    """Writes a line to the terminal, which of several processes may run the test."""
+    os.write(_terminal, f"\n{_stamped(text)}\n".encode())
+
+
+def _stamped(text):
+    return f"{time.strftime('%H:%M:%S')} {text}"
+
+
+def pytest_configure(config):
+    global _terminal
+    _terminal = os.dup(2)  # which is a file of pytest's own while a test runs
+    if config.getoption("numprocesses", None):
+        config.pluginmanager.register(_Beginnings(config.pluginmanager))
     # Who starts tests behind `nohup` or `&` has signals ignored, in the programs of tests as well.
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
     for number, handler in usual.items():

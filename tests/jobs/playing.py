@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.conftest import say
 from tests.jobs.scenes import SCENES
 from tests.jobs.workers import stage_commands, start_all
 
@@ -69,10 +70,13 @@ def programme(asked: Iterable[Part]):
 def play(asked: Iterable[Part], folder: Path):
     """Plays what is asked for, all scenes of a shape in one set of processes."""
     scenes = programme(asked)
-    for together in _SIDE_BY_SIDE:
+    for number, together in enumerate(_SIDE_BY_SIDE, 1):
         commands = []
         for shape in together:
             if shape in scenes:
+                say(
+                    f"part {number} of {len(_SIDE_BY_SIDE)}: {len(scenes[shape])} scenes on {shape}"
+                )
                 _folder(folder, shape).mkdir()
                 commands += stage_commands(scenes[shape], _folder(folder, shape), shape)
         most = max((len(scenes.get(shape, ())) for shape in together), default=0)

@@ -9,6 +9,7 @@ import pickle
 import numpy as np
 import pytest
 
+from tests.conftest import say
 from tests.jobs.gallery import own_steps, stock_models  # noqa: F401  # they fill it
 from tests.jobs.gallery.entry import ENTRIES
 from tests.jobs.workers import gallery_commands, start_all
@@ -27,7 +28,8 @@ def gallery(request, tmp_path_factory):
     chosen = {one.params["name"] for one in params if one and "name" in one.params}
     names = [name for name in ENTRIES if name in chosen]
     folder = tmp_path_factory.mktemp("gallery")
-    for together in _SIDE_BY_SIDE:
+    for number, together in enumerate(_SIDE_BY_SIDE, 1):
+        say(f"part {number} of {len(_SIDE_BY_SIDE)}: models of the gallery, {together}")
         commands = [
             command
             for shape in together

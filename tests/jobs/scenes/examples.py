@@ -55,15 +55,15 @@ def digits():
     return SimpleNamespace(load=file.load, preprocess=file.preprocess, num_classes=10)
 
 
-def large_digits():
-    """The digits as images of 32 x 32 in colour, for networks that want them so."""
+def large_digits(side=32):
+    """The digits as larger images in colour, for networks that want them so."""
     import tensorflow as tf
 
     small = digits()
 
     def preprocess(record, training):
         image, label = small.preprocess(record, training)
-        return tf.image.grayscale_to_rgb(tf.image.resize(image, (32, 32))), label
+        return tf.image.grayscale_to_rgb(tf.image.resize(image, (side, side))), label
 
     return SimpleNamespace(load=small.load, preprocess=preprocess, num_classes=10)
 

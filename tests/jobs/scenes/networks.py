@@ -71,6 +71,13 @@ def small_resnet(spec):
     return SmallResNet().keras_model(keras)
 
 
+def smaller_resnet(spec):
+    """The same for smaller images."""
+    import keras
+
+    return keras.models.clone_model(small_resnet(spec), keras.Input(spec.shape))
+
+
 def _compiled(model, *, optimizer=None, **arguments):
     import keras
 

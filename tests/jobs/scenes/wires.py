@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tests.jobs.scenes.examples import NUM_EXAMPLES, digits, large_digits
-from tests.jobs.scenes.networks import small_resnet, uncompiled_dense
+from tests.jobs.scenes.networks import small_resnet, smaller_resnet, uncompiled_dense
 
 WEIGHTS, BUCKET = 80, 40
 BUCKET_MB = 0.0002  # room for 52 float32: the weights go in two equal buckets
@@ -86,6 +86,6 @@ def compressed(stage):
         }
         found[compress] = {
             "digits": stage.train(digits(), uncompiled_dense, epochs=10, **settings),
-            "resnet": stage.train(large_digits(), small_resnet, epochs=12, **settings),
+            "resnet": stage.train(large_digits(16), smaller_resnet, epochs=7, **settings),
         }
     return found
