@@ -57,7 +57,7 @@ class _Beginnings:
         if name not in self._begun:
             self._begun.add(name)
             terminal = self._plugins.get_plugin("terminalreporter")
-            terminal.ensure_newline()
+            terminal.write("\n")  # behind dots, of which it knows nothing
             terminal.write_line(_stamped(f"{self._done} of {self._total} done; {name}"))
 
     def pytest_runtest_logfinish(self):

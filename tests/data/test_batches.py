@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from tfscale.data import batching, feed, streams
+from tfscale.data import batching, feed
 from tfscale.data.evaluation_batches import evaluation_input
 from tfscale.data.feed import next_of
 from tfscale.data.sharding import Sharding, shuffled
+from tfscale.data.sources import streams
 from tfscale.data.sources.dataset_file import read_dataset_file
 from tfscale.data.sources.source import source_of
 from tfscale.data.training_batches import training_input

@@ -95,7 +95,7 @@ def test_gradients_of_one_bucket_need_no_measurement(tmp_path, board, strategy, 
 
 def test_without_an_earlier_run_the_links_are_measured(tmp_path, board, strategy):
     chosen = _choose(tmp_path, board, strategy)
-    assert (chosen.size_bytes, chosen.source) == (4 * MEBIBYTE, "measured")
+    assert (chosen.size_bytes, chosen.source) == (8 * MEBIBYTE, "measured")
     assert chosen.conditions == CONDITIONS
 
 

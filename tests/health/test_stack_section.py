@@ -102,7 +102,7 @@ def test_the_stack_of_a_thread_in_a_callback_of_keras_is_seen_from_another_one()
     leaves.set()
     thread.join(60.0)
     what = place_of(found, is_started=True).what
-    assert what.startswith("in on_epoch_end of Mine (test_place.py:")
+    assert what.startswith("in on_epoch_end of Mine (test_stack_section.py:")
     assert not is_debugged
 
 

@@ -12,8 +12,8 @@ from tfscale.supervise import gang as module
 from tfscale.supervise.gang import Gang, Streams
 
 PACKAGE = (
-    *("attempts", "budget", "commands", "echo", "gang", "lines", "restarts"),
-    *("run_progress", "stops", "together"),
+    *("attempts", "commands", "echo", "gang", "group_attempt", "lines", "restart_policy"),
+    *("restarts", "run_progress", "stop_signals"),
 )
 
 

@@ -17,7 +17,7 @@ from tests.supervise.sources import (
     name_in,
 )
 from tfscale.process.stop_request import StopWish
-from tfscale.supervise import gang, together
+from tfscale.supervise import gang, group_attempt
 from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
 
@@ -224,11 +224,11 @@ class _Held:
 
 
 def test_a_process_that_is_killed_and_stays_is_named(capsys, monkeypatch):
-    monkeypatch.setattr(together, "_DEAD_SECONDS", 0.05)
+    monkeypatch.setattr(group_attempt, "_DEAD_SECONDS", 0.05)
     held, failed = _Held(capsys), _Held(capsys)
     failed.poll = lambda: 1
     launch = Launch(lambda goes_on: [], {}, failing_seconds=0.0)
-    watch = together._Watch([held, failed], launch, StopWish(), lambda: None)
+    watch = group_attempt._Watch([held, failed], launch, StopWish(), lambda: None)
     watch.until_all_have_ended()
     assert held.signals == {signal.SIGKILL}
     assert "[launch] killed, but held by the system (a device, a disk): 4321" in held.said

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.data import records, source
+from tfscale.data.sources import in_memory, source
 from tfscale.data.sources.dataset_graph import collection_of
 from tfscale.data.sources.in_memory import hold
 from tfscale.data.sources.source import classified
@@ -88,7 +88,7 @@ def test_a_record_of_unknown_shape_keeps_what_is_known_of_it_within_a_dataset():
 
 
 def test_more_records_than_are_read_ahead_keep_their_order(monkeypatch):
-    monkeypatch.setattr(records, "_READ_AHEAD", 4)
+    monkeypatch.setattr(in_memory, "_READ_AHEAD", 4)
     found = hold("mine", tf.data.Dataset.range(10, 21), budget_bytes=BUDGET)
     np.testing.assert_array_equal(found.read(tf.range(11, dtype=tf.int64)), np.arange(10, 21))
 
