@@ -27,12 +27,12 @@ def _link(latency, bytes_per_second):
 @pytest.mark.parametrize(
     ("latency", "bytes_per_second", "gradient_bytes", "wire_share", "size"),
     [
-        # sqrt(100 MB x 1 ms x 400 MB/s) = 6.32 MB, to the nearest of the sizes that there are.
-        (1e-3, 400e6, 100_000_000, 1.0, 8 * MEBIBYTE),
+        # sqrt(100 MB x 1 ms x 400 MB/s) = 6.32 MB, and the next smaller size.
+        (1e-3, 400e6, 100_000_000, 1.0, 4 * MEBIBYTE),
         # A quarter as much on the wire: twice as many gradients in a bucket.
-        (1e-3, 400e6, 100_000_000, 0.25, 16 * MEBIBYTE),
+        (1e-3, 400e6, 100_000_000, 0.25, 8 * MEBIBYTE),
         # A DGX: sqrt(100 MB x 50 us x 120 GB/s) = 24.5 MB.
-        (50e-6, 120e9, 100_000_000, 1.0, 32 * MEBIBYTE),
+        (50e-6, 120e9, 100_000_000, 1.0, 16 * MEBIBYTE),
         (1e-3, 400e6, 1000, 1.0, MEBIBYTE // 2),
         (1.0, 1e12, 10**10, 1.0, 64 * MEBIBYTE),
     ],
@@ -95,7 +95,7 @@ def test_gradients_of_one_bucket_need_no_measurement(tmp_path, board, strategy, 
 
 def test_without_an_earlier_run_the_links_are_measured(tmp_path, board, strategy):
     chosen = _choose(tmp_path, board, strategy)
-    assert (chosen.size_bytes, chosen.source) == (8 * MEBIBYTE, "measured")
+    assert (chosen.size_bytes, chosen.source) == (4 * MEBIBYTE, "measured")
     assert chosen.conditions == CONDITIONS
 
 
@@ -151,6 +151,6 @@ def test_fewer_bytes_are_sent_in_larger_buckets(tmp_path, board, strategy):
     ("noise", "factors"), [(0.7, (0.5, 1)), (0.9, (1,)), (1.1, (1,)), (1.4, (1, 2))]
 )
 def test_what_clocks_differ_by_from_run_to_run_changes_little(noise, factors):
-    measured = _link(2e-3, 100e6)  # sqrt(100 MB x 2 ms x 100 MB/s) = 4.5 MB
+    measured = _link(2e-3, 180e6)  # sqrt(100 MB x 2 ms x 180 MB/s) = 6 MB
     noisy = LinkTimes(noise * measured.small_seconds, measured.large_seconds / noise)
     assert best(noisy, 100_000_000) / best(measured, 100_000_000) in factors
