@@ -91,6 +91,7 @@ def train(  # noqa: PLR0913 - the public entry: all but four have defaults
             workers all of them end, with a `SharedFailure` that carries the first reason.
     """
     _refuse_while_imported()
+    _require_listeners(listeners)
     if not _running.acquire(blocking=False):
         raise ConfigError(
             "Another training of this process goes on; expected one at a time, because they would "
@@ -115,7 +116,6 @@ def _train(
     terminal: Terminal,
     listeners: Sequence[Listener],
 ) -> dict[str, Json]:
-    _require_listeners(listeners)
     _get_process_ready(cluster, cluster)
     with paused_until_started() as started:
         from tfscale import training

@@ -29,6 +29,7 @@ _LEFT_BEHIND = (
     *("model.weights.h5", "model.weights.npz", "load_model.py"),
 )
 _SPARE_BYTES = 16 * 2**20
+LOGS = "logs"  # the folder of every worker's words, in the run directory
 _SETTINGS = "config.json"
 
 
@@ -46,7 +47,7 @@ class RunDirectory:
     ) -> None:
         self.path = Path(path)
         self.is_chief = cluster.is_chief
-        self.log = self.path / "logs" / f"worker-{cluster.index}.log"
+        self.log = self.path / LOGS / f"worker-{cluster.index}.log"
         self._complain = complain
         self._settings = ""  # text of config.json, for a folder that is made again
         self._elsewhere: Path | None = None

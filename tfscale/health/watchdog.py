@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tfscale.errors import FAILURE_CODE, Kind
+from tfscale.files.run_directory import LOGS
 from tfscale.fit.loop.events import Point
 from tfscale.fit.prepare_job import Prepared
 from tfscale.health.deadlines import BETWEEN
@@ -108,7 +109,7 @@ class Watchdog(Listener):
 
     def begin(self, job: Job, prepared: Prepared) -> None:
         """From now on knows how far the training is, and has a file for stacks."""
-        path = Path(job.config.run_dir) / "logs" / f"worker-{job.cluster.index}.stacks.txt"
+        path = Path(job.config.run_dir) / LOGS / f"worker-{job.cluster.index}.stacks.txt"
         with contextlib.suppress(OSError):  # then they are in the log
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stacks = path.open("a", encoding="utf-8")

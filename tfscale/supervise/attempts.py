@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tfscale.files import atomic
+from tfscale.files.run_directory import LOGS
 from tfscale.files.run_lock import is_anothers
 
 _LOOK_SECONDS = 0.5
@@ -139,7 +140,7 @@ def mark_logs(run_dir: Path | None, workers: range, line: str) -> None:
         return
     for index in workers:
         for kind in ("worker", "launch"):
-            path = run_dir / "logs" / f"{kind}-{index}.log"
+            path = run_dir / LOGS / f"{kind}-{index}.log"
             with contextlib.suppress(OSError):
                 if path.is_file():
                     with path.open("a", encoding="utf-8") as log:

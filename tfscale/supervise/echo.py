@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import IO, TextIO
 
+from tfscale.files.run_directory import LOGS
 from tfscale.supervise.lines import Lines
 
 
@@ -37,7 +38,7 @@ class Echo:
 
     def __init__(self, index: int | None, run_dir: Path | None = None) -> None:
         self._index = index
-        logs = run_dir / "logs" if run_dir and index is not None else None
+        logs = run_dir / LOGS if run_dir and index is not None else None
         self._path = logs / f"launch-{index}.log" if logs else None
         self._waiting: list[str] = []
         self._lines: Lines | None = None
