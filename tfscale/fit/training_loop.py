@@ -10,7 +10,7 @@ from tfscale.fit.boundary_exchange import Exchange, boundary_of
 from tfscale.fit.guards.step_guard import COLUMNS, StepGuard
 from tfscale.fit.keras.loops import Call
 from tfscale.fit.loop.events import Boundary
-from tfscale.fit.loop.input_progress import Arrivals
+from tfscale.fit.loop.input_wait import InputWait
 from tfscale.fit.loop.verdict import Verdict
 from tfscale.fit.metrics.step_logs import local_means
 from tfscale.fit.parts import Parts
@@ -32,7 +32,7 @@ class TrainingLoop:
         state: what steps change.
 
     Attributes:
-        arrivals: of batches, for who looks while a loop runs.
+        input_wait: for who looks while a loop runs.
         unrepeatable: operations of the traced step whose random numbers nobody can draw again.
         exchange: what a boundary sends.
         figures: of this worker's host.
@@ -40,7 +40,7 @@ class TrainingLoop:
     """
 
     def __init__(self, job: Job, model: keras.Model, parts: Parts, state: TrainingState) -> None:
-        self.arrivals, self.unrepeatable = Arrivals(), list[str]()
+        self.input_wait, self.unrepeatable = InputWait(), list[str]()
         self.figures = HostFigures(job.devices.num_gpus)
         self.boundary_seconds = 0.0
         self._job, self._model = job, model
@@ -95,30 +95,29 @@ class TrainingLoop:
         """
         started, run = tf.timestamp(), self._job.strategy.run
 
-        def body(
-            number: tf.Tensor, waited: tf.Tensor, own: Structure, lists: Structure
-        ) -> Structure:
-            batch, seconds = self.arrivals.next_of(iterator)
+        def body(number: tf.Tensor, own: Structure, lists: Structure) -> Structure:
+            batch = self.input_wait.next_of(iterator)
             kept = self._guard.before()
             *picked, verdict = run(self._picked_step, args=(batch,))
             means = local_means(self._job.strategy, picked)
             self.unrepeatable = random_operations()
             own, lists = self._guard.after(number, verdict, lists, kept, (own, means))
-            return number + 1, waited + seconds, own, lists
+            return number + 1, own, lists
 
         with tf.control_dependencies([started]):
-            number, waited = tf.constant(0), tf.zeros([], tf.float64)
+            number = tf.constant(0)
+            self.input_wait.reset()
             run(self._parts.communication.reset)
         nothing = [tf.zeros(shape, tf.float64) for shape in self._parts.logs.packing.shapes]
-        _, waited, own, lists = tf.while_loop(
+        _, own, lists = tf.while_loop(
             lambda number, *_: number < steps,
             body,
-            (number, waited, nothing, self._guard.lists(steps)),
+            (number, nothing, self._guard.lists(steps)),
             parallel_iterations=1,
         )
         statistics = ReplicaStatistics.of_step(self._model, self._job.strategy)
         found, skipped = self._guard.found(lists)
-        own_figures = tf.concat([[waited], figures, found], axis=0)
+        own_figures = tf.concat([[self.input_wait.total()], figures, found], axis=0)
         return *self.exchange(started, own_figures, statistics, own), skipped
 
     def _picked_step(self, batch: Structure) -> list[tf.Tensor]:

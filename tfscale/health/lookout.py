@@ -115,8 +115,8 @@ class Lookout:
             key: tuple[object, ...] = (place.section, passed)
             if place.section not in (START, DATA):
                 key += (place.what, place.waits)
-            arrived, is_waiting = self._arrived(place, key, now)
-            key += (arrived,) if stay.key[:-1] == key else (-1,)
+            waited, is_waiting = self._waited(place, key, now)
+            key += (waited,) if stay.key[:-1] == key else (-1,)
             if key != stay.key:
                 if stay.key and stay.key[:-1] != key[:-1]:
                     self.deadlines.saw(stay.place.section, now - stay.since)
@@ -124,8 +124,8 @@ class Lookout:
             report = self._report(place, now - stay.since, is_waiting=is_waiting)
         return report, is_debugged
 
-    def _arrived(self, place: Place, key: tuple[object, ...], now: float) -> tuple[int, bool]:
-        """Batches that a loop of training has come to, and whether it waits for the next one.
+    def _waited(self, place: Place, key: tuple[object, ...], now: float) -> tuple[float, bool]:
+        """What differs after each batch of a loop of training, and whether it waits for the next.
 
         Asked only of a loop that takes long; -1 where it isn't known.
         """
@@ -137,7 +137,7 @@ class Lookout:
             or now - stay.since < min(_LOOK_CLOSER_SECONDS, self._tick)
         ):
             return -1, False
-        return self._prepared.distributed.loop.arrivals.now
+        return self._prepared.distributed.loop.input_wait.now
 
     def _report(self, place: Place, seconds: float, *, is_waiting: bool) -> Report:
         what, waits = place.what, place.waits

@@ -75,7 +75,7 @@ class Indexed:
 
     def training_places(self, sharding: Sharding, seed: int, first_step: int = 0) -> Places:
         """This worker's slices of the one global order, from a step of the run on."""
-        slices = self._slices(sharding, seed, first_step)
+        slices = self._slices(sharding, seed, first_step, with_epoch=True)
         return self._places(slices.unbatch(), lambda index, epoch: index)
 
     def whole_batches(
@@ -87,9 +87,10 @@ class Indexed:
         """
         if self.collection.functions or not self.collection.is_held:
             return None
-        slices = self._slices(sharding, seed, first_step).map(lambda own, epoch: own)
         batch = sharding.replica_batch
         steps = min(_RECORDS_AT_ONCE, _BYTES_AT_ONCE // self._record_bytes) // batch
+        # Without the epoch, which nobody asks for here: to drop it later takes a call each batch.
+        slices = self._slices(sharding, seed, first_step, with_epoch=False)
 
         def read(own: tf.Tensor) -> Structure:
             batches = self._read_batches(own)
@@ -152,15 +153,18 @@ class Indexed:
             f"{self.collection.note and '; '}{self.collection.note}"
         )
 
-    def _slices(self, sharding: Sharding, seed: int, first_step: int) -> tf.data.Dataset:
-        """`(index, epoch)` of this worker's replica batches, both int64 (replica_batch,)."""
+    def _slices(
+        self, sharding: Sharding, seed: int, first_step: int, *, with_epoch: bool
+    ) -> tf.data.Dataset:
+        """`index` or `(index, epoch)` of this worker's replica batches, int64 (replica_batch,)."""
         first_epoch, step = divmod(first_step, self.training_steps(sharding))
         skipped = step * sharding.local_replicas
 
         def of_pass(epoch: tf.Tensor) -> tf.data.Dataset:
             own = sharding.own_batches(self._order(epoch, seed, sharding.global_batch))
             own = own[tf.where(tf.equal(epoch, first_epoch), skipped, 0) :]
-            return tf.data.Dataset.from_tensor_slices((own, tf.fill(tf.shape(own), epoch)))
+            rows = (own, tf.fill(tf.shape(own), epoch)) if with_epoch else own
+            return tf.data.Dataset.from_tensor_slices(rows)
 
         return tf.data.Dataset.counter(first_epoch).flat_map(of_pass)
 
