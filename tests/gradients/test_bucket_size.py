@@ -28,9 +28,9 @@ def _link(latency, bytes_per_second):
     ("latency", "bytes_per_second", "gradient_bytes", "wire_share", "size"),
     [
         # sqrt(100 MB x 1 ms x 400 MB/s) = 6.32 MB, and the next smaller size.
-        (1e-3, 400e6, 100_000_000, 1.0, 4 * MEBIBYTE),
+        (1e-3, 400e6, 100_000_000, 1.0, 6 * MEBIBYTE),
         # A quarter as much on the wire: twice as many gradients in a bucket.
-        (1e-3, 400e6, 100_000_000, 0.25, 8 * MEBIBYTE),
+        (1e-3, 400e6, 100_000_000, 0.25, 12 * MEBIBYTE),
         # A DGX: sqrt(100 MB x 50 us x 120 GB/s) = 24.5 MB.
         (50e-6, 120e9, 100_000_000, 1.0, 16 * MEBIBYTE),
         (1e-3, 400e6, 1000, 1.0, MEBIBYTE // 2),
@@ -95,7 +95,7 @@ def test_gradients_of_one_bucket_need_no_measurement(tmp_path, board, strategy, 
 
 def test_without_an_earlier_run_the_links_are_measured(tmp_path, board, strategy):
     chosen = _choose(tmp_path, board, strategy)
-    assert (chosen.size_bytes, chosen.source) == (4 * MEBIBYTE, "measured")
+    assert (chosen.size_bytes, chosen.source) == (6 * MEBIBYTE, "measured")
     assert chosen.conditions == CONDITIONS
 
 
@@ -148,7 +148,7 @@ def test_fewer_bytes_are_sent_in_larger_buckets(tmp_path, board, strategy):
 
 
 @pytest.mark.parametrize(
-    ("noise", "factors"), [(0.7, (0.5, 1)), (0.9, (1,)), (1.1, (1,)), (1.4, (1, 2))]
+    ("noise", "factors"), [(0.7, (0.75, 1)), (0.9, (1,)), (1.1, (1, 1.5)), (1.4, (1.5, 2))]
 )
 def test_what_clocks_differ_by_from_run_to_run_changes_little(noise, factors):
     measured = _link(2e-3, 180e6)  # sqrt(100 MB x 2 ms x 180 MB/s) = 6 MB
