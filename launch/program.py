@@ -17,7 +17,7 @@ import tfscale
 from tfscale.errors import INTERRUPTED_CODE, End, end_of
 from tfscale.process.exit import record_end, record_end_in
 from tfscale.process.printable import printable
-from tfscale.startup.environment import taken_end_record
+from tfscale.startup.environment import take_end_record
 
 
 def run(
@@ -47,7 +47,7 @@ def run(
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")
         terminal = tfscale.Terminal(print, progress=True)
-        record_end_in(taken_end_record())
+        record_end_in(take_end_record())
         with contextlib.ExitStack() as stack:
             try:
                 tfscale.use_own_temporary_folder()

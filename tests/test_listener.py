@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tfscale
@@ -146,3 +147,22 @@ def test_what_is_no_listener_is_refused_before_anything_begins(tmp_path):
     with pytest.raises(tfscale.ConfigError, match="derived from tfscale.Listener"):
         tfscale.train(config, tfscale.Cluster(), "", "", listeners=[print])
     assert not Path(config.run_dir).exists()
+
+
+def test_what_a_listener_reports_replaces_nothing_and_is_json(tmp_path):
+    class Mine(Listener):
+        def report(self):
+            return {"steps": -1, "seen": np.float32(0.5), "at": tmp_path, "all": np.arange(3)}
+
+    config = tfscale.Config(run_dir=str(tmp_path / "run"), batch_size=64, steps_per_epoch=2)
+    refused = (
+        "'steps' of Mine.report is left out: report.json has that already. "
+        f"'at' of Mine.report is left out: {type(tmp_path).__name__} is no JSON. Expected JSON"
+    )
+    with pytest.raises(tfscale.ConfigError, match=re.escape(refused)):
+        tfscale.train(
+            config, tfscale.Cluster(), "datasets/digits.py", "models/mlp.py", listeners=[Mine()]
+        )
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert (report["steps"], report["seen"], report["all"]) == (2, 0.5, [0, 1, 2])
+    assert "at" not in report

@@ -1,5 +1,6 @@
 """A run from its last step to its report: evaluated, saved, and what there is to tell."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 from tfscale.checkpoints import export, loading
 from tfscale.data.bad_data import explain
 from tfscale.data.stage_times import Stages, measure
+from tfscale.errors import ConfigError
 from tfscale.listener import Listener
 from tfscale.opening import Run
 from tfscale.report import tables
@@ -72,7 +74,8 @@ def finish(
         listeners: that have something to report; each is asked on every worker.
 
     Raises:
-        ConfigError: the model couldn't be saved as planned; the report is written all the same.
+        ConfigError: the model couldn't be saved as planned, or a listener reports what is in the
+            report already; the report is written all the same.
     """
     job, prepared, directory = run.job, run.prepared, run.directory
     saving = time.perf_counter()
@@ -88,7 +91,7 @@ def finish(
         times=pace.times,
         epochs=len(prepared.model.history.epoch),
         seconds=seconds,
-        metrics={name: _plain(value) for name, value in metrics.items()},
+        metrics=json.loads(json.dumps(metrics, default=_plain)),
         weights_sha256=sha256,
         model_file=saved.file,
         load_command=command,
@@ -96,13 +99,28 @@ def finish(
         stages=_stages(run, pace.times),
     )
     report = report_of(job, prepared, finished)
-    for listener in listeners:
-        report |= listener.report()
+    wrong = job.board.broadcast("reported", _added(listeners, report))
     directory.write_report(report)
     problem = export.told(saved, directory, command)
-    if problem is not None:
-        raise problem
+    if problem is not None or wrong:
+        raise problem or ConfigError(wrong)
     return report
+
+
+def _added(listeners: Sequence[Listener], report: dict[str, Json]) -> str:
+    """Adds what listeners report, numbers of NumPy's as Python's; gives what is wrong with it."""
+    wrong = []
+    for listener in listeners:
+        for name, value in listener.report().items():
+            try:
+                if name in report:
+                    raise ValueError("report.json has that already")
+                report[name] = json.loads(json.dumps(value, default=_plain))
+            except (TypeError, ValueError) as error:
+                wrong.append(f"{name!r} of {type(listener).__name__}.report is left out: {error}.")
+    if not wrong:
+        return ""
+    return " ".join([*wrong, "Expected JSON, under a name of its own. Mend it for the next run."])
 
 
 def show_end(run: Run, report: Mapping[str, Json]) -> None:
@@ -124,4 +142,7 @@ def _stages(run: Run, times: StepTimes) -> Stages | None:
 
 
 def _plain(value: Json) -> Json:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    """A value of NumPy's as Python's own."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON")

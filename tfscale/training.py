@@ -1,4 +1,4 @@
-"""A training run from start to end. Read `run` and `_trained` as a table of contents.
+"""A training run from start to end. Read `run` and `_train` as a table of contents.
 
 `opening` has what comes before the first step, `ending` what comes after the last one.
 """
@@ -35,7 +35,7 @@ from tfscale.listener import Listener, listening
 from tfscale.model.user_callbacks import append_to_files, write_to_scratch
 from tfscale.opening import Run, open_run, plan
 from tfscale.process.exit import forks_end_here
-from tfscale.process.patience import done_within
+from tfscale.process.patience import do_within
 from tfscale.process.terminal import Terminal, silence
 from tfscale.report import tables
 from tfscale.report.curve_files import CurveFiles
@@ -65,17 +65,17 @@ def run(
     with hold(config, cluster, terminal) as lock:
         job = Job.start(config, cluster, terminal)
         lock.ends_by(job.board.end_all)
-        return _trained(job, dataset, model, pace, users)
+        return _train(job, dataset, model, pace, users)
 
 
-def _trained(
+def _train(
     job: Job, dataset: object, model: object, pace: Pace, users: Sequence[Listener]
 ) -> dict[str, Json]:
     watchdog, preemption = Watchdog(job), Preemption(job)
     with _ending(job, watchdog, preemption) as ending:
         earlier = resume.find(job)
         prepared = prepare(job, dataset, model, bucket_bytes=earlier.bucket_bytes)
-        ending.callback(done_within, _PATIENCE_SECONDS, prepared.data.end)
+        ending.callback(do_within, _PATIENCE_SECONDS, prepared.data.end)
         opened = open_run(plan(job, prepared, earlier), earlier, dataset, model)
         watch = _watch(opened, watchdog, preemption, pace, users)
         lines = _lines(job)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfscale.checkpoints import commit
 
-FUNCTIONS = ("synced", "save_file", "sha256_of")
+FUNCTIONS = ("sync", "save_file", "sha256_of")
 METHODS = ("mkdir", "rename", "write_text")
 _CODE = 9
 

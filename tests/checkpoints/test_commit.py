@@ -90,7 +90,7 @@ def test_every_byte_of_a_manifest_counts(tmp_path):
         if _meaning(spoiled) == _meaning(whole):
             continue
         with pytest.raises((commit.RefusedError, UnicodeDecodeError)):
-            commit.verified(path.parent)
+            commit.verify(path.parent)
 
 
 def _meaning(text):
@@ -109,7 +109,7 @@ def test_a_manifest_of_somebody_elses_making_reads_no_file_beside_the_folder(tmp
     said["sha256"] = commit._sha256(said["content"])
     (folder / "manifest.json").write_text(json.dumps(said))
     with pytest.raises(commit.RefusedError, match="is no file of a checkpoint"):
-        commit.verified(folder)
+        commit.verify(folder)
 
 
 def test_a_file_that_is_no_safetensors_is_refused_whatever_its_manifest_says(tmp_path):
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_safetensors_is_refused_whatever_its_manifest_says(tmp
     said["sha256"] = commit._sha256(said["content"])
     (folder / "manifest.json").write_text(json.dumps(said))
     with pytest.raises(commit.RefusedError, match="can't be read"):
-        commit.verified(folder)
+        commit.verify(folder)
 
 
 def _save_and_remove(folder):
@@ -157,7 +157,7 @@ def test_a_save_without_room_leaves_nothing_of_itself(tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(commit, "synced", full)
+    monkeypatch.setattr(commit, "sync", full)
     with pytest.raises(OSError, match="No space"):
         _write(tmp_path, 2)
     assert os.listdir(tmp_path) == ["step-0000000001"]

@@ -60,7 +60,7 @@ def test_a_name_that_nobody_knows_yet_is_fine(monkeypatch):
 
 
 def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(exposure, "done_within", lambda seconds, work: seconds < 10.0)
+    monkeypatch.setattr(exposure, "do_within", lambda seconds, work: seconds < 10.0)
     _require("node0:1")
 
 

@@ -295,7 +295,7 @@ def test_a_folder_that_was_removed_is_not_made_but_one_that_is_there_again_is_he
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
-        assert lock._looked() is None
+        assert lock._look() is None
         assert not folder.exists()
         folder.mkdir()
         _until(lambda: run_holder.read(folder) is not None)

@@ -20,7 +20,7 @@ LEAVES = """
 import signal, threading
 signal.alarm(30)
 from tfscale.process import exit
-from tfscale.process.exit import done_on_leaving, leave
+from tfscale.process.exit import do_on_leaving, leave
 """
 
 
@@ -94,17 +94,17 @@ def _left(source):
 
 def test_work_is_done_on_leaving_from_any_thread():
     leaves = "threading.Thread(target=leave, args=[7]).start(); threading.Event().wait()"
-    ended = _left(f"with done_on_leaving(lambda: print('done', flush=True)):\n    {leaves}")
+    ended = _left(f"with do_on_leaving(lambda: print('done', flush=True)):\n    {leaves}")
     assert (ended.returncode, ended.stdout) == (7, "done\n"), ended.stderr
 
 
 def test_what_is_over_is_not_done_again():
-    body = "with done_on_leaving(lambda: print('done', flush=True)):\n    pass\nleave(0)"
+    body = "with do_on_leaving(lambda: print('done', flush=True)):\n    pass\nleave(0)"
     assert _left(body).stdout == ""
 
 
 def test_work_that_hangs_does_not_hold_up_the_end():
-    hangs = "exit._PATIENCE_SECONDS = 0.1\nwith done_on_leaving(threading.Event().wait):\n"
+    hangs = "exit._PATIENCE_SECONDS = 0.1\nwith do_on_leaving(threading.Event().wait):\n"
     assert _left(f"{hangs}    leave(7)").returncode == 7
 
 

@@ -11,7 +11,7 @@ from tfscale.startup.environment import (
     END_RECORD,
     check_environment,
     set_environment,
-    taken_end_record,
+    take_end_record,
 )
 
 TWO = Cluster(("node0:1111", "node1:1111"), 1)
@@ -141,6 +141,6 @@ def test_a_single_worker_changes_nothing_about_proxies():
 
 def test_where_an_end_is_recorded_is_for_this_process_alone():
     environ = {END_RECORD: "/tmp/0.json", "HOME": "/"}
-    assert taken_end_record(environ) == Path("/tmp/0.json")
+    assert take_end_record(environ) == Path("/tmp/0.json")
     assert environ == {"HOME": "/"}, "what this process starts must not speak for it"
-    assert taken_end_record(environ) is None
+    assert take_end_record(environ) is None

@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from tfscale.files.atomic import TEMPORARY_PREFIX, synced
+from tfscale.files.atomic import TEMPORARY_PREFIX, sync
 from tfscale.files.checkpoint_names import name_of, step_of
 from tfscale.files.manifest import sha256_of
 from tfscale.structures import Json
@@ -87,10 +87,10 @@ def write(
         content = {**facts, "step": step, "files": written}
         text = json.dumps({"version": _VERSION, "sha256": _sha256(content), "content": content})
         (temporary / MANIFEST).write_text(text, encoding="utf-8")
-        synced(temporary / MANIFEST)
-        synced(temporary)
+        sync(temporary / MANIFEST)
+        sync(temporary)
         temporary.rename(target)
-        synced(folder)
+        sync(folder)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -108,7 +108,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     refused: list[str] = []
     for path in reversed(list(all_of(folder))):
         try:
-            return verified(path), refused
+            return verify(path), refused
         except (RefusedError, OSError) as error:
             refused.append(f"{path} is refused: {error}")
             _put_aside(path)
@@ -130,7 +130,7 @@ def last_step(folder: Path) -> int:
     return max((step_of(path.name) for path in all_of(folder)), default=0)
 
 
-def verified(path: Path) -> Checkpoint:
+def verify(path: Path) -> Checkpoint:
     """Reads what a checkpoint says, and compares all of its bytes with that.
 
     Raises:
@@ -183,7 +183,7 @@ def _write_file(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Json]
         save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
     except SafetensorError as error:
         raise OSError(str(error)) from error  # which is what writing a file has come to
-    synced(path)
+    sync(path)
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 

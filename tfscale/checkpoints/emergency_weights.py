@@ -34,7 +34,7 @@ def keep_weights(
     """
     if isinstance(error, tf.errors.OpError) or not prepared.distributed.step:
         return _explained(error)
-    told = _written(job, prepared, directory) if directory.is_chief else _told_by_chief(job)
+    told = _write(job, prepared, directory) if directory.is_chief else _await_chief(job)
     explained = _explained(error)
     if not told:
         return explained
@@ -43,7 +43,7 @@ def keep_weights(
     return kind(f"{reason} {told}")
 
 
-def _told_by_chief(job: Job) -> str:
+def _await_chief(job: Job) -> str:
     """Waits for the chief to write: whoever publishes a failure ends it.
 
     Returns:
@@ -56,7 +56,7 @@ def _told_by_chief(job: Job) -> str:
     return ""
 
 
-def _written(job: Job, prepared: Prepared, directory: RunDirectory) -> str:
+def _write(job: Job, prepared: Prepared, directory: RunDirectory) -> str:
     """Writes the weights of this worker, the chief, and says where they are."""
     with contextlib.suppress(tf.errors.OpError, RuntimeError):
         job.board.broadcast("rescue begins", "yes")

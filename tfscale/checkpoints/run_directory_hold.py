@@ -8,7 +8,7 @@ from tfscale.cluster import exposure
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.files.run_lock import RunLock
-from tfscale.process.exit import done_on_leaving
+from tfscale.process.exit import do_on_leaving
 from tfscale.process.terminal import Terminal
 from tfscale.settings import Config
 from tfscale.startup.network.rendezvous import refuse
@@ -30,5 +30,5 @@ def hold(config: Config, cluster: Cluster, terminal: Terminal) -> Iterator[RunLo
                 refuse(cluster, reason)
                 raise ConfigError(reason)
             ending.callback(lock.release)
-            ending.enter_context(done_on_leaving(lock.release))
+            ending.enter_context(do_on_leaving(lock.release))
         yield lock

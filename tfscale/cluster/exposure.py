@@ -8,7 +8,7 @@ import psutil
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.machines import split_address
 from tfscale.errors import ConfigError
-from tfscale.process.patience import done_within
+from tfscale.process.patience import do_within
 
 _LOOKUP_SECONDS = 2.0
 _MOST_SHOWN = 4
@@ -82,5 +82,5 @@ def _numbers(host: str) -> list[str]:
             return
         found.extend(str(place[4][0]) for place in places)
 
-    done_within(_LOOKUP_SECONDS, look)
+    do_within(_LOOKUP_SECONDS, look)
     return list(found)

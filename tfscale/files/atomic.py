@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
     try:
         yield temporary
-        synced(temporary)
+        sync(temporary)
         temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
@@ -55,7 +55,7 @@ def remove_unfinished(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def synced(path: Path) -> None:
+def sync(path: Path) -> None:
     """Makes a file durable, or the names of a folder, so that it survives a loss of power.
 
     Raises:

@@ -63,7 +63,7 @@ def once(
     has_been_done = marker.is_file if is_done is None else is_done
     if has_been_done():
         return False
-    lock = _waited_for(folder, name, has_been_done, say)
+    lock = _wait_for_lock(folder, name, has_been_done, say)
     if lock is None:
         return False
     try:
@@ -78,7 +78,7 @@ def once(
         lock.release()
 
 
-def _waited_for(
+def _wait_for_lock(
     folder: Path, name: str, is_done: Callable[[], bool], say: Callable[[str], None] | None
 ) -> FileLock | None:
     """The lock, held; or None if the work was done before it could be had."""

@@ -102,7 +102,7 @@ class RunLock:
             OSError: the folder can't be made or written to.
         """
         deadline = time.monotonic() + _DYING_SECONDS
-        while (has_lock := self._locked_in_a_folder()) is False:
+        while (has_lock := self._lock_in_a_folder()) is False:
             if time.monotonic() >= deadline:
                 return run_holder.read(self._folder) or Holder()
             time.sleep(_POLL_SECONDS)
@@ -121,13 +121,13 @@ class RunLock:
         )
         return found if run_holder.beats_on(self._folder) else None
 
-    def _locked_in_a_folder(self) -> bool | None:
+    def _lock_in_a_folder(self) -> bool | None:
         while True:
             make_private(self._folder)
             with contextlib.suppress(FileNotFoundError):  # a refused run has just removed it
-                return self._locked()
+                return self._try_lock()
 
-    def _locked(self) -> bool | None:
+    def _try_lock(self) -> bool | None:
         """Whether this process has the lock now; None where there are no locks.
 
         Raises:
@@ -178,7 +178,7 @@ class RunLock:
             with self._turn:
                 # What can't be written now may be at the next beat.
                 with contextlib.suppress(OSError):
-                    holder = None if self._over.is_set() else self._looked()
+                    holder = None if self._over.is_set() else self._look()
                 if holder is not None:
                     self._lost = _told(self._folder, holder)
                 end = self._end
@@ -187,7 +187,7 @@ class RunLock:
                     end(self._lost, CONFIG_CODE)
                 return
 
-    def _looked(self) -> Holder | None:
+    def _look(self) -> Holder | None:
         """Shows that this process still runs, or gives who has the folder in its place.
 
         A folder that somebody has removed isn't made here; one that was made again is taken anew.
@@ -195,7 +195,7 @@ class RunLock:
         if not self._folder.is_dir():
             return None
         is_elsewhere = self._descriptor is not None and not self._is_there()
-        if is_elsewhere and self._locked() is False:
+        if is_elsewhere and self._try_lock() is False:
             return run_holder.read(self._folder) or Holder()
         found = run_holder.read(self._folder)
         if found is None:

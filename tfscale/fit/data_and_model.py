@@ -9,7 +9,7 @@ from tfscale.data.splits import Splits, read_splits
 from tfscale.fit.keras.downloads import one_download_at_a_time
 from tfscale.fit.process_wide import install_replacements
 from tfscale.model.model_file import ModelFile, build_model, read_model_file
-from tfscale.process.patience import told_if_long
+from tfscale.process.patience import tell_if_long
 from tfscale.process.terminal import Terminal
 from tfscale.startup.agreement import SAME_FILES, require_same, surroundings, versions
 from tfscale.startup.job import Job
@@ -53,7 +53,7 @@ def build(job: Job, dataset: object, model: object) -> Built:
         sources = {"the files of tfscale": library_source(), **given_sources(dataset, model)}
         require_same(job.board, "sources", sources, SAME_FILES)
     model_file = read_model_file(model, job.config.model_option)
-    is_long = told_if_long(_LONG_SECONDS, lambda: _told_of_processes(job.terminal))
+    is_long = tell_if_long(_LONG_SECONDS, lambda: _told_of_processes(job.terminal))
     with is_long, one_download_at_a_time(job.terminal.show):
         data = read_splits(job, dataset)
         if is_shared:

@@ -48,7 +48,7 @@ def causes(
     names: list[str] = []
 
     def on_replica(batch: Structure) -> tf.Tensor:
-        flags = _examined(distributed, batch)
+        flags = _examine(distributed, batch)
         names[:] = [name for name, _ in flags]
         return tf.stack([flag for _, flag in flags])
 
@@ -75,7 +75,7 @@ def _of_batch(batch: Structure) -> str:
     return ""
 
 
-def _examined(distributed: DistributedModel, batch: Structure) -> list[tuple[str, tf.Tensor]]:
+def _examine(distributed: DistributedModel, batch: Structure) -> list[tuple[str, tf.Tensor]]:
     """Takes a step without an update; gives what came up in it, and whether that is finite."""
     model = distributed.model
     with contextlib.ExitStack() as stack:

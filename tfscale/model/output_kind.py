@@ -70,7 +70,7 @@ def output_of(model: keras.Model, x: Structure, *, has_classes: bool) -> Output:
     of_last_layer = _by_last_layer(model)
     if of_last_layer is not None:
         return Output(of_last_layer, "by its last layer")
-    values, sources = _tried(model, x)
+    values, sources = _try_out(model, x)
     told_by = f"tried on {len(values)} examples"
     if not np.all(np.isfinite(values)):
         raise ConfigError(_doubt(values, "are not all finite"))
@@ -118,7 +118,7 @@ def _by_last_layer(model: keras.Model) -> bool | None:
     return name in _PROBABILITIES
 
 
-def _tried(model: keras.Model, x: Structure) -> tuple[Any, set[str]]:
+def _try_out(model: keras.Model, x: Structure) -> tuple[Any, set[str]]:
     """What the model gives for real examples, and where in its graph that comes from.
 
     Returns:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tfscale.errors import End
-from tfscale.process.patience import done_within
+from tfscale.process.patience import do_within
 from tfscale.process.temporary import own_folder, remove_left_behind
 
 _PATIENCE_SECONDS = 2.0
@@ -71,7 +71,7 @@ def lasting_folder() -> Path:
 
 
 @contextlib.contextmanager
-def done_on_leaving(work: Callable[[], None]) -> Iterator[None]:
+def do_on_leaving(work: Callable[[], None]) -> Iterator[None]:
     """In the body, `leave` does the work as the last thing that it does, from any thread."""
     _last.append(work)
     try:
@@ -109,7 +109,7 @@ def leave(code: int) -> NoReturn:
     for folder in _own:
         shutil.rmtree(folder, ignore_errors=True)
     for work in tuple(_last):
-        done_within(_PATIENCE_SECONDS, work)  # a disk that doesn't answer must not hold up the end
+        do_within(_PATIENCE_SECONDS, work)  # a disk that doesn't answer must not hold up the end
     os._exit(code)
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 
-def done_within(seconds: float, work: Callable[[], None]) -> bool:
+def do_within(seconds: float, work: Callable[[], None]) -> bool:
     """Does the work in a thread of its own, and says whether it was done in time.
 
     It goes on afterwards; nobody hears of its errors but Python's own hook for threads.
@@ -17,7 +17,7 @@ def done_within(seconds: float, work: Callable[[], None]) -> bool:
 
 
 @contextlib.contextmanager
-def told_if_long(
+def tell_if_long(
     seconds: float, tell: Callable[[], bool], *, again_seconds: float = 1.0
 ) -> Iterator[None]:
     """If the body lasts for so long, calls `tell` in another thread, until it has told something.

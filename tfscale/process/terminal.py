@@ -129,7 +129,7 @@ class Terminal:
         is_open = self._stderr is not None
         if is_open and self.log_path is not None and not self.log_path.exists():
             with contextlib.suppress(OSError):
-                self.log_path = _written_anew()
+                self.log_path = _write_anew()
         if self.log_path is not None:
             self.log_path = kept(self.log_path)
         return self.log_path
@@ -174,7 +174,7 @@ class _Forgiving(io.TextIOWrapper):
         """Has nothing to do: nothing is held back."""
 
 
-def _written_anew() -> Path:
+def _write_anew() -> Path:
     """A temporary file with what was written to the standard error, whose own file is gone."""
     descriptor, name = tempfile.mkstemp(prefix="tfscale-", suffix=".log")
     with open(descriptor, "wb") as file:

@@ -59,7 +59,7 @@ def _spare_workers_the_proxy(cluster: Cluster, environ: MutableMapping[str, str]
     environ["no_grpc_proxy"] = ",".join(dict.fromkeys([*listed, *hosts]))
 
 
-def taken_end_record(environ: MutableMapping[str, str] = os.environ) -> Path | None:
+def take_end_record(environ: MutableMapping[str, str] = os.environ) -> Path | None:
     """Where this process says how it ended, if a supervisor has started it.
 
     What this process starts isn't told: it would speak for it.

@@ -51,7 +51,7 @@ class Store:
                 if asked == 1:
                     raise  # or else it may be this worker's own, whose answer was lost
 
-        self._asked(ask)
+        self._ask(ask)
 
     def get(self, key: str, timeout_seconds: float = 0.0) -> str:
         """Gives what is written, as soon as it is.
@@ -65,7 +65,7 @@ class Store:
             tf.errors.OpError: the store can't be reached.
         """
         milliseconds = math.ceil(1000 * timeout_seconds)  # 0 would be for ever
-        return self._asked(lambda: str(self._keys.get_config_key_value(key, milliseconds)))
+        return self._ask(lambda: str(self._keys.get_config_key_value(key, milliseconds)))
 
     def remove(self, key: str) -> None:
         """Takes a key away.
@@ -73,7 +73,7 @@ class Store:
         Raises:
             tf.errors.OpError: the store can't be reached.
         """
-        self._asked(lambda: self._keys.delete_config_key_value(key))
+        self._ask(lambda: self._keys.delete_config_key_value(key))
 
     def meet(self, name: str, timeout_seconds: float) -> None:
         """Returns when every worker is here; who comes a second time is no other one.
@@ -83,9 +83,9 @@ class Store:
         """
         milliseconds = int(1000 * timeout_seconds)
         # A worker that is lost may fail it in the same way, each time anew.
-        self._asked(lambda: self._keys.wait_at_barrier(name, milliseconds), most=_MOST_MEETINGS)
+        self._ask(lambda: self._keys.wait_at_barrier(name, milliseconds), most=_MOST_MEETINGS)
 
-    def _asked(self, ask: Callable[[], _T], most: float = math.inf) -> _T:
+    def _ask(self, ask: Callable[[], _T], most: float = math.inf) -> _T:
         asked = silences = 0
         while True:
             asked += 1

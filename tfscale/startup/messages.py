@@ -70,7 +70,7 @@ class Notes:
         sent = self.sent(channel)
         message = self._next(channel)
         self.send(message, text)
-        said = self._gathered(message, timeout_seconds)
+        said = self._gather(message, timeout_seconds)
         self.remove(channel, sent)  # who has said something now has heard all that was said before
         return said
 
@@ -100,7 +100,7 @@ class Notes:
 
     def gather(self, message: str) -> list[str]:
         """What every worker has sent, in the order of the rank; waits for all."""
-        return self._gathered(message, 0.0)
+        return self._gather(message, 0.0)
 
     def gather_within(self, message: str, seconds: float) -> list[str | None]:
         """As `gather`, with None for a worker that says nothing in this time."""
@@ -146,7 +146,7 @@ class Notes:
         self._sent[channel] += 1
         return f"{channel}/{number}"
 
-    def _gathered(self, message: str, timeout_seconds: float) -> list[str]:
+    def _gather(self, message: str, timeout_seconds: float) -> list[str]:
         return [
             self._store.get(self._key(message, rank), timeout_seconds)
             for rank in range(self._cluster.num_workers)

@@ -114,12 +114,12 @@ def run_once(
         gang = stack.enter_context(Gang())
         streams = _streams(is_alone=is_alone, is_heard=is_heard)
         members = [
-            _started(gang, each, {**launch.environ, END_RECORD: str(record)}, streams, output)
+            _start(gang, each, {**launch.environ, END_RECORD: str(record)}, streams, output)
             for each, record, output in zip(commands, records, echoes, strict=True)
         ]
         watch = _Watch(members, launch, stop, peer)
         watch.until_all_have_ended()
-        told = [_recorded(record) for record in records]
+        told = [_read_record(record) for record in records]
     return watch.ended(echoes, told)
 
 
@@ -130,14 +130,14 @@ def _streams(*, is_alone: bool, is_heard: bool) -> Streams:
     return Streams(stderr=subprocess.PIPE) if is_heard else Streams()
 
 
-def _recorded(record: Path) -> End | None:
+def _read_record(record: Path) -> End | None:
     """What a worker has written of its end; None if it has not, or not all of it."""
     with contextlib.suppress(OSError, ValueError):
         return End.of_text(record.read_text(encoding="utf-8"))
     return None
 
 
-def _started(
+def _start(
     gang: Gang, command: Sequence[str], environ: dict[str, str], streams: Streams, output: Echo
 ) -> Member:
     """Starts a worker; lines that come by a pipe are echoed."""

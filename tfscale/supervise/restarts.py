@@ -65,7 +65,7 @@ class _Supervisor:
             )
             mark_logs(self._launch.run_dir, self._workers(ended), line)
             self._say(line, ended)
-            if not self._paused(decision.pause_seconds):
+            if not self._pause(decision.pause_seconds):
                 return self._end_between(attempt, ended)
 
     def _attempt(self) -> tuple[Attempt, Ended]:
@@ -110,7 +110,7 @@ class _Supervisor:
     def _end(self, attempt: Attempt, ended: Ended, decision: Decision) -> int:
         """Says why there is no next attempt, unless that was said; gives the exit code."""
         if self._stop.signal is not None:
-            return self._stopped(ended)
+            return self._tell_of_stop(ended)
         if not ended.code:
             return 0
         is_first = not self._first_cause
@@ -124,7 +124,7 @@ class _Supervisor:
         peer = self._attempts.end_of_a_peer()
         return peer.exit_code if peer and is_retryable(ended.code) else ended.code
 
-    def _stopped(self, ended: Ended) -> int:
+    def _tell_of_stop(self, ended: Ended) -> int:
         """Says what became of the workers that were told to stop; gives the exit code."""
         name = self._stop.signal.name if self._stop.signal else ""
         if not any(ended.codes):
@@ -158,7 +158,7 @@ class _Supervisor:
         self._say(f"ended between two attempts, {why}", ended)
         return code
 
-    def _paused(self, seconds: float) -> bool:
+    def _pause(self, seconds: float) -> bool:
         """Waits; False if something came that ends the run."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -97,14 +97,14 @@ def prepare(
     spec = to_json(split.between(0, 1).element_spec)
     source = _source(asked, layout.format, split.count or 0, num_shards, spec)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with _lock(folder):
         if _is_finished(folder, source):
             found = manifest.verify(folder, hashes=True)
             tell(split.count or 0, split.count or 0)
             return found
         _claim(folder, source)
         ranges = _ranges(folder, asked.split, layout.format, split.count or 0, num_shards)
-        shards = _written(asked, layout, ranges, tell)
+        shards = _write_shards(asked, layout, ranges, tell)
         made = Manifest(shards, spec, layout.format, source)
         manifest.write(folder, made)
         _clean(folder, ranges)
@@ -147,7 +147,7 @@ def _ranges(folder: Path, split: str, format_name: str, count: int, shards: int)
     ]
 
 
-def _written(
+def _write_shards(
     asked: Asked, layout: Layout, ranges: list[Range], tell: Callable[[int, int], None]
 ) -> dict[str, Shard]:
     kept = {each.path: _kept(each) for each in ranges}
@@ -178,7 +178,7 @@ def _kept(each: Range) -> Shard | None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / ".tfscale-prepare-lock", timeout=0)
     try:
         lock.acquire()

@@ -137,18 +137,18 @@ def test_who_is_lost_is_found_by_asking_all(watching, monkeypatch):
 def test_a_process_that_closes_its_other_connections_first_is_found_a_moment_later(watching):
     with Server() as ending:
         chief = watching([ending.address])
-        asked = peer_watch._greeted
+        asked = peer_watch._connect
 
         async def then_end(*args):
             link = await asked(*args)
             ending.end()
             return link
 
-        peer_watch._greeted = then_end
+        peer_watch._connect = then_end
         try:
             assert chief.lost() == {1: ENDED}
         finally:
-            peer_watch._greeted = asked
+            peer_watch._connect = asked
 
 
 def test_the_reason_names_worker_address_and_what_to_do():

@@ -71,7 +71,7 @@ class BadExamples:
                 yield noted.map(lambda _, other=other: make(*places.fetch(*other))).ignore_errors()
             yield noted.map(lambda _: self._nobody(make(*places.fetch(*place)), place[0]))
 
-        return self._tried(places, make, stand_ins)
+        return self._try_each(places, make, stand_ins)
 
     def evaluation(self, places: Places, make: Make, nothing: Structure) -> tf.data.Dataset:
         """Rows of places, in their order; in the place of a bad one stands `nothing`.
@@ -85,9 +85,9 @@ class BadExamples:
         def stand_ins(*place: Structure) -> Iterator[tf.data.Dataset]:
             yield self._noted(places, place).map(lambda _: nothing)
 
-        return self._tried(places, make, stand_ins)
+        return self._try_each(places, make, stand_ins)
 
-    def _tried(
+    def _try_each(
         self, places: Places, make: Make, stand_ins: Callable[..., Iterator[tf.data.Dataset]]
     ) -> tf.data.Dataset:
         if not self.are_skipped:

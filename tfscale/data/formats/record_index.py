@@ -86,7 +86,7 @@ def indexes_of(paths: Sequence[str], say: Callable[[str], None] | None = None) -
     for path in [path for path, index in found.items() if index is None]:
         by_folder.setdefault(Path(path).absolute().parent, []).append(path)
     for folder, missing in by_folder.items():
-        found |= _made_once(folder, missing, say)
+        found |= _make_once(folder, missing, say)
     return [build(path) if (index := found[path]) is None else index for path in paths]
 
 
@@ -146,7 +146,7 @@ def read(path: Path, num_bytes: int) -> RecordIndex | None:
     return RecordIndex(offsets, sizes) if lines or not num_bytes else None
 
 
-def _made_once(
+def _make_once(
     folder: Path, paths: Sequence[str], say: Callable[[str], None] | None
 ) -> dict[str, RecordIndex | None]:
     made: dict[str, RecordIndex | None] = {}

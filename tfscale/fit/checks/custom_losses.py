@@ -14,7 +14,7 @@ from tfscale.fit.keras.install import (
     has_own_train_step,
     own_compiled_losses,
 )
-from tfscale.fit.keras.trial_step import halves_and_whole, refused_if_it_fails, tried
+from tfscale.fit.keras.trial_step import halves_and_whole, refused_if_it_fails, try_step
 from tfscale.structures import Structure
 
 _EXAMPLES = 2
@@ -87,7 +87,7 @@ def depends_on_batch(
 def _differs(model: keras.Model, first: Structure, dealt: bool, are_sums: bool) -> bool:
     """Whether two halves of the examples have other losses than the whole."""
     batches = halves_and_whole(first, dealt=dealt)
-    *parts, whole = [tried(model.train_step, [batch], []) for batch in batches]
+    *parts, whole = [try_step(model.train_step, [batch], []) for batch in batches]
     if whole.asks:  # all replicas count together
         return False
     tolerance = _EXACT if model.compute_dtype in ("float32", "float64") else _TOLERANCE
@@ -109,13 +109,13 @@ def _repeated(first: Structure, times: int) -> Structure:
 
 def _losses(model: keras.Model, first: Structure, times: int) -> tuple[float, ...]:
     """What the training step takes gradients of, for the same examples so many times."""
-    return tuple(tried(model.train_step, [_repeated(first, times)], []).losses)
+    return tuple(try_step(model.train_step, [_repeated(first, times)], []).losses)
 
 
 def _is_random(model: keras.Model, first: Structure) -> bool:
     """Whether a second step on the same examples has another loss."""
     batch = _repeated(first, 1)
-    found = tried(model.train_step, [batch, batch], []).losses
+    found = try_step(model.train_step, [batch, batch], []).losses
     return found[: len(found) // 2] != found[len(found) // 2 :]
 
 

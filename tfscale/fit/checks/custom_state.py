@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.fit.keras.trial_step import halves_and_whole, refused_if_it_fails, tried
+from tfscale.fit.keras.trial_step import halves_and_whole, refused_if_it_fails, try_step
 from tfscale.structures import Structure
 
 _TOLERANCE = 1e-4
@@ -61,7 +61,7 @@ def averaged(
 
 def _after(model: keras.Model, batch: Structure, own: Sequence[keras.Variable]) -> list[np.ndarray]:
     """The variables after a training step on a batch."""
-    values = tried(model.train_step, [batch], [], variables=own).values
+    values = try_step(model.train_step, [batch], [], variables=own).values
     return [values[id(variable)] for variable in own]
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfscale.errors import ConfigError
 from tfscale.fit.keras.classes import is_kerass
-from tfscale.fit.keras.trial_step import refused_if_it_fails, tried
+from tfscale.fit.keras.trial_step import refused_if_it_fails, try_step
 from tfscale.structures import Structure
 
 _PARTS = 4
@@ -41,8 +41,8 @@ def kinds_of(model: keras.Model, first: Structure, *, replicas: int) -> dict[int
     what = f"The metrics {names} are the model file's own, and trying them on {len(parts)} batches"
     for step in (model.test_step, model.train_step):
         with refused_if_it_fails(what, _ANY_NUMBER):
-            alone = [tried(step, [part], own).values for part in parts]
-            together = tried(step, parts, own).values
+            alone = [try_step(step, [part], own).values for part in parts]
+            together = try_step(step, parts, own).values
         if any(not np.array_equal(alone[0][key], together[key]) for key in together):
             break
     kinds: dict[int, str] = {}

@@ -96,7 +96,7 @@ class StepGuard:
             What is shown, and the lists.
         """
         own = list(self._strategy.experimental_local_results(verdict))
-        lists = [_written(one, number, value) for one, value in zip(lists, own, strict=True)]
+        lists = [_write(one, number, value) for one, value in zip(lists, own, strict=True)]
         if not self._skips:
             return means[1], lists
         is_taken = tf.math.is_finite(own[0])
@@ -135,6 +135,6 @@ class StepGuard:
         return tf.concat([row, weights], axis=0), tf.zeros([0], tf.int64)
 
 
-def _written(array: tf.TensorArray, number: tf.Tensor, value: tf.Tensor) -> Foreign:
+def _write(array: tf.TensorArray, number: tf.Tensor, value: tf.Tensor) -> Foreign:
     with tf.device(value.device):  # a scalar of another device would be waited for at each step
         return array.write(number, value)

@@ -156,7 +156,7 @@ class _Epochs:
     def __iter__(self) -> Iterator[tuple[int, int, Any]]:
         done = self._begin()
         self._source.start()
-        self._reached(done)
+        self._reach(done)
         try:
             while self.num_batches is None or done < self.num_batches:
                 wanted = self._functions.steps_of_next_call(self._name)
@@ -167,7 +167,7 @@ class _Epochs:
                 yield done, last, Call(self._source, steps, is_first=not done)
                 done += steps
                 self._taken += steps
-                self._reached(done)
+                self._reach(done)
         finally:
             if self._source.is_evaluation and done != self._source.steps:
                 self._source.rewind()
@@ -180,7 +180,7 @@ class _Epochs:
         self._taken = resumed.taken
         return resumed.done
 
-    def _reached(self, done: int) -> None:
+    def _reach(self, done: int) -> None:
         ends = self._functions.ends
         ends.passed += 1
         if not self._source.is_alone:  # a callback of the chief asks, and nobody else is here

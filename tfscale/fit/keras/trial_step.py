@@ -35,7 +35,7 @@ class Trial:
             self.losses.append(float(target))
 
 
-def tried(
+def try_step(
     step: Callable[[Structure], Foreign],
     batches: list[Structure],
     metrics: list[keras.metrics.Metric],

@@ -71,7 +71,7 @@ class Peers:
 
         Takes as long as it takes to find one, and at most about two seconds.
         """
-        return run_apart(self._found_lost)
+        return run_apart(self._find_lost)
 
     def is_running(self, rank: int) -> bool:
         """Whether a worker answers now."""
@@ -99,7 +99,7 @@ class Peers:
             patience = min(ANSWER_SECONDS, max(self._timeout_seconds - silent, _PAUSE_SECONDS))
             asked = time.monotonic()
             try:
-                link = await _greeted(self._cluster.addresses[rank], patience)
+                link = await _connect(self._cluster.addresses[rank], patience)
             except Unreachable as error:
                 is_there = False
                 refusals = refusals + 1 if error.is_refused else 0
@@ -117,7 +117,7 @@ class Peers:
             pause = self._interval_seconds if is_there else _PAUSE_SECONDS
             paused = min(pause, await _end_of(link, pause))
 
-    async def _found_lost(self) -> dict[int, str]:
+    async def _find_lost(self) -> dict[int, str]:
         deadline = time.monotonic() + _LOOKING_SECONDS
         while True:
             found = await asyncio.gather(*map(self._fate_of, self._others))
@@ -129,7 +129,7 @@ class Peers:
     async def _fate_of(self, rank: int) -> str:
         """What has become of a worker that doesn't run; "" for one that does."""
         try:
-            with await _greeted(self._cluster.addresses[rank], ANSWER_SECONDS):
+            with await _connect(self._cluster.addresses[rank], ANSWER_SECONDS):
                 return ""
         except Unreachable as error:
             return ENDED if error.is_refused else _NO_ANSWER
@@ -161,7 +161,7 @@ def _without_own_delay(seconds: float) -> float:
     return seconds if seconds <= _LONGEST_QUESTION_SECONDS else 0.0
 
 
-async def _greeted(address: str, timeout_seconds: float) -> Link:
+async def _connect(address: str, timeout_seconds: float) -> Link:
     """A connection on which a gRPC server has greeted.
 
     Raises:

@@ -76,7 +76,7 @@ def refuse(cluster: Cluster, reason: str) -> None:
     if cluster.num_workers > 1:
         meeting = _Meeting(cluster, _REFUSING_SECONDS, silence, reason)
         with contextlib.suppress(PortTaken, ConfigError), listen(_port_of(cluster)) as listening:
-            run_apart(lambda: meeting.refused(listening))
+            run_apart(lambda: meeting.refuse(listening))
 
 
 class _Meeting:
@@ -129,7 +129,7 @@ class _Meeting:
         every second start took that second longer. Until then this worker stays where it is: the
         chief may not have seen it yet.
         """
-        server = await asyncio.start_server(self._received, sock=listening)
+        server = await asyncio.start_server(self._receive, sock=listening)
         looking = [asyncio.create_task(self._look_for(rank)) for rank in self.missing]
         try:
             await self._wait()
@@ -143,9 +143,9 @@ class _Meeting:
                 task.cancel()
             await asyncio.gather(*looking, return_exceptions=True)
 
-    async def refused(self, listening: socket.socket) -> None:
+    async def refuse(self, listening: socket.socket) -> None:
         """Returns when all others have heard that this worker refuses, or didn't come in time."""
-        server = await asyncio.start_server(self._received, sock=listening)
+        server = await asyncio.start_server(self._receive, sock=listening)
         deadline = self._began + self._timeout_seconds
         while len(self._came) < len(self.missing) and time.monotonic() < deadline:
             await asyncio.sleep(_SERVER_POLL_SECONDS)
@@ -198,7 +198,7 @@ class _Meeting:
             await asyncio.sleep(_SERVER_POLL_SECONDS)
         del self.missing[rank]
 
-    async def _received(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Says who this worker is to whoever connects, and remembers which workers did."""
         with Link(reader, writer) as link:
             await link.say(self._own.line())
