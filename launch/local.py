@@ -17,6 +17,7 @@ from absl import flags
 
 import tfscale
 from launch import program
+from tfscale.settings import SETTINGS
 from tfscale.supervise.commands import (
     going_on,
     refuse_restarts,
@@ -28,6 +29,8 @@ from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
 
 WORKER = Path(__file__).resolve().with_name("worker.py")  # what is started
+# Their flags that are no settings of a run.
+_OF_WORKERS = ("dataset", "model", "dry_run", "verbose")
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer(
     "devices", 0, "Devices of each worker; 0 lets each worker decide.", lower_bound=0
@@ -59,5 +62,24 @@ def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     return supervise(launch, restarts=_RESTARTS.value)
 
 
+def parse(words: list[str]) -> list[str]:
+    """Reads this program's flags and gives the words, those behind `--` among them.
+
+    Raises:
+        ConfigError: a flag of the workers stands before `--`, or there is none.
+        flags.Error: a flag that nobody has, or a value that it can't have.
+    """
+    try:
+        given: list[str] = flags.FLAGS(words)
+    except flags.UnrecognizedFlagError as error:
+        if not {error.flagname, error.flagname.removeprefix("no")} & {*_OF_WORKERS, *SETTINGS}:
+            raise
+        raise tfscale.ConfigError(
+            f"--{error.flagname} is a flag of the workers; expected it behind --. Write for "
+            "example launch/local.py --workers=2 -- --dataset=datasets/digits.py ..."
+        ) from error
+    return given
+
+
 if __name__ == "__main__":
-    program.run(main, is_launcher=lambda: True)
+    program.run(main, parse=parse, is_launcher=lambda: True)

@@ -9,13 +9,12 @@ import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from absl import app, flags
 
 import tfscale
 from tfscale.errors import INTERRUPTED_CODE, End, end_of
-from tfscale.process.exit import record_end, record_end_in
+from tfscale.process.exit import end_well, leave_at_exit, record_end, record_end_in
 from tfscale.process.printable import printable
 from tfscale.startup.environment import take_end_record
 
@@ -28,6 +27,8 @@ def run(
     is_launcher: Callable[[], bool] = lambda: False,
 ) -> None:
     """Runs a program and ends the process with its exit code; call it last.
+
+    With 0 it ends as Python does: threads are waited for, and `atexit` is asked, for a minute.
 
     Libraries' messages are kept out of the terminal, in a log that stays if something goes wrong.
     Whatever is raised becomes one line on the standard error, and the exit code that belongs to it.
@@ -42,7 +43,7 @@ def run(
             program starts in its own terminal, so that neither is kept from them.
     """
 
-    def ended(argv: Sequence[str]) -> NoReturn:
+    def ended(argv: Sequence[str]) -> int:
         # Letters that this terminal does not have must not end the program.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")
@@ -59,14 +60,20 @@ def run(
                 code = main(terminal, *argv[1:]) or 0
             except (Exception, KeyboardInterrupt) as error:
                 code = _complain(error, terminal, is_verbose=is_verbose())
-        tfscale.leave(code)
+        if code:
+            tfscale.leave(code)
+        end_well(terminal.complain)
+        return 0
 
+    leave_at_exit()
     app.run(ended, flags_parser=lambda words: _parsed(parse, words))
 
 
 def _parsed(parse: Callable[[list[str]], list[str]], words: list[str]) -> list[str]:
     try:
         return flags_read(parse, words)
+    except SystemExit:  # absl (2.4) has shown what --help asks for, which to it is a failure
+        sys.exit(0)
     except tfscale.ConfigError as error:
         reason, code = tfscale.describe_failure(error)
         tfscale.Terminal().complain(reason)

@@ -85,6 +85,7 @@ def parse(arguments: Sequence[str], description: str) -> list[str]:
 def help_text(description: str) -> str:
     """What the program does, and its flags by concern with their defaults."""
     lines = [description.strip()]
+    width = 2 + max(len(name) for names in GROUPS.values() for name in names)
     for title, names in GROUPS.items():
         lines += ["", f"{title}:"]
         for name in names:
@@ -94,7 +95,7 @@ def help_text(description: str) -> str:
             choices = getattr(flag.parser, "enum_values", None)
             among = f" One of {', '.join(choices)}." if choices else ""
             default = f" [{flag.default}]" if flag.default else ""
-            lines.append(f"  --{name:<24}{text}{among}{default}")
+            lines.append(f"  --{name:<{width}}{text}{among}{default}")
     return "\n".join(lines)
 
 
@@ -110,9 +111,10 @@ def _options_text(flag: str, path: str) -> str:
     except tfscale.ConfigError as error:
         return f"\n{error}"
     lines = ["", f"Options of {path} (--{flag}_option=NAME=VALUE):"]
+    width = 2 + max((len(option.name) for option in options), default=0)
     for option in options:
         about = f"{option.comment} ({option.kind})" if option.comment else option.kind
-        lines.append(f"  {option.name:<24}{about} [{option.value}]")
+        lines.append(f"  {option.name:<{width}}{about} [{option.value}]")
     return "\n".join(lines if options else [*lines, "  none"])
 
 

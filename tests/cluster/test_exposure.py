@@ -107,5 +107,13 @@ def test_a_single_worker_has_no_port():
     assert described(Cluster()) == ""
 
 
+def test_workers_of_one_machine_are_told_of_a_public_card_only(monkeypatch):
+    cluster = Cluster(("127.0.0.1:2222", "127.0.0.1:2223"), 0)
+    _cards(monkeypatch, "127.0.0.1", "10.0.0.5")
+    assert described(cluster) == ""
+    _cards(monkeypatch, "127.0.0.1", PUBLIC)
+    assert described(cluster).endswith(f"{PUBLIC} is public!")
+
+
 def test_the_own_numbers_are_addresses():
     assert all(ipaddress.ip_address(number) for number in exposure._own_numbers())

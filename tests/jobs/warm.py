@@ -11,6 +11,7 @@ This file runs by itself as well, outside of the repository: `python warm.py`, w
 standard input. It ends when the other side is closed, and everything that it started with it.
 """
 
+import atexit
 import contextlib
 import gc
 import json
@@ -22,6 +23,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -181,6 +183,8 @@ def _fork(order, descriptors, link):
         link.close()
         _become(order, descriptors)
         code = _run(order["command"])
+        threading._shutdown()
+        atexit._run_exitfuncs()
     except BaseException:
         traceback.print_exc()
         code = 1

@@ -61,6 +61,38 @@ def test_a_program_ends_with_the_code_that_it_gives(tmp_path, body, code):
     assert not _record(tmp_path).exists(), "there is no more to say"
 
 
+_FAREWELLS = """
+import atexit, threading, time
+atexit.register(lambda: print("farewell", flush=True))
+threading.Thread(target=lambda: (time.sleep(0.5), print("uploaded", flush=True))).start()
+"""
+
+
+def test_a_program_that_is_done_waits_for_threads_and_says_farewell(tmp_path):
+    ended = _run(tmp_path, _FAREWELLS)
+    assert (ended.code, ended.out, ended.err) == (0, "uploaded\nfarewell\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_that_fails_ends_at_once(tmp_path):
+    ended = _run(tmp_path, f"{_FAREWELLS}\nreturn 7")
+    assert (ended.code, ended.out) == (7, "")
+
+
+@pytest.mark.parametrize(
+    ("hangs", "what"),
+    [
+        ("threading.Thread(target=threading.Event().wait, name='upload').start()", "threads upload"),
+        ("atexit.register(threading.Event().wait)", "what was registered with atexit"),
+    ],
+)
+def test_what_hangs_at_the_end_is_named_and_cut_off(tmp_path, hangs, what):
+    limit = "import tfscale.process.exit\ntfscale.process.exit._EXIT_SECONDS = 0.5"
+    ended = _run(tmp_path, f"import atexit, threading\n{limit}\n{hangs}")
+    assert ended.code == 0
+    assert what in ended.err and "went on for 0.5 s more and is cut off" in ended.err
+
+
 def test_what_is_shown_is_there_at_once_also_in_a_pipe(tmp_path):
     ended = _run(tmp_path, f"terminal.show('plan')\nos.kill(os.getpid(), {int(signal.SIGKILL)})")
     assert (ended.code, ended.out) == (-signal.SIGKILL, "plan\n")
@@ -190,3 +222,18 @@ def test_every_program_refuses_in_one_line_what_is_no_flag(program):
     done = _started([f"launch/{program}.py"], *words, "epochs=3")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "'epochs=3' is no flag; expected --name=value only. See --help.\n"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_shows_its_help_and_ends_well(program):
+    done = _started([f"launch/{program}.py"], "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--" in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--dataset=a.py", "--epochs=3", "--nooverwrite", "--dry_run"])
+def test_the_launcher_says_where_flags_of_the_workers_stand(flag):
+    done = _started(["launch/local.py"], "--workers=2", flag)
+    assert (done.returncode, done.stdout) == (2, "")
+    name = flag.partition("=")[0]
+    assert done.stderr.startswith(f"{name} is a flag of the workers; expected it behind --.")

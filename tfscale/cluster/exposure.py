@@ -45,12 +45,17 @@ def is_public(number: str) -> bool:
 
 
 def described(cluster: Cluster) -> str:
-    """Which port of this worker is open to whom, for the reader; "" for a single worker."""
+    """Which port of this worker is open to whom, for the reader.
+
+    "" for a single worker, and for workers of one machine that no public address reaches.
+    """
     if cluster.num_workers == 1:
         return ""
     _, port = split_address(cluster.addresses[cluster.index])
     numbers = _own_numbers()
     public = [number for number in numbers if is_public(number)]
+    if cluster.workers_here == cluster.num_workers and not public:
+        return ""
     shown = ", ".join(numbers[:_MOST_SHOWN]) + (", ..." if len(numbers) > _MOST_SHOWN else "")
     warning = f" {public[0]} is public!" if public else ""
     return (

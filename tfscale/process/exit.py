@@ -1,11 +1,15 @@
-"""Ends this process at once, and takes its temporary files with it.
+"""Ends this process, and takes its temporary files with it.
 
-TensorFlow's threads may wait for each other at a normal exit, and a worker that another one's
-failure ends is blocked in a collective: what Python does at an exit is never done.
+TensorFlow's threads may wait for each other when Python takes a process apart, and a worker that
+another one's failure ends is blocked in a collective: such a process ends at once. One that has
+done its work first does what Python does at an exit, for so long: threads that still upload are
+waited for, and what was registered with `atexit` is called.
 """
 
+import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.util  # whose farewell, which waits for processes, is registered before ours
 import os
 import shutil
 import sys
@@ -21,10 +25,12 @@ from tfscale.process.patience import do_within
 from tfscale.process.temporary import own_folder, remove_left_behind
 
 _PATIENCE_SECONDS = 2.0
+_EXIT_SECONDS = 60.0
 _own: list[Path] = []
 _last: list[Callable[[], None]] = []
 _records: list[Path] = []
 _leaving: list[int] = []  # the thread that ends the process, once one does
+_over: list[bool] = []  # whether the work is done, and Python's own exit has begun
 
 
 def _let_only_who_leaves_fork() -> None:
@@ -35,7 +41,7 @@ def _let_only_who_leaves_fork() -> None:
 
 os.register_at_fork(before=_let_only_who_leaves_fork)
 # They are the parent's to remove, to do and to write.
-for _ones in (_own, _last, _records, _leaving):
+for _ones in (_own, _last, _records, _leaving, _over):
     os.register_at_fork(after_in_child=_ones.clear)
 
 
@@ -111,6 +117,35 @@ def leave(code: int) -> NoReturn:
     for work in tuple(_last):
         do_within(_PATIENCE_SECONDS, work)  # a disk that doesn't answer must not hold up the end
     os._exit(code)
+
+
+def leave_at_exit() -> None:
+    """Makes `leave` the last farewell of this process; called before others register theirs."""
+    atexit.register(_leave_if_over)
+
+
+def end_well(tell: Callable[[str], None]) -> None:
+    """From now on this process ends as Python does, with exit code 0, if only it comes to its end.
+
+    Args:
+        tell: gets a line if threads or farewells take longer than a minute, and are cut off.
+    """
+    _over.append(True)
+    threading.Thread(target=_cut_off, args=(tell,), name="end", daemon=True).start()
+
+
+def _leave_if_over() -> None:
+    if _over:
+        leave(0)
+
+
+def _cut_off(tell: Callable[[str], None]) -> None:
+    threading.Event().wait(_EXIT_SECONDS)
+    others = [each.name for each in threading.enumerate() if not each.daemon]
+    left = ", ".join(name for name in others if name != threading.main_thread().name)
+    what = f"the threads {left}" if left else "what was registered with atexit"
+    tell(f"All is done, but {what} went on for {_EXIT_SECONDS:g} s more and is cut off.")
+    leave(0)
 
 
 @contextlib.contextmanager

@@ -113,6 +113,14 @@ def test_what_load_raised_is_told_in_one_line_with_its_split():
     )
 
 
+def test_a_split_that_load_does_not_know_is_told_with_what_to_do():
+    names = {"train": tf.data.Dataset.range(4)}
+    with pytest.raises(ConfigError) as caught:
+        _load(lambda split: names[split], "validation")
+    assert "load('validation') knows no split of that name" in str(caught.value)
+    assert "Return None for it, or leave 'validation' out of splits" in str(caught.value)
+
+
 @pytest.mark.parametrize("given", [[1, 2], (tf.data.Dataset.range(1), 2), 3])
 def test_something_else_than_a_dataset_is_refused_with_how_to_make_one(given):
     message = _refusal(_load, lambda split: given)

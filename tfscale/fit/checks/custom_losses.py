@@ -29,7 +29,8 @@ _EXACT = 1e-4  # of float32, where a loss of a batch may be close to the mean of
 def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> bool:
     """Whether the numbers that own losses give are sums over examples.
 
-    The same examples twice leave a mean what it is, and double a sum.
+    The same examples twice leave a mean what it is, and double a sum; a loss of a batch as a whole
+    may do something between, and is averaged like a mean.
 
     Args:
         model: built, in the scope of the strategy that this is called in.
@@ -37,7 +38,7 @@ def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> 
         replicas: of the job; with one there is nothing to find out.
 
     Raises:
-        ConfigError: the loss is neither, or a sum where its parts can't be told from each other.
+        ConfigError: the loss grows faster, or is a sum where its parts can't be told apart.
     """
     own, writes_step = own_compiled_losses(model), _writes_step(model)
     if replicas == 1 or not (own or writes_step):
@@ -46,7 +47,7 @@ def numbers_are_sums(model: keras.Model, first: Structure, *, replicas: int) -> 
         losses = {times: _losses(model, first, times) for times in (1, 2, 4)}
         is_random = _is_random(model, first)
     kinds = [_kind(*of_one, is_random=is_random) for of_one in zip(*losses.values(), strict=False)]
-    if all(kind == "mean" for kind in kinds):
+    if all(kind in ("mean", "batch") for kind in kinds):
         return False
     if kinds == ["sum"] and len(own) == 1 and not writes_step:
         return True
@@ -120,15 +121,18 @@ def _is_random(model: keras.Model, first: Structure) -> bool:
 
 
 def _kind(once: float, twice: float, four: float, *, is_random: bool) -> str:
-    """ "mean", "sum", or "" for what is neither, or both in one."""
+    """ "mean", "sum", "batch" for what grows less than a sum does, or "" for what grows more."""
     if is_random:  # other random numbers for another batch: near enough is all there is
-        return "mean" if abs(four) < 2 * abs(once) else "sum" if abs(four) > 3 * abs(once) else ""
+        return "mean" if abs(four) < 2 * abs(once) else "sum" if abs(four) > 3.3 * abs(once) else ""
     near = _TOLERANCE * max(abs(once), abs(four))
     if abs(four - once) <= near and abs(twice - once) <= near:
         return "mean"
-    # A sum and what doesn't depend on the examples, such as a regularization.
-    growth = (four - once) / 3
-    return "sum" if abs(twice - once - growth) <= near else ""
+    # A sum and what doesn't depend on the examples, such as a regularization, lie on a line.
+    first, then = twice - once, four - twice
+    if abs(then - 2 * first) <= near:
+        return "sum"
+    # A term that smooths a quotient (Dice + 1), or a softmax over the batch: that grows like log n.
+    return "batch" if abs(then) < 1.6 * abs(first) else ""
 
 
 def _shown(losses: dict[int, tuple[float, ...]]) -> str:
