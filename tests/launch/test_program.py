@@ -82,7 +82,10 @@ def test_a_program_that_fails_ends_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("hangs", "what"),
     [
-        ("threading.Thread(target=threading.Event().wait, name='upload').start()", "threads upload"),
+        (
+            "threading.Thread(target=threading.Event().wait, name='upload').start()",
+            "threads upload",
+        ),
         ("atexit.register(threading.Event().wait)", "what was registered with atexit"),
     ],
 )
