@@ -17,9 +17,9 @@ from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.settings import SETTINGS
 from tfscale.supervise.commands import (
     going_on,
+    refuse_misplaced,
     refuse_restarts,
     require_free_folder,
     run_dir_of,
@@ -29,8 +29,6 @@ from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
 
 WORKER = Path(__file__).resolve().with_name("worker.py")  # what is started
-# Their flags that are no settings of a run.
-_OF_WORKERS = ("dataset", "model", "dry_run", "verbose")
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer(
     "devices", 0, "Devices of each worker; 0 lets each worker decide.", lower_bound=0
@@ -63,22 +61,12 @@ def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
 
 
 def parse(words: list[str]) -> list[str]:
-    """Reads this program's flags and gives the words, those behind `--` among them.
-
-    Raises:
-        ConfigError: a flag of the workers stands before `--`, or there is none.
-        flags.Error: a flag that nobody has, or a value that it can't have.
-    """
+    """Reads this program's flags; gives the words, those behind `--` among them."""
     try:
-        given: list[str] = flags.FLAGS(words)
+        return list(flags.FLAGS(words))
     except flags.UnrecognizedFlagError as error:
-        if not {error.flagname, error.flagname.removeprefix("no")} & {*_OF_WORKERS, *SETTINGS}:
-            raise
-        raise tfscale.ConfigError(
-            f"--{error.flagname} is a flag of the workers; expected it behind --. Write for "
-            "example launch/local.py --workers=2 -- --dataset=datasets/digits.py ..."
-        ) from error
-    return given
+        refuse_misplaced(error.flagname)
+        raise
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """The cores that this process may use, and how several workers share those of one machine."""
 
+import functools
+import math
 import os
 from collections.abc import Collection
 
 import psutil
 
+from tfscale.process.cpu_quota import cpu_quota
+
 _SPARE_THREADS = 4
+_sharing: list[int] = []  # how many workers share a container's quota, once it is known
 
 
 def inter_op_threads(cores: int, *, are_cores_free: bool) -> int:
@@ -48,13 +53,34 @@ def own_cores(cores: Collection[int], of_machine: int, workers: int, index: int)
 
 
 def share_of_cores(workers: int, index: int) -> set[int]:
-    """What `own_cores` says of this process's cores."""
-    return own_cores(_cores(), os.cpu_count() or 1, workers, index)
+    """What `own_cores` says of this process's cores, which from now on has its part of a quota.
+
+    All of them in a container that may keep only some busy: others on that machine see the same
+    cores, and whoever bound itself to the first few would meet them there.
+    """
+    _sharing[:] = [workers]
+    cores = _cores()
+    if _quota() < len(cores):
+        return set(cores)
+    return own_cores(cores, os.cpu_count() or 1, workers, index)
 
 
 def num_cores() -> int:
-    """How many cores this process may run on."""
-    return len(_cores())
+    """How many cores this process may keep busy: those that it may run on, or its quota's part."""
+    return limited(len(_cores()), own_quota())
+
+
+def own_quota() -> float:
+    """Cores that a container lets this process keep busy, its part of them; infinite for no limit.
+
+    It is shared by the workers of one machine, once `share_of_cores` knows of them.
+    """
+    return _quota() / max([1, *_sharing])
+
+
+def limited(cores: int, quota: float) -> int:
+    """How many of some cores a quota, in cores, keeps busy: at least 1, a part of one as well."""
+    return cores if quota >= cores else max(1, math.ceil(quota))
 
 
 def bind(cores: Collection[int]) -> None:
@@ -70,3 +96,9 @@ def _cores() -> Collection[int]:
         found: list[int] = process.cpu_affinity()
         return found
     return range(os.cpu_count() or 1)
+
+
+@functools.cache
+def _quota() -> float:
+    quota = cpu_quota()
+    return math.inf if quota is None else quota

@@ -64,8 +64,9 @@ def claim_devices(
     devices = _logical_cpus(logical_cpus) if logical_cpus else _physical_devices(complain)
     are_cores_free = is_emulated or devices.kind == "GPU"
     is_users_choice = has_own_thread_count()
+    own_cores = share_of_cores(cluster.workers_here, cluster.index_here)
     if not are_cores_free and not is_users_choice:
-        bind(share_of_cores(cluster.workers_here, cluster.index_here))
+        bind(own_cores)
     threads = inter_op_threads(num_cores(), are_cores_free=are_cores_free)
     # If TensorFlow runs already, it keeps the threads that it has: they only cost a little time.
     with contextlib.suppress(RuntimeError):

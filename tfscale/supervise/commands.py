@@ -8,7 +8,11 @@ from pathlib import Path
 from tfscale.cluster.ports import free_addresses
 from tfscale.errors import ConfigError
 from tfscale.files.run_lock import require_free
+from tfscale.settings import SETTINGS
 from tfscale.user_paths import local_path
+
+# Flags of a worker that are no settings of a run.
+_OF_WORKERS = ("dataset", "model", "dry_run", "verbose")
 
 
 def worker_commands(
@@ -51,6 +55,22 @@ def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
         goes_on: whether an earlier attempt of the same supervisor has left a checkpoint.
     """
     return _with_flag(words, "--nooverwrite") if goes_on else list(words)
+
+
+def refuse_misplaced(flag: str) -> None:
+    """Refuses a flag of the workers that stands before the `--`, or without one.
+
+    Args:
+        flag: one that the launcher hasn't got, without dashes.
+
+    Raises:
+        ConfigError: the workers have it.
+    """
+    if {flag, flag.removeprefix("no")} & {*_OF_WORKERS, *SETTINGS}:
+        raise ConfigError(
+            f"--{flag} is a flag of the workers; expected it behind --. Write for example "
+            "launch/local.py --workers=2 -- --dataset=datasets/digits.py ..."
+        )
 
 
 def refuse_restarts(worker_flags: Sequence[str]) -> None:
