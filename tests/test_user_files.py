@@ -188,13 +188,13 @@ def test_what_the_file_defines_can_be_pickled_and_inspected(path):
     assert "return depth" in inspect.getsource(module.build)
 
 
-def test_the_search_path_gets_one_folder_at_its_end_until_all_is_forgotten(path):
+def test_the_search_path_gets_two_folders_until_all_is_forgotten(path):
     userfiles.forget_modules()
     before = list(sys.path)
     for _ in range(2):
         userfiles.load_module(path, [])
-    (*first, added) = sys.path
-    assert first == before
+    (beside, *between, added) = sys.path
+    assert (beside, between) == (str(path.parent), before)
     assert sorted(os.listdir(added)) == ["tfscale_userfile_model.py", "tfscale_userfile_model_2.py"]
     userfiles.forget_modules()
     assert sys.path == before
@@ -355,3 +355,50 @@ def test_a_file_that_does_not_parse_has_no_options(tmp_path, text):
         ConfigError, match=r"There is no file .*mine.py|mine.py can't be read as Python"
     ):
         options_of(path)
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A file that imports what stands beside it: a module at once, a package later."""
+    folder = tmp_path / "with [brackets] and blanks"
+    (folder / "parts_of_mine").mkdir(parents=True)
+    (folder / "parts_of_mine" / "__init__.py").write_text("from parts_of_mine.inner import late\n")
+    (folder / "parts_of_mine" / "inner.py").write_text("late = 5\n")
+    (folder / "help_of_mine.py").write_text("def double(x):\n    return 2 * x\n")
+    file = folder / "model.py"
+    file.write_text(
+        "from help_of_mine import double\n\n\ndef build():\n    from parts_of_mine import late\n"
+        "    return double(late)\n"
+    )
+    return file
+
+
+def test_what_stands_beside_a_file_is_importable_and_forgotten_with_it(beside):
+    path, modules = list(sys.path), set(sys.modules)
+    module = userfiles.load_module(beside, [])
+    assert module.build() == 10
+    assert pickle.loads(pickle.dumps(module.double))(2) == 4  # noqa: S301  # our own
+    userfiles.forget_modules()
+    assert (sys.path, set(sys.modules) - modules) == (path, set())
+    (beside.parent / "help_of_mine.py").write_text("def double(x):\n    return -x\n# changed\n")
+    assert userfiles.load_module(beside, []).build() == -5
+
+
+def test_other_processes_find_what_stands_beside_a_file(beside):
+    module = userfiles.load_module(beside, [])
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(module.double, [3]) == [6]
+        assert pool.apply(module.build) == 10
+
+
+def test_two_modules_of_one_name_beside_two_files_are_refused(beside, tmp_path):
+    userfiles.load_module(beside, [])
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "help_of_mine.py").write_text("double = abs\n")
+    (other / "data.py").write_text("import help_of_mine\n")
+    with pytest.raises(ConfigError, match="imports help_of_mine, which stands beside it") as caught:
+        userfiles.load_module(other / "data.py", [])
+    assert str(beside.parent / "help_of_mine.py") in str(caught.value)
+    (other / "data.py").write_text("import math\n")  # what it doesn't import is nobody's business
+    userfiles.load_module(other / "data.py", [])

@@ -4,6 +4,8 @@ Such a file is plain Python, named by its path. Its lower-case constants are its
 `--model_option=depth=18` replaces the `depth = 50` in it. The file runs once, with its own values,
 and the constants are replaced after that; what it computed from them while running stays.
 
+What stands beside the file it may import, as where `python FILE` runs it.
+
 Processes that the file starts find it too. What runs in them is sent by the names of its module
 and its function, so that a new Python has to import the module: a folder at the end of `sys.path`,
 which it is given, has a short module for each file, which loads it with the same options.
@@ -35,6 +37,8 @@ load_again(__name__, {path!r}, {options!r})
 """
 
 _folders: list[str] = []  # the one that other processes import from, once there is one
+_beside: list[str] = []  # folders of users' files, which were put into sys.path
+_before: list[set[str]] = []  # which modules there were when the first of them was
 
 
 def load_module(file: str | Path | UserFile, options: Sequence[str]) -> ModuleType:
@@ -154,10 +158,15 @@ def forget_modules() -> None:
     """
     for name in [name for name in sys.modules if name.startswith(_PREFIX)]:
         del sys.modules[name]
+    for name in [name for name in sys.modules if _before and name not in _before[0]]:
+        file = Path(_file_of(sys.modules[name]))
+        if any(file.is_relative_to(folder) for folder in _beside):
+            del sys.modules[name]
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
-        sys.path[:] = [one for one in sys.path if one != folder]
-    _folders.clear()
+    sys.path[:] = [one for one in sys.path if one not in (*_folders, *_beside)]
+    for ones in (_folders, _beside, _before):
+        ones.clear()
 
 
 def require_function(module: object, name: str, path: str | Path) -> Callable[..., Any]:
@@ -187,6 +196,7 @@ def _run(name: str, file: UserFile) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{file.name} cannot be loaded as Python; expected a .py file.")
+    _let_import_from_beside(file, resolved)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -202,6 +212,50 @@ def _run(name: str, file: UserFile) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _let_import_from_beside(file: UserFile, resolved: Path) -> None:
+    """Makes importable what stands in the file's folder, before what is installed.
+
+    Raises:
+        ConfigError: of a module that the file imports, and that stands there, another one of the
+            same name was imported before.
+    """
+    folder = resolved.parent
+    for name in _imports_of(resolved):
+        own = next(
+            filter(Path.is_file, (folder / f"{name}.py", folder / name / "__init__.py")), None
+        )
+        there = _file_of(sys.modules.get(name))
+        if own is not None and name in sys.modules and Path(there).resolve() != own:
+            raise ConfigError(
+                f"{file.name} imports {name}, which stands beside it, but a module of that name "
+                f"was imported before ({there or 'without a file'}); expected a name of its own. "
+                f"Rename {own}."
+            )
+    if str(folder) not in sys.path:
+        if not _before:
+            _before.append(set(sys.modules))
+        sys.path.insert(0, str(folder))
+        _beside.append(str(folder))
+
+
+def _imports_of(path: Path) -> set[str]:
+    """The first parts of the names that a file imports; none where it can't be read."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return set()  # to import it will say so better
+    nodes = list(ast.walk(tree))
+    names = {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.partition(".")[0] for name in {*names, *(str(node.module) for node in froms)}}
+
+
+def _file_of(module: object) -> str:
+    """The file of a module; "" where it has none."""
+    name = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    return name if isinstance(name, str) else ""
 
 
 def _free_name(path: Path) -> str:

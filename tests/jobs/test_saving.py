@@ -164,6 +164,12 @@ KINDS = {
         False,
     ),
     "own layer": (LAYER.format("") + BUILD.format(inner="Scaled()"), SCRIPT, "model.keras", True),
+    "layer beside": (
+        "    from layers_of_mine import Scaled\n" + BUILD.format(inner="Scaled()"),
+        SCRIPT,
+        "model.keras",
+        True,
+    ),
     "registered layer": (
         LAYER.format(REGISTERED) + BUILD.format(inner="Scaled()"),
         SCRIPT,
@@ -218,6 +224,7 @@ def trained(tmp_path_factory):
         path.write_text(_source(text))
         settings = {"model_option": ["width=6"], **SETTINGS.get(name, {})}
         jobs.append({"name": name, "model": str(path), "settings": settings})
+    (folder / "layers_of_mine.py").write_text(_source(LAYER.format("")))
     (folder / "jobs.json").write_text(json.dumps(jobs))
     command = [sys.executable, "-m", "tests.jobs.trainings"]
     command += [str(folder / "jobs.json"), str(folder / "out.json")]
