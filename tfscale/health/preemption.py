@@ -8,7 +8,7 @@ from tfscale.errors import PREEMPTED_CODE, End
 from tfscale.fit.loop.events import Point
 from tfscale.fit.prepare_job import Prepared
 from tfscale.listener import Listener
-from tfscale.process.exit import ends_with_the_run, leave, record_end
+from tfscale.process.exit import ends_with_the_run, has_supervisor, leave, record_end
 from tfscale.process.signals import heard
 from tfscale.process.stop_request import StopWish
 from tfscale.startup.job import Job
@@ -75,7 +75,9 @@ class Preemption(Listener):
     def _stop(self, number: signal.Signals) -> None:
         cluster = self._job.cluster
         where = f" at {cluster.addresses[cluster.index]}" if cluster.num_workers > 1 else ""
-        who = f"Worker {cluster.index}{where} was stopped by {number.name}"
+        # A supervisor has said itself what came; it sends SIGTERM on for Ctrl-C as well.
+        how = "told to stop" if has_supervisor() else f"stopped by {number.name}"
+        who = f"Worker {cluster.index}{where} was {how}"
         is_first = self._wish.note(number)
         if self._wish.is_urgent:
             reason = f"{who} a second time: it ends at once."

@@ -95,6 +95,11 @@ def record_end_in(path: Path | None) -> None:
     _records[:] = [path] if path else []
 
 
+def has_supervisor() -> bool:
+    """Whether somebody reads how this process ends: whose signals it sends on in its own way."""
+    return bool(_records)
+
+
 def record_end(end: End) -> None:
     """Says how this process is about to end; where that can't be written, its code says enough."""
     for path in _records:
