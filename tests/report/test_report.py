@@ -253,3 +253,9 @@ def test_the_closing_table_names_the_file_that_the_model_is_in():
     assert "config.json, model.weights.h5, tensorboard/" in files
     nothing = tables.closing_rows(_report(model_file=""), "r")["files"]
     assert "config.json, tensorboard/" in nothing
+
+
+def test_a_small_loss_is_shown_with_its_digits():
+    metrics = {"loss": 0.0000321, "val_loss": 0.0, "error": -0.0004, "accuracy": 0.5}
+    rows = tables.closing_rows(_report(metrics=metrics), "r")
+    assert rows["result"] == "loss 3.210e-05, val_loss 0.0000, error -4.000e-04, accuracy 0.5000"

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from tfscale.report.tables import rounded
+
 LINE_SECONDS = 30.0  # about so long nobody hears of a run that goes well
 
 
@@ -131,11 +133,7 @@ class EpochLines(keras.callbacks.Callback):
 def _told(logs: Mapping[str, Any] | None) -> str:
     """The metrics that are single numbers, by name."""
     return ", ".join(
-        f"{name} {_shown(float(value))}"
+        f"{name} {rounded(float(value))}"
         for name, value in (logs or {}).items()
         if isinstance(value, numbers.Real)
     )
-
-
-def _shown(value: float) -> str:
-    return f"{value:.4f}" if abs(value) > 1e-3 or value == 0 else f"{value:.3e}"

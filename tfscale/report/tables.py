@@ -40,13 +40,18 @@ def _cell(value: object) -> str:
     return re.sub(r"([\[\]`\\])", r"\\\1", text)
 
 
+def rounded(value: float) -> str:
+    """A metric with four digits behind the point, or four in all where those would be zeros."""
+    return f"{value:.4f}" if abs(value) > 1e-3 or value == 0 else f"{value:.3e}"
+
+
 def closing_rows(report: Mapping[str, Any], run_dir: object) -> dict[str, object]:
     """The closing table: what came out, how fast, and where it is."""
     rate, step = report["examples_per_second"], report["step_seconds"]
     waited = report["share_of_step"]["input_wait"]
     rows: dict[str, object] = {
         "result": ", ".join(
-            f"{name} {value:.4f}"
+            f"{name} {rounded(value)}"
             for name, value in report["metrics"].items()
             if isinstance(value, float)
         ),
