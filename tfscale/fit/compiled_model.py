@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import keras
 
 from tfscale.errors import ConfigError
+from tfscale.fit.checks.build import require_fit
 from tfscale.fit.data_and_model import Built
 from tfscale.fit.keras.layers import layers_within
 from tfscale.fit.keras.optimizer import unknown_variables
@@ -145,6 +146,16 @@ def require_known_variables(model: keras.Model, name: str) -> None:
             "when the model's optimizer was built; expected compile() after unfreezing. Call "
             "model.compile(...) with a new optimizer in build."
         )
+
+
+def require_fitting_splits(job: Job, built: Built) -> None:
+    """Refuses a split that the model can't take, before an epoch is trained.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    splits = {name: found.spec for name, found in built.data.evaluated.items()}
+    require_fit(built.model, splits, built.data.training.spec, job.strategy)
 
 
 def precisions(model: keras.Model) -> list[str]:

@@ -9,6 +9,7 @@ from tfscale.data.splits import Splits
 from tfscale.fit.compiled_model import (
     OwnRate,
     rate_and_loss,
+    require_fitting_splits,
     require_known_variables,
     require_precision,
 )
@@ -96,6 +97,7 @@ def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) 
         distributed = DistributedModel(job, built.model, parts)
     require_precision(job.config, built.model, built.model_file.name)
     require_known_variables(built.model, built.model_file.name)
+    require_fitting_splits(job, built)
     if job.cluster.num_workers > 1:
         _begin_alike(job, distributed, made)
     return Prepared(built.data, built.model_file, distributed, rate, loss, buckets)

@@ -1,5 +1,6 @@
 """Builds a model with all that belongs to it, and finds out what its steps do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -76,6 +77,34 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
     return Steps(optimizers, training, test, 0 if is_one else step.asks, own_state)
 
 
+def require_fit(
+    model: keras.Model, splits: Mapping[str, Spec], spec: Spec, strategy: tf.distribute.Strategy
+) -> None:
+    """Refuses a split whose examples the model can't take, which would show after an epoch.
+
+    Args:
+        model: compiled and built.
+        splits: of one replica's batch of each split, by name.
+        spec: of one replica's batch of the train split, which is known to fit.
+        strategy: in whose scope variables are made.
+
+    Raises:
+        ConfigError: it doesn't fit.
+    """
+    for split, other in splits.items():
+        if _shapes(other) == _shapes(spec):
+            continue
+        try:
+            with strategy.scope():
+                trace_symbolically(model.test_step, other)
+        except Exception as error:
+            raise ConfigError(
+                f"The model doesn't fit the split {split!r}: {one_line(error)}. Its (x, y) = "
+                f"{_shapes(other)}, those of 'train' {_shapes(spec)}; expected the same, or what "
+                "the model takes as well. Make them alike in preprocess, or leave the split out."
+            ) from error
+
+
 def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:
     """Builds by calling the model, as Keras does; a step of the user's own may do without."""
     try:
@@ -97,11 +126,15 @@ def _traced(model: keras.Model, name: str, spec: Spec) -> SymbolicStep:
 
 
 def _misfit(reason: str, spec: Spec) -> ConfigError:
+    return ConfigError(
+        f"The model doesn't fit the data: {reason}. The data has (x, y) = {_shapes(spec)}; change "
+        "the model's inputs and outputs, its loss, or preprocess."
+    )
+
+
+def _shapes(spec: Spec) -> str:
+    """Dtypes and shapes of an example's x and y, for the reader."""
     shapes = tf.nest.map_structure(
         lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape[1:])}", spec[:2]
     )
-    shown = str(shapes).replace("'", "")
-    return ConfigError(
-        f"The model doesn't fit the data: {reason}. The data has (x, y) = {shown}; change the "
-        "model's inputs and outputs, its loss, or preprocess."
-    )
+    return str(shapes).replace("'", "")
