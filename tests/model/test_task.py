@@ -138,10 +138,6 @@ def test_one_output_for_ten_classes_is_refused_also_where_labels_stand_in_a_colu
     assert "gives 1 outputs" in _refusal(layers.Dense(1), num_classes=10, labels=labels)
 
 
-def test_class_numbers_as_floats_are_refused_with_their_dtype():
-    assert "labels float32() with num_classes = 4" in _refusal(layers.Dense(4), labels=NUMBER)
-
-
 def test_classes_that_are_not_counted_are_as_many_as_the_outputs():
     model = _compiled(layers.Dense(7), num_classes=None)
     assert type(model.loss) is keras.losses.SparseCategoricalCrossentropy
@@ -235,3 +231,27 @@ def test_the_loss_of_a_regression_is_the_mean_square():
     model = _compiled(layers.Dense(1, kernel_initializer="zeros"), task="regression", labels=NUMBER)
     results = model.evaluate(tf.zeros([2, 3]), tf.constant([1.0, 3.0]), verbose=0, return_dict=True)
     assert results == pytest.approx({"loss": 5.0, "mae": 2.0})
+
+
+# With as many examples as outputs the label would look like a number for each class.
+@pytest.mark.parametrize("units", [4, BATCH])
+@pytest.mark.parametrize("dtype", ["float32", "bool"])
+def test_a_label_that_is_no_number_of_a_class_is_named(units, dtype):
+    labels = tf.TensorSpec([BATCH], dtype)
+    message = _refusal(layers.Dense(units), num_classes=units, labels=labels)
+    assert f"flowers has the label {dtype}, one for each example" in message
+    assert "tf.cast(y, tf.int64)" in message
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
+@pytest.mark.parametrize("units", [1, 4])
+def test_texts_as_labels_are_called_so(task, units):
+    labels = tf.TensorSpec([BATCH], tf.string)
+    message = _refusal(layers.Dense(units), num_classes=units, task=task, labels=labels)
+    assert message.startswith("flowers has texts as labels; expected numbers.")
+
+
+def test_a_regression_says_how_many_numbers_a_label_has():
+    labels = tf.TensorSpec([BATCH, 2], tf.float32)
+    message = _refusal(layers.Dense(3), task="regression", labels=labels)
+    assert "as many as a label has numbers, 2. End the model in Dense(2)." in message

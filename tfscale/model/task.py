@@ -74,9 +74,11 @@ def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: St
     # A model may give one number for each example without an axis for it.
     outputs = None if shape is None else shape[-1] if len(shape) > 1 else 1
     per_example = labels.shape.rank - 1
+    _require_numbers(dataset, labels)
     if dataset.task == "regression":
         size = labels.shape[-1] if per_example else 1
-        _require_fit(dataset, labels, outputs, outputs in (None, size))
+        advice = f"as many as a label has numbers, {size}. End the model in Dense({size})."
+        _require_fit(dataset, labels, outputs, outputs in (None, size), advice)
         metric = keras.metrics.MeanAbsoluteError(name="mae")
         return _Goal(keras.losses.MeanSquaredError(), metric)
     if dataset.task == "multilabel" or outputs == 1:
@@ -102,6 +104,7 @@ def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: St
             keras.metrics.SparseCategoricalAccuracy,
         )
     else:
+        _require_vectors(dataset, labels)
         _require_fit(dataset, labels, outputs, outputs is None or labels.shape[-1] == outputs)
         loss, metric = keras.losses.CategoricalCrossentropy, keras.metrics.CategoricalAccuracy
     output = output_of(model, x, has_classes=True)
@@ -127,14 +130,40 @@ def _is_sparse(labels: tf.TensorSpec, outputs: tuple[int | None, ...] | None) ->
     return bool(rank == len(outputs) - 1 or (rank == len(outputs) and labels.shape[-1] == 1))
 
 
+def _require_numbers(dataset: DatasetFile, labels: tf.TensorSpec) -> None:
+    if labels.dtype == tf.string:
+        raise ConfigError(
+            f"{dataset.name} has texts as labels; expected numbers. Look each up in preprocess: "
+            "tf.argmax(tf.equal(y, names)), with the names of all classes in their order."
+        )
+
+
+def _require_vectors(dataset: DatasetFile, labels: tf.TensorSpec) -> None:
+    """Refuses what is neither the number of a class nor a number for each class."""
+    if labels.shape.rank == 1:
+        raise ConfigError(
+            f"{dataset.name} has the label {labels.dtype.name}, one for each example; expected the "
+            "number of its class as an integer, or a number for each class. Give "
+            "tf.cast(y, tf.int64) or tf.one_hot(y, num_classes) in preprocess, or set task = "
+            '"regression".'
+        )
+
+
+_AS_CLASSES = "as many outputs as classes. Use num_classes in build."
+
+
 def _require_fit(
-    dataset: DatasetFile, labels: tf.TensorSpec, outputs: int | None, fits: bool
+    dataset: DatasetFile,
+    labels: tf.TensorSpec,
+    outputs: int | None,
+    fits: bool,
+    expected: str = _AS_CLASSES,
 ) -> None:
     if not fits:
         raise ConfigError(
             f"The model gives {outputs} outputs for each example, but {dataset.name} has labels "
             f"{labels.dtype.name}{tuple(labels.shape[1:])} with num_classes = "
-            f"{dataset.num_classes}; expected as many outputs as classes. Use num_classes in build."
+            f"{dataset.num_classes}; expected {expected}"
         )
 
 
