@@ -193,8 +193,8 @@ def test_the_search_path_gets_two_folders_until_all_is_forgotten(path):
     before = list(sys.path)
     for _ in range(2):
         userfiles.load_module(path, [])
-    (beside, *between, added) = sys.path
-    assert (beside, between) == (str(path.parent), before)
+    (*first, beside, added) = sys.path
+    assert (first, beside) == (before, str(path.parent))
     assert sorted(os.listdir(added)) == ["tfscale_userfile_model.py", "tfscale_userfile_model_2.py"]
     userfiles.forget_modules()
     assert sys.path == before
@@ -389,6 +389,22 @@ def test_other_processes_find_what_stands_beside_a_file(beside):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(module.double, [3]) == [6]
         assert pool.apply(module.build) == 10
+
+
+def test_modules_of_pythons_stay_what_they_are(tmp_path):
+    (tmp_path / "random.py").write_text("import random\n\nis_mine = True\n")
+    (tmp_path / "data.py").write_text("import random\n\nof_python = random.random\n")
+    assert userfiles.load_module(tmp_path / "random.py", []).is_mine
+    module = userfiles.load_module(tmp_path / "data.py", [])
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert 0.0 <= pool.apply(module.of_python) < 1.0
+
+
+def test_a_module_beside_a_file_that_is_installed_too_is_refused(tmp_path):
+    (tmp_path / "absl.py").write_text("mine = 1\n")
+    (tmp_path / "data.py").write_text("import absl\n")
+    with pytest.raises(ConfigError, match="imports absl, which stands beside it, but another"):
+        userfiles.load_module(tmp_path / "data.py", [])
 
 
 def test_two_modules_of_one_name_beside_two_files_are_refused(beside, tmp_path):

@@ -215,29 +215,33 @@ def _run(name: str, file: UserFile) -> ModuleType:
 
 
 def _let_import_from_beside(file: UserFile, resolved: Path) -> None:
-    """Makes importable what stands in the file's folder, before what is installed.
+    """Makes importable what stands in the file's folder.
+
+    Behind everything else, because processes that the file starts search there too: a `random.py`
+    must not become the module of Python's, which `python FILE` would let it.
 
     Raises:
-        ConfigError: of a module that the file imports, and that stands there, another one of the
-            same name was imported before.
+        ConfigError: a module that the file imports stands there, and elsewhere under that name.
     """
     folder = resolved.parent
-    for name in _imports_of(resolved):
-        own = next(
-            filter(Path.is_file, (folder / f"{name}.py", folder / name / "__init__.py")), None
-        )
-        there = _file_of(sys.modules.get(name))
-        if own is not None and name in sys.modules and Path(there).resolve() != own:
-            raise ConfigError(
-                f"{file.name} imports {name}, which stands beside it, but a module of that name "
-                f"was imported before ({there or 'without a file'}); expected a name of its own. "
-                f"Rename {own}."
-            )
     if str(folder) not in sys.path:
         if not _before:
             _before.append(set(sys.modules))
-        sys.path.insert(0, str(folder))
+        sys.path.append(str(folder))
         _beside.append(str(folder))
+    for name in sorted(_imports_of(resolved) - sys.stdlib_module_names - {resolved.stem}):
+        own = next(
+            filter(Path.is_file, (folder / f"{name}.py", folder / name / "__init__.py")), None
+        )
+        if own is None:
+            continue
+        spec = None if name in sys.modules else importlib.util.find_spec(name)
+        there = str(spec.origin) if spec else _file_of(sys.modules.get(name))
+        if Path(there).resolve() != own:
+            raise ConfigError(
+                f"{file.name} imports {name}, which stands beside it, but another module has that "
+                f"name ({there or 'without a file'}); expected a name of its own. Rename {own}."
+            )
 
 
 def _imports_of(path: Path) -> set[str]:
