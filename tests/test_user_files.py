@@ -384,6 +384,17 @@ def test_what_stands_beside_a_file_is_importable_and_forgotten_with_it(beside):
     assert userfiles.load_module(beside, []).build() == -5
 
 
+def test_a_library_below_the_folder_of_a_file_is_not_forgotten(tmp_path, monkeypatch):
+    library = tmp_path / ".venv" / "site-packages"
+    library.mkdir(parents=True)
+    (library / "library_of_mine.py").write_text("")
+    monkeypatch.syspath_prepend(str(library))
+    (tmp_path / "model.py").write_text("import library_of_mine\n")
+    userfiles.load_module(tmp_path / "model.py", [])
+    userfiles.forget_modules()
+    assert sys.modules.pop("library_of_mine")
+
+
 def test_other_processes_find_what_stands_beside_a_file(beside):
     module = userfiles.load_module(beside, [])
     with multiprocessing.get_context("spawn").Pool(1) as pool:

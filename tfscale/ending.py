@@ -91,7 +91,7 @@ def finish(
         times=pace.times,
         epochs=len(prepared.model.history.epoch),
         seconds=seconds,
-        metrics=json.loads(json.dumps(metrics, default=_plain)),
+        metrics=_as_json(metrics),
         weights_sha256=sha256,
         model_file=saved.file,
         load_command=command,
@@ -115,7 +115,7 @@ def _added(listeners: Sequence[Listener], report: dict[str, Json]) -> str:
             try:
                 if name in report:
                     raise ValueError("report.json has that already")
-                report[name] = json.loads(json.dumps(value, default=_plain))
+                report[name] = _as_json(value)
             except (TypeError, ValueError) as error:
                 wrong.append(f"{name!r} of {type(listener).__name__}.report is left out: {error}.")
     if not wrong:
@@ -139,6 +139,10 @@ def _stages(run: Run, times: StepTimes) -> Stages | None:
     step = times.step_seconds_median * (1.0 - min(waited, 0.99))
     data.end()  # nothing else may be read meanwhile
     return measure(data.training, data.sharding.worker_batch / step)
+
+
+def _as_json(value: object) -> Json:
+    return json.loads(json.dumps(value, default=_plain))
 
 
 def _plain(value: Json) -> Json:

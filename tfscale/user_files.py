@@ -158,10 +158,8 @@ def forget_modules() -> None:
     """
     for name in [name for name in sys.modules if name.startswith(_PREFIX)]:
         del sys.modules[name]
-    for name in [name for name in sys.modules if _before and name not in _before[0]]:
-        file = Path(_file_of(sys.modules[name]))
-        if any(file.is_relative_to(folder) for folder in _beside):
-            del sys.modules[name]
+    for name in [name for name in sys.modules if _stands_beside(name)]:
+        del sys.modules[name]
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
     sys.path[:] = [one for one in sys.path if one not in (*_folders, *_beside)]
@@ -242,6 +240,19 @@ def _let_import_from_beside(file: UserFile, resolved: Path) -> None:
                 f"{file.name} imports {name}, which stands beside it, but another module has that "
                 f"name ({there or 'without a file'}); expected a name of its own. Rename {own}."
             )
+
+
+def _stands_beside(name: str) -> bool:
+    """Whether a module came with a user's file: by its place, which is not just below that folder.
+
+    An environment and this library may lie there too.
+    """
+    top = name.partition(".")[0]
+    if not _before or top in _before[0]:
+        return False
+    file = Path(_file_of(sys.modules[name]))
+    places = [Path(folder, top) for folder in _beside]
+    return any(file == place.with_name(f"{top}.py") or place in file.parents for place in places)
 
 
 def _imports_of(path: Path) -> set[str]:

@@ -10,6 +10,8 @@ from tfscale.errors import ConfigError, one_line
 from tfscale.model.output_kind import Output, output_of
 from tfscale.structures import Foreign, Spec, Structure
 
+_AS_CLASSES = "as many outputs as classes. Use num_classes in build."
+
 
 def compile_model(
     model: keras.Model,
@@ -147,9 +149,6 @@ def _require_vectors(dataset: DatasetFile, labels: tf.TensorSpec) -> None:
             "tf.cast(y, tf.int64) or tf.one_hot(y, num_classes) in preprocess, or set task = "
             '"regression".'
         )
-
-
-_AS_CLASSES = "as many outputs as classes. Use num_classes in build."
 
 
 def _require_fit(

@@ -195,15 +195,13 @@ def load_split(dataset: DatasetFile, split: str) -> tf.data.Dataset | Collection
             records = dataset.load(split)
     except ConfigError:
         raise
-    except KeyError as error:
-        if error.args != (split,) or split == "train":
+    except Exception as error:
+        if not isinstance(error, KeyError) or error.args != (split,) or split == "train":
             raise ConfigError(f"{call} raised {one_line(error)}") from error
         raise ConfigError(
             f"{call} knows no split of that name (KeyError); expected its records, or None where "
             f"there are none. Return None for it, or leave {split!r} out of splits."
         ) from error
-    except Exception as error:
-        raise ConfigError(f"{call} raised {one_line(error)}") from error
     if records is None and split != "train":
         return None
     if isinstance(records, Collection):
