@@ -1,7 +1,7 @@
 # Each target sets up .venv by itself when it is missing, broken or out of date.
 # Choose the interpreter with: make PYTHON=/path/to/python3.11 test
 
-.PHONY: help demo test test-nightly promises soak lint resolve bench clean run-env dev-env bench-env
+.PHONY: help demo test test-long test-nightly promises soak lint resolve bench clean run-env dev-env bench-env
 .DEFAULT_GOAL := help
 
 export PYTHON
@@ -10,7 +10,8 @@ TESTS_AT_ONCE ?= 2
 
 help:
 	@echo 'make demo    train a small network on the digits with two workers on this machine'
-	@echo 'make test    run the tests'
+	@echo 'make test    run the tests (about 12 minutes)'
+	@echo 'make test-long  run those that train for more than a minute (about 25 minutes)'
 	@echo 'make promises write docs/promises.md from the marks on the tests'
 	@echo 'make test-nightly  what the Keras of the day breaks, and what it makes superfluous'
 	@echo 'make soak    damage runs in every way that we know, for the figures (about an hour)'
@@ -25,7 +26,12 @@ demo: run-env
 	    --batch_size=64 --epochs=15 --optimizer=adamw --learning_rate=0.01 --overwrite
 
 test: dev-env
-	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE)
+	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE) -m 'not long'
+
+# The gallery of models, the kinds of data, faults on real processes: what CI runs and a first look
+# at the project needn't wait for.
+test-long: dev-env
+	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE) -m long
 
 promises: dev-env
 	.venv/bin/python -m tests.promises

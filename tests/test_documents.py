@@ -523,7 +523,7 @@ def _first_of(**names):
 
 
 def test_the_examples_of_the_page_about_data_give_batches():
-    padded, bucketed_by_length, augmented = (_run(block) for block in _data_blocks())
+    padded, bucketed_by_length, augmented, usual = (_run(block) for block in _data_blocks())
 
     def load(split):
         return tf.data.Dataset.from_tensor_slices({"text": ["abc", "x" * 30, "ab", "y" * 31]})
@@ -538,11 +538,13 @@ def test_the_examples_of_the_page_about_data_give_batches():
         jpeg = tf.io.encode_jpeg(tf.zeros([300, 260, 3], tf.uint8))
         return tf.data.Dataset.from_tensor_slices(([jpeg] * 4, [0, 1, 0, 1]))
 
-    x, y = _first_of(load=pictures, **augmented)
-    assert (x.shape, x.dtype, y.shape) == ((2, 224, 224, 3), tf.float32, (2,))
+    for file in (augmented, usual):
+        x, y = _first_of(load=pictures, **file)
+        assert (x.shape, x.dtype, y.shape) == ((2, 224, 224, 3), tf.float32, (2,))
 
 
 def _run(block):
-    names = {"tf": tf}
+    known = {"tf": tf, "keras": keras}
+    names = dict(known)
     exec(block, names)  # noqa: S102 - of our own page
-    return {name: value for name, value in names.items() if name not in ("tf", "__builtins__")}
+    return {name: value for name, value in names.items() if name not in (*known, "__builtins__")}

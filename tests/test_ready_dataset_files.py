@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.data.formats.rendered import SIDE, picture, voc_annotation, write
 from tests.data.formats.written_by_tfds import write_as
-from tfscale.data.examples.examples import example_function
+from tfscale.data.examples.examples import ExampleMaker
 from tfscale.data.sources.dataset_file import read_dataset_file
 from tfscale.data.sources.once_per_file_system import prepare
 from tfscale.data.sources.source import source_of
@@ -221,7 +221,7 @@ def _examples(name, folder, split="train", *, options=(), training=False, epochs
     options = (*READY[name][1], *options)
     path = DATASETS / f"{FILES.get(name, name)}.py"
     file = read_dataset_file(str(path), options, str(folder))
-    example = example_function(file, training=training, seed=5)
+    example = ExampleMaker(file, training=training, seed=5)
     records = source_of(file, split).records.enumerate()
     of_epochs = tf.data.Dataset.from_tensor_slices(tf.constant(epochs, tf.int64)).flat_map(
         lambda epoch: records.map(lambda at, record: (at, record, epoch))

@@ -5,7 +5,7 @@ import pytest
 from tests.faults import cut_links
 from tests.faults.lost_workers import has_namespaces
 
-pytestmark = pytest.mark.promise("link")
+pytestmark = [pytest.mark.long, pytest.mark.promise("link")]
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="it needs root, ip and tc")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.lost_workers import FAULTS, Settings
 
-pytestmark = pytest.mark.promise("lost_workers")
+pytestmark = [pytest.mark.long, pytest.mark.promise("lost_workers")]
 
 # As short as a busy machine allows: nothing is asserted about time.
 SETTINGS = Settings(workers=2, heartbeat_timeout=4.0, start_timeout=7.0)

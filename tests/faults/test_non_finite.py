@@ -9,7 +9,7 @@ import pytest
 from tests.faults.running import Running
 from tests.jobs.workers import start_all
 
-pytestmark = pytest.mark.promise("not_finite")
+pytestmark = [pytest.mark.long, pytest.mark.promise("not_finite")]
 
 SECONDS = 300  # of all kinds of one process, on a busy machine
 STOPPED = ("input", "relu", "layer", "gradient", "flat", "micro_batches", "pair", "no_checkpoints")

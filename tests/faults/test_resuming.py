@@ -7,7 +7,7 @@ import pytest
 
 from tests.jobs.workers import start_all
 
-pytestmark = pytest.mark.promise("resuming")
+pytestmark = [pytest.mark.long, pytest.mark.promise("resuming")]
 
 SECONDS = 400  # of all of them, on a busy machine
 # Of the gallery, what keeps something beside weights; the others keep nothing that these don't.

@@ -5,6 +5,8 @@ import pytest
 from tests.faults.long_run import Fault, epochs_for, play
 from tests.faults.soak import failures_of
 
+pytestmark = pytest.mark.long
+
 FAULTS = [
     Fault("exception_in_thread", 6, 1),
     Fault("sigkill", 13, 1),

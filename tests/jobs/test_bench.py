@@ -4,7 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.jobs.workers import ROOT
+
+pytestmark = pytest.mark.long
 
 DEADLINE_SECONDS = 200
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.jobs.workers import free_addresses, start_all
 
+pytestmark = pytest.mark.long
+
 PLAIN = (1, 0)
 SHAPES = [(1, 1), (1, 2), (2, 1)]
 COMPARED = ("every_batch", "stopping", "saving", "executions", "evaluated_in_between")

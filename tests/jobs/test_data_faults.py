@@ -13,7 +13,7 @@ from tfscale.checkpoints.export import ARRAYS
 from tfscale.data.formats import tf_example
 from tools.prepare import shard_writers
 
-pytestmark = pytest.mark.promise("bad_records")
+pytestmark = [pytest.mark.long, pytest.mark.promise("bad_records")]
 
 DEADLINE_SECONDS = 120
 SIZE, EVALUATED, BATCH = 48, 12, 8

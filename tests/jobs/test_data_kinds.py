@@ -9,7 +9,7 @@ import pytest
 from tests.jobs.playing import TWO
 from tests.jobs.scenes import data_kinds
 
-pytestmark = pytest.mark.promise("kinds")
+pytestmark = [pytest.mark.long, pytest.mark.promise("kinds")]
 
 
 def _are_alike(ours, theirs):

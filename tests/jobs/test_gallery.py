@@ -14,7 +14,7 @@ from tests.jobs.gallery import own_steps, stock_models  # noqa: F401  # they fil
 from tests.jobs.gallery.entry import ENTRIES
 from tests.jobs.workers import gallery_commands, start_all
 
-pytestmark = pytest.mark.promise("plain_keras")
+pytestmark = [pytest.mark.long, pytest.mark.promise("plain_keras")]
 
 _SIDE_BY_SIDE = (("plain", (1, 1)), ((1, 2),), ((2, 1),), ((2, 2),))
 _DEADLINE_SECONDS = 600

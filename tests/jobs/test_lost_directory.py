@@ -9,7 +9,7 @@ import pytest
 
 from tests.jobs.workers import start_all, worker_commands
 
-pytestmark = pytest.mark.promise("directory")
+pytestmark = [pytest.mark.long, pytest.mark.promise("directory")]
 
 DEADLINE_SECONDS = 120
 MODEL = """

@@ -8,6 +8,8 @@ import pytest
 from tests.jobs.one_process import FOLDS
 from tests.jobs.workers import free_addresses, start_all
 
+pytestmark = pytest.mark.long
+
 DEADLINE_SECONDS = 240
 
 

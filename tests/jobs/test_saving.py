@@ -16,6 +16,8 @@ import pytest
 
 from tests.jobs.workers import start_all
 
+pytestmark = pytest.mark.long
+
 START = """
     import keras
     from keras import layers, ops

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfscale.data.batching import batched_spec, with_own_threads
 from tfscale.data.examples.bad_examples import BadExamples, Make, first_bad
 from tfscale.data.examples.cache import ExampleCache, cache_of
-from tfscale.data.examples.examples import example_function, first_examples
+from tfscale.data.examples.examples import ExampleMaker, first_examples
 from tfscale.data.feed import Input
 from tfscale.data.sharding import Places, Sharding
 from tfscale.data.sources.dataset_file import DatasetFile
@@ -43,10 +43,10 @@ def evaluation_input(
     _require_end(source)
     bad = BadExamples(source, dataset.max_bad_examples)
     source = source.singly() if bad.are_skipped else source
-    make_example = example_function(dataset, training=False, seed=seed)
+    make_example = ExampleMaker(dataset, training=False, seed=seed)
     examples = first_examples(dataset, source, make_example, training=False)
     steps = source.evaluation_steps(sharding)
-    cache = cache_of(dataset, source, examples.spec, dataset.caches)
+    cache = cache_of(dataset, source, examples.spec, make_example.varies)
     nothing = tf.constant(-1, tf.int64), _nothing(examples.spec)
 
     def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:

@@ -11,7 +11,7 @@ from tfscale.data.batching import parallelism, with_own_threads
 from tfscale.data.examples.bad_examples import BadExamples, first_bad
 from tfscale.data.examples.batch_mixing import mixed_batches, mixed_spec
 from tfscale.data.examples.cache import ExampleCache, cache_of
-from tfscale.data.examples.examples import Examples, Preprocess, example_function, first_examples
+from tfscale.data.examples.examples import ExampleMaker, Examples, first_examples
 from tfscale.data.feed import Input
 from tfscale.data.sharding import Places, Sharding
 from tfscale.data.sources.dataset_file import DatasetFile
@@ -49,9 +49,9 @@ def training_input(
     steps = _steps_of(source, sharding, steps_per_epoch)
     bad = BadExamples(source, dataset.max_bad_examples)
     source = source.singly() if bad.are_skipped else source
-    make_example = example_function(dataset, training=True, seed=seed)
+    make_example = ExampleMaker(dataset, training=True, seed=seed)
     examples = first_examples(dataset, source, make_example, training=True)
-    cache = cache_of(dataset, source, examples.spec, dataset.caches)
+    cache = cache_of(dataset, source, examples.spec, make_example.varies)
     made = _Made(dataset, source, sharding, seed, make_example, examples, bad, cache)
     mixed = mixed_spec(dataset.mix, examples, sharding.replica_batch)
     return Input(
@@ -79,7 +79,7 @@ class _Made:
     source: Source
     sharding: Sharding
     seed: int
-    make_example: Preprocess
+    make_example: ExampleMaker
     examples: Examples
     bad: BadExamples
     cache: ExampleCache | None

@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfscale.data.batching import parallelism, unread, without_autotune
-from tfscale.data.examples.examples import example_function, first_examples
+from tfscale.data.examples.examples import ExampleMaker, first_examples
 from tfscale.data.sources.dataset_file import DatasetFile
 from tfscale.data.sources.source import Source, source_of
 from tfscale.errors import ConfigError, one_line
@@ -144,7 +144,7 @@ def _stages(
     file: DatasetFile, source: Source, num_examples: int, *, training: bool
 ) -> dict[str, tf.data.Dataset]:
     """Datasets by the last of their stages."""
-    make = example_function(file, training=training, seed=_SEED)
+    make = ExampleMaker(file, training=training, seed=_SEED)
     # A label that is no class is told of with the others, and not refused.
     any_label = replace(file, num_classes=None)
     finish = first_examples(any_label, source, make, training=training).finish

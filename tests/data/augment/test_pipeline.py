@@ -8,7 +8,6 @@ import tensorflow as tf
 from keras import layers
 
 from tfscale.data.augment.images import colour_jitter, random_flip, random_resized_crop
-from tfscale.data.augment.keras_layers import apply_layer
 from tfscale.data.augment.mixing import mixup
 from tfscale.data.augment.rand_augment import rand_augment
 from tfscale.data.sharding import Sharding
@@ -25,7 +24,7 @@ def _preprocess(record, training, seed):
     image, number = record
     if training:  # AutoGraph leaves this to Python, and converts none of ours
         image = random_flip(random_resized_crop(image, seed, (8, 8)), seed)
-        image = apply_layer(TURN, rand_augment(colour_jitter(image, seed), seed), seed)
+        image = TURN(rand_augment(colour_jitter(image, seed), seed), training=True)
     return image, tf.one_hot(number, SIZE)
 
 

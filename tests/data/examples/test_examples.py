@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfscale.data.examples.examples import example_function, first_examples
+from tfscale.data.examples.examples import ExampleMaker, first_examples
 from tfscale.data.sources.dataset_file import read_dataset_file
 from tfscale.data.sources.source import source_of
 from tfscale.errors import ConfigError
@@ -20,18 +20,18 @@ def _int64(*values):
 
 def test_without_preprocess_a_record_is_the_example():
     record = (tf.constant(1.0), tf.constant(2))
-    assert example_function(_file(), training=True, seed=0)(record, None, None) is record
+    assert ExampleMaker(_file(), training=True, seed=0)(record, None, None) is record
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_preprocess_is_told_whether_it_is_training(training):
     file = _file(preprocess=lambda record, training: (record, training))
-    assert example_function(file, training=training, seed=0)(5, None, None) == (5, training)
+    assert ExampleMaker(file, training=training, seed=0)(5, None, None) == (5, training)
 
 
 def _seeds(run_seed, pairs):
     file = _file(preprocess=lambda record, training, seed: seed)
-    make = example_function(file, training=True, seed=run_seed)
+    make = ExampleMaker(file, training=True, seed=run_seed)
     return [make(None, _int64(index), _int64(epoch)) for epoch, index in pairs]
 
 
@@ -60,7 +60,7 @@ def test_no_two_examples_share_a_seed():
 
 def test_augmentation_is_the_same_within_a_dataset_and_outside_of_it():
     file = _file(preprocess=lambda record, training, seed: tf.random.stateless_uniform([3], seed))
-    make = example_function(file, training=True, seed=3)
+    make = ExampleMaker(file, training=True, seed=3)
     mapped = tf.data.Dataset.range(4).map(lambda index: make(index, index, _int64(2)))
     for index, row in enumerate(mapped):
         np.testing.assert_array_equal(row, make(None, _int64(index), _int64(2)))
@@ -71,7 +71,7 @@ def test_augmentation_is_the_same_within_a_dataset_and_outside_of_it():
 
 def _first(file, **arguments):
     source = source_of(file, "train")
-    make = example_function(file, training=True, seed=0)
+    make = ExampleMaker(file, training=True, seed=0)
     return first_examples(file, source, make, **{"training": True, **arguments})
 
 

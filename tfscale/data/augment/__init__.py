@@ -4,6 +4,5 @@ The seed that `preprocess` gets is a function of run seed, epoch and example, an
 here draws by it alone, so that an example is augmented the same on any number of workers. One seed
 may be given to several of them: each makes numbers of its own of it. `images` crops, flips,
 changes colours and erases, `rand_augment` is the method of that name, `boxes` moves boxes along,
-`keras_layers` drives a layer of Keras. `mixing` is for whole batches. `pixels` and `draws` are
-beneath them.
+`mixing` is for whole batches. `pixels` and `draws` are beneath them.
 """

@@ -89,14 +89,14 @@ class ExampleCache:
         return tf.nest.pack_sequence_as(self._spec, leaves)
 
 
-def cache_of(dataset: DatasetFile, source: Source, spec: Spec, caches: int) -> ExampleCache | None:
+def cache_of(dataset: DatasetFile, source: Source, spec: Spec, varies: str) -> ExampleCache | None:
     """A cache for the examples of a split; None if none is asked for.
 
     Args:
         dataset: the user's, and the `--cache` of the run.
         source: the split.
         spec: of an example.
-        caches: how many such caches this machine may have to hold.
+        varies: why examples are other ones each epoch, if they are.
 
     Raises:
         ConfigError: examples are other ones each epoch, of different size, or too many.
@@ -104,15 +104,17 @@ def cache_of(dataset: DatasetFile, source: Source, spec: Spec, caches: int) -> E
     if dataset.cache == NONE:
         return None
     leaves = tf.nest.flatten(spec)
-    if dataset.preprocess_takes_seed:
-        why = "whose preprocess takes a seed and gives other examples in each epoch"
+    if varies:
+        why = f"whose preprocess {varies} and gives other examples in each epoch"
     elif not isinstance(source, Indexed):
         why = "whose records aren't reached by an index"
     elif any(not leaf.shape.is_fully_defined() or leaf.dtype == tf.string for leaf in leaves):
         why = "whose examples have texts or differ in size"
     else:
         each = sum(map(_size_bytes, leaves))
-        return ExampleCache(spec, _space(dataset.cache, (source.num_examples, each), caches))
+        return ExampleCache(
+            spec, _space(dataset.cache, (source.num_examples, each), dataset.caches)
+        )
     raise ConfigError(
         f"--cache={dataset.cache} is given for {source.name}, {why}; expected examples that are "
         "the same each time. Leave --cache out."

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfscale.data.batching import without_autotune
 from tfscale.data.class_weights import require_classes, weight_function
+from tfscale.data.examples.own_draws import OwnDraws
 from tfscale.data.examples.padding import padding_of
 from tfscale.data.labels import label_check
 from tfscale.data.sharding import Check
@@ -22,8 +23,6 @@ from tfscale.data.sources.determinism import (
 from tfscale.data.sources.source import Source, require_readable
 from tfscale.errors import ConfigError, one_line
 from tfscale.structures import Spec, Structure
-
-Preprocess = Callable[[Any, tf.Tensor, tf.Tensor], Any]
 
 _MOST_FIRST, _FIRST_BYTES = 8, 2**24  # examples that are made before training
 
@@ -45,24 +44,45 @@ class Examples:
     check: Check | None
 
 
-def example_function(dataset: DatasetFile, *, training: bool, seed: int) -> Preprocess:
-    """What makes `(x, y)` or `(x, y, sample_weight)` of a record, its index and its epoch.
+class ExampleMaker:
+    """Makes `(x, y)` or `(x, y, sample_weight)` of a record, its index and its epoch.
 
-    The seed that `preprocess` may ask for is a function of run seed, epoch and index alone, so
-    that augmentation doesn't depend on the number of workers or on where a run was resumed.
+    The seed that `preprocess` may ask for, and by which it draws where it doesn't, is a function of
+    run seed, epoch and index alone, so that augmentation doesn't depend on the number of workers
+    or on where a run was resumed.
+
+    Args:
+        dataset: the user's file, with its `preprocess`.
+        training: what `preprocess` is told.
+        seed: of the run.
     """
 
-    def example(record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
+    def __init__(self, dataset: DatasetFile, *, training: bool, seed: int) -> None:
+        """Calls nothing yet."""
+        self._dataset, self._training, self._seed = dataset, training, seed
+        self._draws = OwnDraws()
+
+    @property
+    def varies(self) -> str:
+        """Why examples are other ones in each epoch; "" if they aren't, or weren't made yet."""
+        if self._dataset.preprocess_takes_seed:
+            return "takes a seed"
+        return "draws random numbers" if self._draws.are_there else ""
+
+    def __call__(self, record: Structure, index: tf.Tensor, epoch: tf.Tensor) -> Structure:
+        """The example."""
+        dataset = self._dataset
         if dataset.preprocess is None:
             return record
-        if not dataset.preprocess_takes_seed:
-            return dataset.preprocess(record, training)
-        fold_in = tf.random.experimental.stateless_fold_in
-        own = fold_in(tf.constant([seed, 0], tf.int32), tf.cast(epoch, tf.int32))
-        own = fold_in(own, tf.cast(index, tf.int32))
-        return dataset.preprocess(record, training, seed=own)
 
-    return example
+        def own_seed() -> tf.Tensor:
+            fold_in = tf.random.experimental.stateless_fold_in
+            own = fold_in(tf.constant([self._seed, 0], tf.int32), tf.cast(epoch, tf.int32))
+            return fold_in(own, tf.cast(index, tf.int32))
+
+        given = {"seed": own_seed()} if dataset.preprocess_takes_seed else {}
+        with self._draws.by(own_seed):
+            return dataset.preprocess(record, self._training, **given)
 
 
 @tf.autograph.experimental.do_not_convert  # the user's functions come converted

@@ -1,12 +1,9 @@
 """Random numbers that an example may not depend on: those that every process counts for itself.
 
-TensorFlow's stateful random operations (`tf.random.uniform`, `tf.image.random_*`), and Keras's
-random layers, draw the next number of a sequence. All workers start it at the same seed, so that
-they give the same numbers to different examples; on one worker it depends on which thread came
-first which example gets which number. They are found in the graph and refused, because what they
-draw can't be made a function of the example from outside; the stateless ones take the seed that
-`preprocess` is given. What TensorFlow can't look into (`tf.py_function`, `tf.numpy_function`) is
-called twice for the same examples instead.
+What `preprocess` draws as usual is each example's own (`own_draws`). What is left in a graph after
+that, and what a `load` draws, would be the same numbers for other examples on every worker: such
+operations are found in the graph and refused. What TensorFlow can't look into (`tf.py_function`,
+`tf.numpy_function`) is called twice for the same examples instead.
 """
 
 import contextlib
