@@ -23,7 +23,7 @@ help:
 demo: run-env
 	.venv/bin/python launch/local.py --workers=2 -- \
 	    --dataset=datasets/digits.py --model=models/small_cnn.py --run_dir=runs/demo \
-	    --batch_size=64 --epochs=15 --optimizer=adamw --learning_rate=0.01 --overwrite
+	    --batch_size=64 --epochs=15 --optimizer=adamw --learning_rate=0.0025 --overwrite
 
 test: dev-env
 	.venv/bin/python -m pytest -q -n $(TESTS_AT_ONCE) -m 'not long'

@@ -4,7 +4,7 @@ The smallest real data set there is for a first run on any machine:
 
     python launch/local.py --workers=2 -- --dataset=datasets/digits.py \
         --model=models/small_cnn.py --run_dir=runs/demo --batch_size=64 --epochs=15 \
-        --optimizer=adamw --learning_rate=0.01 --overwrite
+        --optimizer=adamw --learning_rate=0.0025 --overwrite
 
 Expected time and accuracy of this command: see README.
 

@@ -25,6 +25,13 @@ SPEED = "How fast"
 KEPT = "What is kept"
 FAILURE = "When it fails"
 
+# As Keras names them, and lars. Keras's Ftrl divides by the rate, which a warm-up begins at 0.
+OPTIMIZERS = (
+    *("sgd", "adam", "adamw", "rmsprop", "lion", "nadam", "adagrad", "adadelta", "adamax"),
+    *("adafactor", "lamb", "lars"),
+)
+_WITH_MOMENTUM = ("sgd", "lars", "rmsprop")
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -154,21 +161,20 @@ class Config:
         "sgd",
         LEARNING,
         "Unless the model file compiles its model.",
-        choices=("sgd", "adamw", "lamb", "lars"),
+        choices=OPTIMIZERS,
         belongs_to_optimizer=True,
     )
     learning_rate: float | None = _setting(
         None,
         LEARNING,
-        "For --base_batch_size examples a step; default by optimizer.",
+        "The highest, after the warm-up and before the schedule; default by optimizer.",
         is_above_zero=True,
         belongs_to_optimizer=True,
     )
     base_batch_size: int = _setting(
-        256,
+        0,
         LEARNING,
-        "The batch that --learning_rate is meant for.",
-        least=1,
+        "The batch that the rate is meant for, to scale it with --batch_size; 0: as it stands.",
         belongs_to_optimizer=True,
     )
     schedule: str = _setting(
@@ -185,9 +191,19 @@ class Config:
         most=1,
         belongs_to_optimizer=True,
     )
-    momentum: float = _setting(0.9, LEARNING, "Of sgd and lars.", most=1, belongs_to_optimizer=True)
-    weight_decay: float = _setting(
-        1e-4, LEARNING, "Not applied to biases and scales.", most=1, belongs_to_optimizer=True
+    momentum: float | None = _setting(
+        None,
+        LEARNING,
+        "Of sgd, lars and rmsprop; default by optimizer.",
+        most=1,
+        belongs_to_optimizer=True,
+    )
+    weight_decay: float | None = _setting(
+        None,
+        LEARNING,
+        "Not of biases and scales; default by optimizer.",
+        most=1,
+        belongs_to_optimizer=True,
     )
     precision: str = _setting(
         "float32",
@@ -311,6 +327,11 @@ class Config:
             raise ConfigError(
                 f"--compress={self.compress} and --wire_dtype={self.wire_dtype} both say how "
                 "gradients travel; expected one of them. Leave --wire_dtype out."
+            )
+        if self.momentum is not None and self.optimizer not in _WITH_MOMENTUM:
+            raise ConfigError(
+                f"--momentum={self.momentum} would do nothing with --optimizer={self.optimizer}; "
+                f"expected one of {', '.join(_WITH_MOMENTUM)}. Leave --momentum out."
             )
         if self.on_nan == "rollback" and not self.keep_checkpoints:
             raise ConfigError(

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from tfscale.model.learning_rate import DEFAULT_LEARNING_RATES, learning_rate
+from tfscale.model.learning_rate import SCALED_DEFAULTS, learning_rate
+from tfscale.model.optimizers import KINDS
 from tfscale.settings import SETTINGS, Config
 
 
@@ -19,23 +20,25 @@ def _values(rate, steps):
     return [float(schedule(step)) for step in steps]
 
 
-def test_the_peak_grows_linearly_with_the_global_batch():
-    peaks = [_rate(batch_size=batch, learning_rate=0.1).peak for batch in (64, 256, 1024)]
-    assert peaks == pytest.approx([0.025, 0.1, 0.4])
+def test_a_rate_that_is_given_is_the_rate_of_the_run_whatever_the_batch_is():
+    peaks = [_rate(batch_size=batch, learning_rate=0.003).peak for batch in (32, 256, 1024)]
+    assert peaks == [0.003] * 3
 
 
-def test_the_peak_is_for_the_batch_that_it_is_meant_for():
-    assert _rate(batch_size=64, base_batch_size=64, learning_rate=0.1).peak == pytest.approx(0.1)
-
-
-def test_every_name_of_the_config_has_a_default_rate():
-    assert set(DEFAULT_LEARNING_RATES) == set(SETTINGS["optimizer"].choices)
+def test_the_peak_grows_linearly_with_the_global_batch_where_that_is_asked_for():
+    sizes = {"learning_rate": 0.1, "base_batch_size": 128}
+    peaks = [_rate(batch_size=batch, **sizes).peak for batch in (64, 128, 512)]
+    assert peaks == pytest.approx([0.05, 0.1, 0.4])
 
 
 @pytest.mark.parametrize("optimizer", SETTINGS["optimizer"].choices)
 def test_without_a_rate_each_optimizer_has_its_own_default(optimizer):
-    rate = _rate(batch_size=256, optimizer=optimizer)
-    assert rate.peak == pytest.approx(DEFAULT_LEARNING_RATES[optimizer])
+    peaks = [_rate(batch_size=batch, optimizer=optimizer).peak for batch in (256, 512)]
+    if optimizer in SCALED_DEFAULTS:
+        default = SCALED_DEFAULTS[optimizer]
+        assert peaks == pytest.approx([default, 2 * default])
+    else:
+        assert peaks == pytest.approx([KINDS[optimizer]().get_config()["learning_rate"]] * 2)
 
 
 def test_the_warm_up_is_a_share_of_all_steps_of_all_epochs():
@@ -75,5 +78,10 @@ def test_a_run_of_one_step_has_a_rate():
 
 
 def test_the_rate_says_how_it_came_about():
-    rate = _rate(steps_per_epoch=19, batch_size=64, epochs=2, learning_rate=0.1)
-    assert str(rate) == ("0.025 = 0.1 x 64 / 256; 2 steps of warm-up, then cosine, 38 steps in all")
+    course = "at its highest; 2 steps of warm-up, then cosine, 38 steps in all"
+    sizes = {"steps_per_epoch": 19, "batch_size": 64, "epochs": 2}
+    assert str(_rate(**sizes, learning_rate=0.1)) == f"0.1 {course}"
+    assert str(_rate(**sizes)) == f"0.025 = 0.1 x 64 / 256 {course}"
+    assert str(_rate(**sizes, learning_rate=0.1, base_batch_size=32)) == (
+        f"0.2 = 0.1 x 64 / 32 {course}"
+    )

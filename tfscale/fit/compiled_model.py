@@ -14,6 +14,7 @@ from tfscale.fit.checks.build import require_fit
 from tfscale.fit.data_and_model import Built
 from tfscale.fit.keras.layers import layers_within
 from tfscale.fit.keras.optimizer import unknown_variables
+from tfscale.model.asked_metrics import Asked, read_metrics
 from tfscale.model.learning_rate import LearningRate, learning_rate, rate_of
 from tfscale.model.optimizers import make_optimizer
 from tfscale.model.task import compile_model
@@ -60,15 +61,24 @@ def rate_and_loss(job: Job, built: Built) -> tuple[LearningRate | OwnRate, str]:
     Raises:
         ConfigError: a flag would do nothing, or the model would learn nothing.
     """
+    files = built.data.file, built.model_file
+    metrics = [one for file in files for one in read_metrics(file.metrics, file.name)]
     if not built.model.compiled:
-        return _compile(job, built)
-    require_no_overridden_flags(job.config, built.model_file.name)
+        return _compile(job, built, metrics)
+    name = built.model_file.name
+    require_no_overridden_flags(job.config, name)
+    if metrics:
+        raise ConfigError(
+            f"{name} gives a compiled model, which keeps its own metrics: `metrics` of "
+            f"{' and '.join(file.name for file in files if file.metrics)} would do nothing; "
+            "expected them in compile(). Leave `metrics` out, or give the model uncompiled."
+        )
     total_steps = (built.data.training.steps or 0) * job.config.epochs
-    rate = own_rate(built.model, built.model_file.name, total_steps=total_steps)
+    rate = own_rate(built.model, name, total_steps=total_steps)
     return rate, "the model's own"
 
 
-def _compile(job: Job, built: Built) -> tuple[LearningRate, str]:
+def _compile(job: Job, built: Built, metrics: Asked) -> tuple[LearningRate, str]:
     """Gives a model that came uncompiled the loss of its task and the run's optimizer.
 
     Returns:
@@ -77,14 +87,9 @@ def _compile(job: Job, built: Built) -> tuple[LearningRate, str]:
     config, training = job.config, built.data.training
     rate = learning_rate(config, steps_per_epoch=training.steps or 0)
     with job.strategy.scope():
-        optimizer = make_optimizer(
-            config.optimizer,
-            rate.as_schedule(),
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        )
+        optimizer = make_optimizer(config, rate.as_schedule())
         labels, x = training.spec[1], training.first[0]
-        loss = compile_model(built.model, built.data.file, labels, optimizer, x)
+        loss = compile_model(built.model, built.data.file, labels, optimizer, x, metrics)
     return rate, loss
 
 

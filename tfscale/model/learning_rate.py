@@ -7,9 +7,11 @@ import keras
 from tfscale.settings import Config
 from tfscale.structures import Foreign
 
-# For 256 examples a step: sgd and lars after the ResNet recipes of Goyal and You, the adaptive two
-# after their papers' ranges. Every run may say --learning_rate instead.
-DEFAULT_LEARNING_RATES = {"sgd": 0.1, "adamw": 1e-3, "lamb": 2e-3, "lars": 2.0}
+# For 256 examples a step, and scaled with the batch: sgd and lars after the ResNet recipes of Goyal
+# and You, lamb after its paper's range.
+SCALED_DEFAULTS, _DEFAULT_BATCH = {"sgd": 0.1, "lamb": 2e-3, "lars": 2.0}, 256
+# Of all others, whatever the batch is, as in Keras.
+_DEFAULT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class LearningRate:
     Args:
         peak: after the warm-up.
         base: what was asked for, for `base_batch` examples a step.
-        base_batch: examples.
+        base_batch: examples; 0 where the rate isn't scaled.
         global_batch: examples per step of this run.
         warmup_steps: steps in which it rises from zero.
         total_steps: steps of the run.
@@ -36,8 +38,9 @@ class LearningRate:
 
     def __str__(self) -> str:
         """The rate and its scaling in words."""
+        scaling = f" = {self.base:.4g} x {self.global_batch} / {self.base_batch}"
         return (
-            f"{self.peak:.4g} = {self.base:.4g} x {self.global_batch} / {self.base_batch}; "
+            f"{self.peak:.4g}{scaling if self.base_batch else ''} at its highest; "
             f"{self.warmup_steps} steps of warm-up, then {self.schedule}, "
             f"{self.total_steps} steps in all"
         )
@@ -64,13 +67,21 @@ class LearningRate:
 
 
 def learning_rate(config: Config, *, steps_per_epoch: int) -> LearningRate:
-    """Scales the learning rate with the global batch and lays out its course."""
+    """Lays out the course of the rate.
+
+    A rate that somebody gives is the one that the run has; it is scaled with the global batch where
+    --base_batch_size says for which one it is meant. So is a default that comes from a recipe.
+    """
     total_steps = steps_per_epoch * config.epochs
-    base = config.learning_rate or DEFAULT_LEARNING_RATES[config.optimizer]
+    base, base_batch = config.learning_rate, config.base_batch_size
+    if base is None:
+        base = SCALED_DEFAULTS.get(config.optimizer, _DEFAULT)
+        if config.optimizer in SCALED_DEFAULTS:
+            base_batch = base_batch or _DEFAULT_BATCH
     return LearningRate(
-        peak=base * config.batch_size / config.base_batch_size,
+        peak=base * config.batch_size / base_batch if base_batch else base,
         base=base,
-        base_batch=config.base_batch_size,
+        base_batch=base_batch,
         global_batch=config.batch_size,
         warmup_steps=round(total_steps * config.warmup_fraction),
         total_steps=total_steps,

@@ -24,6 +24,7 @@ class ModelFile:
         name: how to name it in a message.
         build: `build(spec, num_classes)`, or with fewer parameters, gives a Keras model.
         callbacks: gives the Keras callbacks that the run is to have, on every worker.
+        metrics: that are asked for beside the task's, as the file has them.
         module: what `load_module` made of the file; None where no path was given.
         options: constants of it that were set, by their names.
     """
@@ -31,6 +32,7 @@ class ModelFile:
     name: str
     build: Callable[..., Any]
     callbacks: Callable[[], list[keras.callbacks.Callback]]
+    metrics: object = ()
     module: ModuleType | None = None
     options: Mapping[str, object] = field(default_factory=dict)
 
@@ -50,11 +52,13 @@ def read_model_file(model: object, options: tuple[str, ...] = ()) -> ModelFile:
     model, name = located(model), name_of(model)
     if not isinstance(model, UserFile):
         build = require_function(model, "build", name)
-        return ModelFile(name, build, getattr(model, "callbacks", list))
+        callbacks, metrics = getattr(model, "callbacks", list), getattr(model, "metrics", ())
+        return ModelFile(name, build, callbacks, metrics)
     module = load_module(model, options)
     build = require_function(module, "build", name)
     chosen = {key: getattr(module, key) for key in (text.partition("=")[0] for text in options)}
-    return ModelFile(name, build, getattr(module, "callbacks", list), module, chosen)
+    callbacks, metrics = getattr(module, "callbacks", list), getattr(module, "metrics", ())
+    return ModelFile(name, build, callbacks, metrics, module, chosen)
 
 
 def build_model(

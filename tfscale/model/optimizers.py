@@ -5,36 +5,34 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfscale.settings import Config
 from tfscale.structures import Foreign, Gradient, Structure
 
 _NOT_DECAYED = ("bias", "gamma", "beta", "scale")
+_MOMENTUM, _DECAY = 0.9, 1e-4
 
 
-def make_optimizer(
-    name: str,
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-    *,
-    momentum: float,
-    weight_decay: float,
-) -> keras.optimizers.Optimizer:
-    """Makes an optimizer without weight decay for biases and scales.
+def make_optimizer(config: Config, learning_rate: Foreign) -> keras.optimizers.Optimizer:
+    """Makes the optimizer that the flags name, without weight decay for biases and scales.
 
     Args:
-        name: a choice of the setting of that name.
+        config: `momentum` and `weight_decay` of None are 0.9 and 1e-4 for sgd and lars, 1e-4 for
+            adamw and lamb, as their recipes have them; 0 for all others, as in Keras.
         learning_rate: a number or a Keras schedule.
-        momentum: of sgd and lars, 0 to 1.
-        weight_decay: 0 for none.
     """
-    decay = weight_decay or None
-    made: keras.optimizers.Optimizer
-    if name == "sgd":
-        made = keras.optimizers.SGD(learning_rate, momentum=momentum, weight_decay=decay)
-    elif name == "adamw":
-        made = keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay)
-    elif name == "lamb":
-        made = keras.optimizers.Lamb(learning_rate, weight_decay=decay)
-    else:
-        made = LARS(learning_rate, momentum=momentum, trust_weight_decay=weight_decay)
+    name, momentum, decay = config.optimizer, config.momentum, config.weight_decay
+    if decay is None:
+        decay = _DECAY if name in ("sgd", "adamw", "lamb", "lars") else 0.0
+    options: dict[str, object] = {"weight_decay": decay or None}
+    if name == "adamw":
+        options = {"weight_decay": decay}  # which it can't be without
+    elif name == "lars":
+        options = {"trust_weight_decay": decay}
+    if name in ("sgd", "lars"):
+        options["momentum"] = _MOMENTUM if momentum is None else momentum
+    elif momentum is not None:
+        options["momentum"] = momentum
+    made: keras.optimizers.Optimizer = KINDS[name](learning_rate, **options)
     if decay:
         made.exclude_from_weight_decay(var_names=list(_NOT_DECAYED))
     return made
@@ -116,3 +114,9 @@ class LARS(keras.optimizers.Optimizer):
 
 def _norm(tensor: Structure) -> Foreign:
     return ops.norm(ops.reshape(tensor, [-1]))
+
+
+_OF_KERAS = ("SGD", "Adam", "AdamW", "RMSprop", "Lion", "Nadam", "Adagrad", "Adadelta", "Adamax")
+KINDS: dict[str, Any] = {
+    name.lower(): getattr(keras.optimizers, name) for name in (*_OF_KERAS, "Adafactor", "Lamb")
+} | {"lars": LARS}

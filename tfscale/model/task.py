@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfscale.data.sources.dataset_file import DatasetFile
 from tfscale.errors import ConfigError, one_line
+from tfscale.model.asked_metrics import Asked, make_metrics
 from tfscale.model.output_kind import Output, output_of
 from tfscale.structures import Foreign, Spec, Structure
 
@@ -19,6 +20,7 @@ def compile_model(
     labels: Spec,
     optimizer: keras.optimizers.Optimizer,
     x: Structure,
+    metrics: Asked = (),
 ) -> str:
     """Compiles a model that came uncompiled, with the loss and the metrics of its task.
 
@@ -28,6 +30,7 @@ def compile_model(
         labels: the spec of one replica's `y`.
         optimizer: made in the scope that this is called in.
         x: a few real examples, stacked, by which probabilities are told from logits.
+        metrics: that are asked for beside the task's.
 
     Returns:
         The loss, and what it takes the model's output for.
@@ -47,11 +50,13 @@ def compile_model(
     has_padding = dataset.is_padded and labels.shape.rank > 1
     if has_padding:
         goal.loss.reduction = "mean_with_sample_weight"
+    are_logits = goal.output is not None and not goal.output.are_probabilities
+    made = [goal.metric, *make_metrics(metrics, own=goal.metric.name, are_logits=are_logits)]
     model.compile(
         optimizer=optimizer,
         loss=goal.loss,
-        metrics=[] if has_padding else [goal.metric],
-        weighted_metrics=[goal.metric] if has_padding else [],
+        metrics=[] if has_padding else made,
+        weighted_metrics=made if has_padding else [],
         jit_compile=False,
     )
     return goal.described

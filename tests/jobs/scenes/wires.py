@@ -70,7 +70,7 @@ def resnet_losses(stage, **settings):
         preprocess=data.preprocess,
         num_classes=data.num_classes,
     )
-    settings = {"batch_size": 32, "learning_rate": 0.1, "steps_per_execution": 15, **settings}
+    settings = {"batch_size": 32, "learning_rate": 0.0125, "steps_per_execution": 15, **settings}
     return stage.train(only_training, small_resnet, epochs=4, steps_per_epoch=15, **settings)
 
 
@@ -82,7 +82,7 @@ def compressed(stage):
             "compress": compress,
             "batch_size": 64,
             "steps_per_execution": 0,
-            "learning_rate": 0.4,
+            "learning_rate": 0.1,
         }
         found[compress] = {
             "digits": stage.train(digits(), uncompiled_dense, epochs=10, **settings),

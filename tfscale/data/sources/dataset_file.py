@@ -37,6 +37,7 @@ class DatasetFile:
         splits: "train" first; "validation" is evaluated every epoch, any other at the end.
         num_classes: for the model, or None.
         task: from which loss and metrics get their defaults.
+        metrics: that are asked for beside the task's, as the file has them.
         class_weight: weight of each class, or of each class of each output by its name.
         shuffle: whether every epoch of training has an order of its own, or that of the split.
         mix: `mix(x, y, seed)` gives a replica batch of training, mixed, or None.
@@ -60,6 +61,7 @@ class DatasetFile:
     splits: tuple[str, ...] = ("train", "validation")
     num_classes: int | None = None
     task: str = "classification"
+    metrics: object = ()
     class_weight: Table | None = None
     shuffle: bool = True
     mix: Callable[..., Any] | None = None
@@ -126,6 +128,7 @@ def read_dataset_file(
         splits=_splits(module, name),
         num_classes=num_classes,
         task=task,
+        metrics=getattr(module, "metrics", ()),
         class_weight=read_table(getattr(module, "class_weight", None), name, num_classes),
         shuffle=_flag(module, "shuffle", name, default=True),
         mix=_converted(_optional_function(module, "mix", name)),

@@ -18,6 +18,7 @@ def main(text: str) -> None:
         batch_size=BATCH * task.cluster.num_workers,
         epochs=task.epochs,
         learning_rate=0.05,
+        base_batch_size=256,
     )
     dataset = SimpleNamespace(load=lambda split: _load(task, split), num_classes=10)
     times: list[float] = []
