@@ -1,13 +1,12 @@
 r"""Your own images, in folders called like their classes: DATA_DIR/train/CLASS/FILE.
 
     python launch/worker.py --dataset=datasets/image_folder.py --data_dir=/data/flowers \
-        --dataset_option=num_classes=5 --model=models/resnet.py --run_dir=runs/flowers \
-        --batch_size=256 --epochs=90
+        --model=models/resnet.py --run_dir=runs/flowers --batch_size=256 --epochs=90
 
-DATA_DIR/validation has the same classes. JPEG, PNG, BMP and GIF may be mixed.
+DATA_DIR/validation has the same classes, and so has DATA_DIR/test, where there is one. Without
+splits, as DATA_DIR/CLASS/FILE, or with DATA_DIR/train only, a fifth of the images validates with
+--dataset_option=validation_fraction=0.2. JPEG, PNG, BMP and GIF may be mixed.
 """
-
-import os
 
 import tensorflow as tf
 
@@ -18,25 +17,25 @@ from tfscale.data.formats import image_folder
 
 train_folder = "train"
 validation_folder = "validation"
+test_folder = "test"
+validation_fraction = 0.0  # of the training images, where there is no folder of validation
+split_seed = 0  # which of them that are
 size = (224, 224)  # height and width of x
 
-num_classes = 2
+num_classes = None  # as many as there are folders
 task = "classification"
-splits = ("train", "validation")
+splits = ("train", "validation", "test")
 
 
-def load(split: str, data_dir: str) -> Collection:
-    """Give the records of one split: `{"path": text, "label": int64}`."""
-    folders = {"train": train_folder, "validation": validation_folder}
-    if split not in folders:
-        raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
-    classes = image_folder.class_names(os.path.join(data_dir, train_folder))
-    if len(classes) != num_classes:
-        raise ValueError(
-            f"{data_dir} has {len(classes)} classes; expected num_classes = {num_classes}. "
-            f"Use --dataset_option=num_classes={len(classes)}."
-        )
-    return image_folder.records(os.path.join(data_dir, folders[split]), classes)
+def load(split: str, data_dir: str) -> Collection | None:
+    """Give the records of a split, `{"path": text, "label": int64}`, or None if it isn't there."""
+    return image_folder.split_records(
+        data_dir,
+        split,
+        folders={"train": train_folder, "validation": validation_folder, "test": test_folder},
+        validation_fraction=validation_fraction,
+        seed=split_seed,
+    )
 
 
 def preprocess(

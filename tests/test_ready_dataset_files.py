@@ -287,9 +287,10 @@ def test_an_image_that_was_cut_off_fails(tmp_path, training):
         _examples("image_folder", tmp_path, training=training)
 
 
-def test_a_folder_with_other_classes_than_num_classes_is_refused_with_the_flag(folder_of):
-    with pytest.raises(ConfigError, match="has 2 classes.* --dataset_option=num_classes=2"):
-        _examples("image_folder", folder_of("image_folder"), options=["num_classes=3"])
+def test_the_folders_say_how_many_classes_there_are(folder_of):
+    file = read_dataset_file(str(DATASETS / "image_folder.py"), (), str(folder_of("image_folder")))
+    assert source_of(file, "train").classes == ("class0", "class1")
+    assert file.num_classes is None
 
 
 @pytest.mark.parametrize("name", ["tfrecord", "array_record"])

@@ -74,7 +74,8 @@ def _train(
     watchdog, preemption = Watchdog(job), Preemption(job)
     with _ending(job, watchdog, preemption) as ending:
         earlier = resume.find(job)
-        prepared = prepare(job, dataset, model, bucket_bytes=earlier.bucket_bytes)
+        bucket_bytes, learned = earlier.bucket_bytes, earlier.learned
+        prepared = prepare(job, dataset, model, bucket_bytes=bucket_bytes, learned=learned)
         ending.callback(do_within, _PATIENCE_SECONDS, prepared.data.end)
         opened = open_run(plan(job, prepared, earlier), earlier, dataset, model)
         watch = _watch(opened, watchdog, preemption, pace, users)

@@ -95,6 +95,52 @@ def test_a_third_parameter_keeps_its_default():
     assert _build(build).output_shape == (None, 4)
 
 
+def _film_ratings(**more):
+    return read_dataset_file(
+        SimpleNamespace(
+            __name__="films",
+            load=lambda split: None,
+            num_classes=5,
+            num_users=99,
+            years=(1, 2),
+            **more,
+        ),
+        data_dir=None,
+    )
+
+
+def _built_for_films(build):
+    model = read_model_file(build)
+    return build_model(model, _film_ratings(), SPEC, tf.distribute.get_strategy())
+
+
+def test_build_gets_by_name_what_the_dataset_file_defines():
+    got = {}
+
+    def build(spec, num_users=201, *, years, data_dir, width=4, num_classes=7, **more):
+        got.update({**locals(), "got": None})
+        return _network(spec, width)
+
+    assert _built_for_films(build).output_shape == (None, 4)
+    assert got.pop("data_dir").endswith("/data")
+    del got["spec"], got["got"]
+    assert got == {"num_users": 99, "years": (1, 2), "width": 4, "num_classes": 5, "more": {}}
+
+
+def test_build_may_do_without_the_spec():
+    assert (
+        _built_for_films(lambda num_classes: _network(tf.TensorSpec([3]), num_classes)) is not None
+    )
+
+
+def test_a_name_that_nobody_defines_is_refused_with_those_that_there_are():
+    with pytest.raises(ConfigError) as caught:
+        _built_for_films(lambda spec, classes: None)
+    message = str(caught.value)
+    assert "build wants classes, which films doesn't define" in message
+    assert "expected names out of data_dir, num_classes, num_users, years" in message
+
+
 def test_classes_that_the_dataset_does_not_say_are_asked_for():
     message = _refusal(_network, num_classes=None)
     assert "_network: build(spec, num_classes) wants the number of classes" in message

@@ -145,13 +145,14 @@ def _zeros(prepared: Prepared) -> Structure:
 
 def _build_text(file: Path, prepared: Prepared, config: Config) -> str:
     data = prepared.data
-    arguments = build_arguments(prepared.model_file, data.file, data.training.spec)
-    features, *rest = arguments or (None,)
+    given, named = build_arguments(prepared.model_file, data.file, data.training.spec)
+    features = given[0] if given else None
+    texts = [f"{name}={value!r}" for name, value in named.items()]
     return load_script.with_build(
         _brought(file, prepared),
         file.name,
         features=repr(features),
-        arguments=", ".join(["features", *map(repr, rest)]) if arguments else "",
+        arguments=", ".join([*(["features"] if given else []), *texts]),
         policy=config.precision,
         floatx=keras.config.floatx(),
     )

@@ -15,7 +15,7 @@ from tfscale.structures import Json
 
 # What may be another when a run goes on, of what `config.json` has.
 _MAY_DIFFER = {
-    *("workers", "buckets", "plan", "versions"),
+    *("workers", "buckets", "learned", "plan", "versions"),
     *(name for name, setting in SETTINGS.items() if setting.may_differ_on_resume),
 }
 
@@ -32,6 +32,7 @@ class Earlier:
         replicas: that there were.
         workers: that there were.
         checkpoint: on the chief.
+        learned: what `statistics` of the dataset file gave, on the chief.
     """
 
     step: int = 0
@@ -40,6 +41,7 @@ class Earlier:
     replicas: int = 0
     workers: int = 0
     checkpoint: Checkpoint | None = None
+    learned: Mapping[str, Json] | None = None
 
     @property
     def is_there(self) -> bool:
@@ -80,7 +82,8 @@ def find(job: Job) -> Earlier:
             told = {name: facts[name] for name in names}
     # As long as it takes: every byte has been read.
     told = json.loads(job.board.broadcast("earlier run", json.dumps(told)))
-    return Earlier(**told, checkpoint=found)
+    learned = None if found is None else _settings_of(Path(config.run_dir)).get("learned")
+    return Earlier(**told, checkpoint=found, learned=learned)
 
 
 def differences(
@@ -93,10 +96,7 @@ def differences(
         settings: of this run, ready for JSON.
         may_train_longer: whether more epochs leave those before as they were.
     """
-    try:
-        before = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
+    before = _settings_of(run_dir)
     now = json.loads(json.dumps(dict(settings)))
     names = [name for name in now if name in before and name not in _MAY_DIFFER]
     return [
@@ -105,3 +105,12 @@ def differences(
         if before[name] != now[name]
         and not (name == "epochs" and may_train_longer and now[name] > before[name])
     ]
+
+
+def _settings_of(run_dir: Path) -> dict[str, Json]:
+    """The content of `config.json`; nothing where there is none."""
+    try:
+        found: dict[str, Json] = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found

@@ -1,6 +1,7 @@
 """The inputs of a run: what is trained on, and what is evaluated."""
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tfscale.data.sharding import Sharding
 from tfscale.data.sources.dataset_file import DatasetFile, read_dataset_file
 from tfscale.data.sources.once_per_file_system import prepare
 from tfscale.data.sources.source import source_of
+from tfscale.data.sources.statistics import with_statistics
 from tfscale.data.training_batches import training_input
 from tfscale.errors import ConfigError
 from tfscale.startup.job import Job
@@ -93,12 +95,13 @@ def _described_leaf(values: np.ndarray) -> str:
     return f"{values.dtype.name} around {relative} x {spread:.2g}"
 
 
-def read_splits(job: Job, dataset: object) -> Splits:
+def read_splits(job: Job, dataset: object, learned: Mapping[str, object] | None = None) -> Splits:
     """Loads every split and lays out who reads what.
 
     Args:
         job: whose workers share the examples.
         dataset: path of a dataset file, or a module or object with the same attributes.
+        learned: what `statistics` gave to the run that this one resumes, on the chief.
 
     Raises:
         ConfigError: the dataset file can't be used as it is, or its batches can't be split.
@@ -120,9 +123,12 @@ def read_splits(job: Job, dataset: object) -> Splits:
     )
     say = job.terminal.show
     prepare(file, say)
+    file = with_statistics(file, job.board, learned)
     source = source_of(file, "train", say)
     if source is None:
         raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")
+    if file.num_classes is None and source.classes:
+        file = replace(file, num_classes=len(source.classes))
     if file.bucket_boundaries:
         source = bucketed(file, source)
     steps, seed = config.steps_per_epoch, config.seed

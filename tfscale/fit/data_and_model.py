@@ -1,6 +1,7 @@
 """The user's two files, read, and found to be the same on every worker."""
 
 import multiprocessing
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -34,13 +35,16 @@ class Built:
     model: keras.Model
 
 
-def build(job: Job, dataset: object, model: object) -> Built:
+def build(
+    job: Job, dataset: object, model: object, learned: Mapping[str, object] | None = None
+) -> Built:
     """The first half of `prepare`, for who needs no loss and no optimizer.
 
     Args:
         job: a strategy that stands.
         dataset: as in `prepare`.
         model: as in `prepare`.
+        learned: as of `read_splits`.
 
     Raises:
         ConfigError: the workers differ, or a file can't be used.
@@ -55,7 +59,7 @@ def build(job: Job, dataset: object, model: object) -> Built:
     model_file = read_model_file(model, job.config.model_option)
     is_long = tell_if_long(_LONG_SECONDS, lambda: _told_of_processes(job.terminal))
     with is_long, one_download_at_a_time(job.terminal.show):
-        data = read_splits(job, dataset)
+        data = read_splits(job, dataset, learned)
         if is_shared:
             sources = imported_sources()
             require_same(job.board, "imports", sources, SAME_FILES)

@@ -1,6 +1,6 @@
 """The one way to get a job ready: from a strategy that stands to a model that trains on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -61,7 +61,14 @@ class Prepared:
         return self.distributed.model
 
 
-def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) -> Prepared:
+def prepare(
+    job: Job,
+    dataset: object,
+    model: object,
+    *,
+    bucket_bytes: int = 0,
+    learned: Mapping[str, object] | None = None,
+) -> Prepared:
     """Reads the user's files, and makes of them what trains on all replicas.
 
     Args:
@@ -69,12 +76,13 @@ def prepare(job: Job, dataset: object, model: object, *, bucket_bytes: int = 0) 
         dataset: path of a dataset file, or a module or object with the same attributes.
         model: path of a model file, such a module or object, or a `build` function.
         bucket_bytes: gradients that travelled together in the run that this one resumes from.
+        learned: what `statistics` gave there, on the chief; None for a new run.
 
     Raises:
         ConfigError: the workers differ, a file can't be used, or the model can't be distributed.
     """
     with variables_made_apart(job.strategy) as made:
-        built = build(job, dataset, model)
+        built = build(job, dataset, model, learned)
         rate, loss = rate_and_loss(job, built)
         if job.cluster.num_workers > 1:
             require_same(job.board, "variables", variable_facts(built.model), SAME_MODEL)

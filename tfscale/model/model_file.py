@@ -22,7 +22,7 @@ class ModelFile:
 
     Args:
         name: how to name it in a message.
-        build: `build(spec, num_classes)`, or with fewer parameters, gives a Keras model.
+        build: `build(spec, ...)` gives a Keras model; what else it takes it gets by name.
         callbacks: gives the Keras callbacks that the run is to have, on every worker.
         metrics: that are asked for beside the task's, as the file has them.
         module: what `load_module` made of the file; None where no path was given.
@@ -78,10 +78,10 @@ def build_model(
     Raises:
         ConfigError: `build` failed, or gave something else than a Keras 3 model.
     """
-    arguments = build_arguments(model_file, dataset, spec)
+    features, named = build_arguments(model_file, dataset, spec)
     try:
         with strategy.scope():
-            model = model_file.build(*arguments)
+            model = model_file.build(*features, **named)
     except Exception as error:
         raise ConfigError(f"{model_file.name}: build raised {one_line(error)}") from error
     if not isinstance(model, keras.Model):
@@ -93,30 +93,51 @@ def build_model(
     return model
 
 
-def build_arguments(model_file: ModelFile, dataset: DatasetFile, spec: Spec) -> tuple[Any, ...]:
-    """What `build` is called with: as many of `(spec, num_classes)` as it takes.
+def build_arguments(
+    model_file: ModelFile, dataset: DatasetFile, spec: Spec
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What `build` is called with: the spec if it takes anything, and all others by their names.
 
     Args:
         model_file: the user's.
-        dataset: gives `num_classes`.
+        dataset: gives `num_classes`, `data_dir`, its constants and what its `statistics` learned.
         spec: as in `build_model`.
 
+    Returns:
+        The arguments by place, and those by name.
+
     Raises:
-        ConfigError: it wants a number of classes that nobody says.
+        ConfigError: it wants something that nobody says.
     """
     features = tf.nest.map_structure(
         lambda leaf: tf.TensorSpec(leaf.shape[1:], leaf.dtype), spec[0]
     )
-    parameters = list(inspect.signature(model_file.build).parameters.values())
-    if dataset.num_classes is None:
-        parameters = [one for one in parameters if one.default is inspect.Parameter.empty]
-    wanted = len(parameters)
-    if wanted > 1 and dataset.num_classes is None:
+    known = {**dataset.constants, "data_dir": dataset.data_dir}
+    known.pop("num_classes", None)
+    if dataset.num_classes is not None:
+        known["num_classes"] = dataset.num_classes
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(model_file.build).parameters.values()
+    wanted = {one.name: one.default for one in parameters if one.kind not in kinds}
+    first = next(iter(wanted), "num_classes")
+    takes_spec = first == "spec" or first not in {*known, "num_classes"}
+    if takes_spec:
+        del wanted[first]
+    named = {name: known[name] for name in wanted if name in known}
+    empty = inspect.Parameter.empty
+    missing = [name for name, value in wanted.items() if value is empty and name not in known]
+    if "num_classes" in missing:
         raise ConfigError(
             f"{model_file.name}: build(spec, num_classes) wants the number of classes, which "
             f"{dataset.name} doesn't say. Add for example num_classes = 10 to it."
         )
-    return (features, dataset.num_classes)[:wanted]
+    if missing:
+        raise ConfigError(
+            f"{model_file.name}: build wants {' and '.join(missing)}, which {dataset.name} doesn't "
+            f"define; expected names out of {', '.join(sorted(known))}. Define it there, or give "
+            "the parameter a default."
+        )
+    return ((features,) if takes_spec else ()), named
 
 
 def _require_new(

@@ -107,6 +107,7 @@ def settings_of(
         "model": name_of(model),
         "workers": list(job.cluster.addresses),
         "buckets": asdict(prepared.buckets),
+        "learned": dict(prepared.data.file.learned),
         "plan": dict(plan),
         "versions": versions(),
     }

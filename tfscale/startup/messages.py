@@ -40,6 +40,11 @@ class Notes:
         """Whether there are other workers."""
         return self._cluster.num_workers > 1
 
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker speaks for all."""
+        return self._cluster.is_chief
+
     def broadcast(self, channel: str, text: str, timeout_seconds: float = 0.0) -> str:
         """The chief's text, on every worker; the others' own text is ignored.
 

@@ -109,3 +109,56 @@ def test_other_extensions_can_be_asked_for(folder):
     folder = str(folder / "train")
     with pytest.raises(ConfigError, match="is no image by its name; expected only .* .webp"):
         image_folder.records(folder, extensions=(".webp",))
+
+
+# However the folders lie.
+
+
+def _split(folder, split="train", **settings):
+    return image_folder.split_records(str(folder), split, **settings)
+
+
+def _paths(collection):
+    return [record["path"].decode() for record in read_all(collection)]
+
+
+def test_each_split_has_its_folder_with_the_classes_of_training(folder):
+    assert _split(folder).classes == ("Zebra", "a-dog", "b cat")
+    assert (_split(folder).num_records, _split(folder, "validation").num_records) == (5, 3)
+    assert _split(folder, "test") is None
+
+
+def test_a_split_may_have_another_name(folder):
+    (folder / "train").rename(folder / "Training")
+    folders = {"train": "Training"}
+    assert _split(folder, folders=folders).num_records == 5
+    with pytest.raises(ConfigError, match="has .*'validation', and no folder 'train'"):
+        _split(folder)
+
+
+@pytest.mark.parametrize("layout", ["train only", "no splits"])
+def test_a_part_of_training_validates_where_there_is_no_folder_for_it(folder, layout):
+    shutil.rmtree(folder / "validation")
+    data_dir = folder if layout == "train only" else folder / "train"
+    assert _split(data_dir, "validation") is None
+    assert _split(data_dir).num_records == 5
+    settings = {"validation_fraction": 0.4, "seed": 3}
+    parts = [_split(data_dir, split, **settings) for split in ("train", "validation")]
+    assert [part.num_records for part in parts] == [3, 2]
+    paths = [_paths(part) for part in parts]
+    assert sorted(sum(paths, [])) == sorted(_paths(_split(data_dir)))
+    assert parts[1].place_of(1) == paths[1][1]
+    assert len({part.checksum for part in parts}) == 2
+    assert parts[0].classes == ("Zebra", "a-dog", "b cat")
+
+
+def test_a_folder_and_a_fraction_are_not_both_validation(folder):
+    with pytest.raises(ConfigError, match=r"validation is there, and validation_fraction = 0\.5"):
+        _split(folder, "validation", validation_fraction=0.5)
+
+
+def test_the_folder_of_another_split_is_no_class(folder):
+    (folder / "train").rename(folder / "val")
+    shutil.rmtree(folder / "validation")
+    with pytest.raises(ConfigError, match="has 'val', and no folder 'train'"):
+        _split(folder)

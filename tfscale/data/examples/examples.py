@@ -81,6 +81,7 @@ class ExampleMaker:
             return fold_in(own, tf.cast(index, tf.int32))
 
         given = {"seed": own_seed()} if dataset.preprocess_takes_seed else {}
+        given |= dataset.learned_by_preprocess
         with self._draws.by(own_seed):
             return dataset.preprocess(record, self._training, **given)
 

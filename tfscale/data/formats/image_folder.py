@@ -1,7 +1,8 @@
 """Images in folders that are called like their classes: `FOLDER/train/CLASS/FILE`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,6 +30,66 @@ def class_names(folder: str) -> list[str]:
             f"{folder} has no folders; expected one for each class, with its images in it."
         )
     return names
+
+
+def split_records(
+    data_dir: str,
+    split: str,
+    *,
+    folders: Mapping[str, str] | None = None,
+    validation_fraction: float = 0.0,
+    seed: int = 0,
+) -> Collection | None:
+    """The images of a split, however the folders lie.
+
+    There is a folder for each split, with its classes in it, or the classes lie in `data_dir`
+    itself. Where there is none for "validation", a part of the training images may be it.
+
+    Args:
+        data_dir: where all of it is.
+        split: "train", or another one.
+        folders: of each split that isn't called like it.
+        validation_fraction: of the training images, 0 to 1, where "validation" has no folder.
+        seed: which of them that are; the machine decides nothing.
+
+    Returns:
+        As of `records`; None for a split that isn't there.
+
+    Raises:
+        ConfigError: as of `records`, or both a folder and a fraction stand for "validation".
+    """
+    named = {"train": "train", "validation": "validation", **(folders or {})}
+    places = {name: os.path.join(data_dir, folder) for name, folder in named.items()}
+    there = {name: place for name, place in places.items() if os.path.isdir(place)}
+    if "train" not in there:
+        _require_no_split(data_dir, named, there)
+        there = {"train": data_dir}
+    classes = class_names(there["train"])
+    if validation_fraction and "validation" in there:
+        raise ConfigError(
+            f"{there['validation']} is there, and validation_fraction = {validation_fraction}; "
+            "expected one of them. Leave validation_fraction out, or move the folder elsewhere."
+        )
+    if split in there and not (split == "train" and validation_fraction):
+        return records(there[split], classes)
+    if split in ("train", "validation") and validation_fraction:
+        training, validation = records(there["train"], classes).split(
+            validation_fraction, seed=seed
+        )
+        return training if split == "train" else validation
+    return None
+
+
+def _require_no_split(data_dir: str, named: Mapping[str, str], there: Mapping[str, str]) -> None:
+    """Refuses to take a folder of another split for a class."""
+    usual = {"train", "training", "val", "valid", "validation", "test", "testing"}
+    found = sorted(entry.name for entry in _entries(data_dir) if entry.name.lower() in usual)
+    if there or found:
+        raise ConfigError(
+            f"{data_dir} has {_shown(found or list(there))}, and no folder "
+            f"{named['train']!r}; expected a folder for each split, or the folders of the classes. "
+            "Name those of the splits, for example --dataset_option=train_folder=training."
+        )
 
 
 def records(
@@ -72,7 +133,7 @@ def records(
         {"path": held.texts(paths), "label": labels},
         place_of=lambda number: os.path.join(folder, paths[number]),
     )
-    return held.below(listed, "path", folder)
+    return replace(held.below(listed, "path", folder), classes=tuple(expected))
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -3,8 +3,8 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
@@ -47,6 +47,9 @@ class DatasetFile:
             buckets.
         element_length: of a record, its length.
         prepare: makes on disk what `load` reads; one worker of each file system calls it.
+        statistics: gives values by their names that are learned from the training data, once.
+        learned: what it gave; `preprocess` gets those that it has parameters for.
+        constants: the file's, by their names, and what was learned; `build` gets them by name.
         data_dir: the folder that it makes that in.
         options: `NAME=VALUE` texts that its constants were set by.
         cache: where examples are kept: "none", "memory" or a folder.
@@ -70,6 +73,9 @@ class DatasetFile:
     bucket_boundaries: tuple[int, ...] = ()
     element_length: Callable[[Any], Any] | None = None
     prepare: Callable[[], None] | None = None
+    statistics: Callable[[], Mapping[str, Any]] | None = None
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
     data_dir: str = DATA_DIR
     options: tuple[str, ...] = ()
     cache: str = "none"
@@ -90,6 +96,14 @@ class DatasetFile:
     def preprocess_takes_seed(self) -> bool:
         """Whether `preprocess` wants a seed for each example."""
         return self.preprocess is not None and _takes(self.preprocess, "seed")
+
+    @property
+    def learned_by_preprocess(self) -> dict[str, Any]:
+        """What was learned that `preprocess` has parameters for."""
+        function = self.preprocess
+        if function is None or not self.learned:
+            return {}
+        return {name: value for name, value in self.learned.items() if _takes(function, name)}
 
 
 def read_dataset_file(
@@ -115,7 +129,8 @@ def read_dataset_file(
     module = load_module(dataset, options) if isinstance(dataset, UserFile) else dataset
     load = require_function(module, "load", name)
     prepare = _optional_function(module, "prepare", name)
-    _require_asked_for(data_dir, name, load, prepare)
+    statistics = _optional_function(module, "statistics", name)
+    _require_asked_for(data_dir, name, load, prepare, statistics)
     task = getattr(module, "task", "classification")
     if task not in TASKS:
         raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")
@@ -137,9 +152,20 @@ def read_dataset_file(
         bucket_boundaries=_boundaries(module, name),
         element_length=_converted(_optional_function(module, "element_length", name)),
         prepare=None if prepare is None else _with_folder(prepare, folder),
+        statistics=None if statistics is None else _with_folder(statistics, folder),
+        constants=_constants(module),
         data_dir=folder,
         options=options,
     )
+
+
+def _constants(module: object) -> dict[str, Any]:
+    """What a file defines that is no function, class or module, and that isn't its own affair."""
+    return {
+        name: value
+        for name, value in getattr(module, "__dict__", {}).items()
+        if not name.startswith("_") and not callable(value) and not inspect.ismodule(value)
+    }
 
 
 def _splits(module: object, name: str) -> tuple[str, ...]:

@@ -58,6 +58,11 @@ class Indexed:
         return self.collection.num_records
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, where they are known."""
+        return self.collection.classes
+
+    @property
     def checksum(self) -> int | None:
         """Of the records in their order."""
         return self.collection.checksum

@@ -44,6 +44,7 @@ class Source(Protocol):
             first ones where that would mean to read all of them.
         has_index: whether its records are reached by an index, which is their `Places`' first part
             where they are read singly.
+        classes: the names of the classes, where they are known.
     """
 
     @property
@@ -58,6 +59,8 @@ class Source(Protocol):
     def checksum(self) -> int | None: ...  # noqa: D102
     @property
     def has_index(self) -> bool: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def training_places(self, sharding: Sharding, seed: int, first_step: int = 0) -> Places:
         """This worker's records of training, over and over, replica batch by replica batch.

@@ -50,6 +50,7 @@ class Stream:
     is_mixed: bool = True
     watch: OrderWatch | None = None
     has_index: bool = field(default=False, init=False)
+    classes: tuple[str, ...] = field(default=(), init=False)
 
     @property
     def records(self) -> tf.data.Dataset:
@@ -153,6 +154,7 @@ class Files:
     num_examples: int | None = field(default=None, init=False)
     is_infinite: bool = field(default=False, init=False)
     has_index: bool = field(default=False, init=False)
+    classes: tuple[str, ...] = field(default=(), init=False)
 
     @property
     def name(self) -> str:
