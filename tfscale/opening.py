@@ -46,7 +46,7 @@ def plan(job: Job, prepared: Prepared, earlier: Earlier, *, is_rehearsal: bool =
     scores, way = WholeScores(job, prepared), find_saving_way(prepared.model)
     callbacks = ready_callbacks(job, prepared, scores.names, is_rehearsal=is_rehearsal)
     require_savable(callbacks.given, way, prepared.model_file.name)
-    rows = earlier.row(job) | plan_of(job, prepared, callbacks.arranged)
+    rows = earlier.rows(job, prepared) | plan_of(job, prepared, callbacks.arranged)
     rows |= callbacks.last.rows | way.rows() | scores.rows
     job.terminal.show(tables.table("tfscale", rows))
     return Plan(job, prepared, callbacks, scores, way, rows)

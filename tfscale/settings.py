@@ -258,7 +258,11 @@ class Config:
         may_differ_on_resume=True,
     )
     accumulate_steps: int = _setting(
-        1, SPEED, "Micro-batches of a step, with one all-reduce for all.", least=1
+        1,
+        SPEED,
+        "Micro-batches of a step, with one all-reduce for all.",
+        least=1,
+        may_differ_on_resume=True,
     )
     wire_dtype: str = _setting(
         "float32",
@@ -270,7 +274,10 @@ class Config:
         "none", SPEED, "For slow links, in place of --wire_dtype.", choices=("none", "int8", "topk")
     )
     bucket_mb: float = _setting(
-        0.0, SPEED, "MiB of gradients in one all-reduce; 0 measures what is best."
+        0.0,
+        SPEED,
+        "MiB of gradients in one all-reduce; 0 measures what is best.",
+        may_differ_on_resume=True,
     )
     cache: str = _setting(
         "none",
@@ -280,7 +287,9 @@ class Config:
         is_path=True,
         may_differ_on_resume=True,
     )
-    jit: bool = _setting(False, SPEED, "Let XLA compile forward and backward.")
+    jit: bool = _setting(
+        False, SPEED, "Let XLA compile forward and backward.", may_differ_on_resume=True
+    )
     measure_efficiency: bool = _setting(
         False, SPEED, "Time one replica alone first, to compare.", may_differ_on_resume=True
     )

@@ -38,7 +38,7 @@ from tfscale.process.exit import forks_end_here
 from tfscale.process.patience import do_within
 from tfscale.process.terminal import Terminal, silence
 from tfscale.report import tables
-from tfscale.report.curve_files import CurveFiles
+from tfscale.report.curve_files import CurveFiles, cut_back_callbacks
 from tfscale.report.epoch_lines import EpochLines
 from tfscale.report.evaluated_weights import EvaluatedWeights, weights_may_change
 from tfscale.report.run_times import Pace
@@ -140,7 +140,8 @@ def _watch(
     history, scored = keras.callbacks.History(), run.plan.scores.of("validation")
     guard, skipped = Guard(job, prepared.distributed), SkippedSteps()
     # Whoever keeps something; as with callbacks, first those that every worker has.
-    keeping = [history, scored, evaluated, pace, skipped, *users, *callbacks.members]
+    curves = _curves(run)
+    keeping = [history, scored, evaluated, pace, skipped, curves, *users, *callbacks.members]
     snapshots = Snapshots(job, prepared, keeping, guard.compare)
     earlier, who = run.earlier.checkpoint, lambda: preemption.stopped_by
     keeper = Keeper(job, snapshots, run.directory, stopped_by=who, earlier=earlier)
@@ -160,7 +161,7 @@ def _watch(
         FrozenWeights(),
         pace,
         StragglerLines(job.cluster.addresses, say),
-        _curves(run),
+        curves,
         RecordsRead(),
         evaluated,
         guard,  # no checkpoint is taken of copies that differ
@@ -174,10 +175,15 @@ def _watch(
 
 def _curves(run: Run) -> Scalars:
     job, directory = run.job, run.directory
-    files = CurveFiles(directory.path / "tensorboard", directory.make_again, job.terminal.complain)
+    files = None
+    if directory.is_chief:
+        folder = directory.path / "tensorboard"
+        files = CurveFiles(folder, directory.make_again, job.terminal.complain)
+        if not run.earlier.is_there:
+            files.cut_back({})
     return Scalars(
         run.prepared.distributed,
-        files if directory.is_chief else None,
+        files,
         global_batch=job.config.batch_size,
         text=tables.markdown({**run.plan.rows, **job.config.as_flags()}),
         alone_seconds=run.alone_seconds,
@@ -200,6 +206,7 @@ def train(run: Run, watch: Watch, lines: Sequence[EpochLines]) -> None:
         write_to_scratch(own.arranged, None if run.directory.is_chief else Path(scratch))
         if run.earlier.is_there:
             append_to_files(own.members, run.earlier.epoch)
+            cut_back_callbacks(own.members, run.earlier.epoch, run.earlier.step)
         try:
             prepared.model.fit(
                 data.training,

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.jobs.workers import ROOT, start_all, worker_commands
+from tests.report.points import points_of
 from tfscale.errors import End, Kind
 from tfscale.startup.environment import END_RECORD
 
@@ -73,6 +74,13 @@ def test_the_second_attempt_goes_on_from_a_checkpoint_of_the_first(killed_once):
     assert step % 19 == 0
     (said,) = [line for line in killed_once.lines if "The next one begins" in line]
     assert re.search(r"from step (\d+)", said)[1] == str(step)
+
+
+def test_each_step_is_in_the_curves_once(killed_once):
+    curves = points_of(killed_once.folder / "run" / "tensorboard")
+    assert curves["train", "loss"][-1] == 570
+    assert curves["validation", "loss"] == [19 * epoch for epoch in range(1, 31)]
+    assert all(steps == sorted(set(steps)) for steps in curves.values())
 
 
 def test_who_was_killed_is_said_and_kept(killed_once):

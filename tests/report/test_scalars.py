@@ -7,8 +7,9 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.report.boundaries import boundary_of, distributed_with
+from tests.report.points import points_of
 from tfscale.fit.loop.events import EpochEnd
-from tfscale.report.curve_files import CurveFiles
+from tfscale.report.curve_files import CurveFiles, cut_back_callbacks
 from tfscale.report.run_times import block_of
 from tfscale.report.scalars import Scalars
 from tfscale.report.step_times import StepTimes
@@ -118,3 +119,70 @@ def test_a_worker_without_a_folder_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _written(None, boundary_of(), logs={"loss": 0.5}, epoch_logs={"val_loss": 0.75})
     assert list(tmp_path.iterdir()) == []
+
+
+# A run that goes on.
+
+
+def _train(scalars, steps, *, validated=()):
+    for step in steps:
+        scalars.at_boundary(replace(boundary_of(step=step), logs={"loss": 0.5}))
+        if step in validated:
+            scalars.at_epoch_end(EpochEnd(0, step, {"val_loss": 0.25}))
+
+
+@pytest.mark.parametrize("half", [0, 5])
+def test_after_a_kill_each_step_is_there_once(tmp_path, half):
+    killed = _scalars(tmp_path)
+    killed.begin(None, None)
+    _train(killed, (10, 20, 30), validated=(20,))
+    state = killed.get_state()
+    assert points_of(tmp_path)["train", "loss"] == [10, 20, 30]  # it is on disk
+    _train(killed, (40,), validated=(40,))
+    _train(killed, (50,))
+    killed._files.flush()
+    for path in tmp_path.rglob("*.tfevents.*"):
+        path.write_bytes(path.read_bytes()[: -half or None])  # as a kill leaves it
+    resumed = _scalars(tmp_path)
+    resumed.begin(None, None)
+    resumed.set_state(state)
+    _train(resumed, (40, 50, 60), validated=(40, 60))
+    resumed.end()
+    points = points_of(tmp_path)
+    assert points["train", "loss"] == [10, 20, 30, 40, 50, 60]
+    assert points["validation", "loss"] == [20, 40, 60]
+    assert all(sorted(set(steps)) == steps for steps in points.values())
+    _, texts = _curves(tmp_path / "train")
+    assert texts["config"][0] == b"| setting |"
+
+
+def test_a_run_that_left_no_checkpoint_begins_its_curves_anew(tmp_path):
+    killed = _scalars(tmp_path)
+    _train(killed, (10, 20), validated=(20,))
+    killed.end()
+    files = CurveFiles(tmp_path)
+    files.cut_back({})
+    assert points_of(tmp_path) == {}
+
+
+def test_a_look_back_takes_no_points_away(tmp_path):
+    scalars = _scalars(tmp_path)
+    _train(scalars, (10,))
+    state = scalars.get_state()
+    _train(scalars, (20,))
+    scalars.set_state(state)
+    _train(scalars, (30,))
+    scalars.end()
+    assert points_of(tmp_path)["train", "loss"] == [10, 20, 30]
+
+
+def test_keras_own_curves_are_cut_back_too(tmp_path):
+    for run, tags in (("train", ("epoch_loss", "batch_loss")), ("validation", ("epoch_loss",))):
+        with tf.summary.create_file_writer(str(tmp_path / run)).as_default():
+            for step in range(4):
+                for tag in tags:
+                    tf.summary.scalar(tag, 0.5, step=step)
+    cut_back_callbacks([keras.callbacks.TensorBoard(tmp_path)], epoch=2, step=2)
+    points = points_of(tmp_path)
+    assert points["train", "epoch_loss"] == points["validation", "epoch_loss"] == [1]  # and 0
+    assert points["train", "batch_loss"] == [1, 2]

@@ -1,23 +1,29 @@
 """What an earlier start of the same command has left in the run directory, to go on from."""
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tfscale.checkpoints import commit
 from tfscale.checkpoints.commit import Checkpoint
 from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.run_directory import RunDirectory
-from tfscale.settings import SETTINGS
+from tfscale.fit.prepare_job import Prepared
+from tfscale.model.learning_rate import LearningRate
+from tfscale.settings import SETTINGS, Config
 from tfscale.startup.job import Job
 from tfscale.structures import Json
 
 # What may be another when a run goes on, of what `config.json` has.
 _MAY_DIFFER = {
-    *("workers", "buckets", "learned", "plan", "versions"),
+    *("workers", "buckets", "learned", "plan", "sources", "versions"),
     *(name for name, setting in SETTINGS.items() if setting.may_differ_on_resume),
 }
+# Of these, what changes how sums are rounded.
+_ROUNDS = ("accumulate_steps", "bucket_mb", "collectives", "devices", "jit")
+_FILES = ("dataset", "model")
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Earlier:
         replicas: that there were.
         workers: that there were.
         checkpoint: on the chief.
-        learned: what `statistics` of the dataset file gave, on the chief.
+        settings: the content of `config.json`, on the chief.
     """
 
     step: int = 0
@@ -41,28 +47,67 @@ class Earlier:
     replicas: int = 0
     workers: int = 0
     checkpoint: Checkpoint | None = None
-    learned: Mapping[str, Json] | None = None
+    settings: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def is_there(self) -> bool:
         """Whether there is something to go on from."""
         return self.replicas > 0
 
-    def row(self, job: Job) -> dict[str, object]:
-        """What the plan says about it."""
+    @property
+    def learned(self) -> Mapping[str, Json] | None:
+        """What `statistics` of the dataset file gave, on the chief."""
+        return self.settings.get("learned") if self.is_there else None
+
+    def rows(self, job: Job, prepared: Prepared) -> dict[str, object]:
+        """What the plan says about it.
+
+        Args:
+            job: of this run.
+            prepared: what trains.
+        """
         if not self.is_there:
             return {}
         text = f"step {self.step}, epoch {self.epoch + 1}"
+        changed = [
+            f"--{name}={getattr(job.config, name)} (was {self.settings[name]})"
+            for name in _ROUNDS
+            if self.settings.get(name, getattr(job.config, name)) != getattr(job.config, name)
+        ]
         if self.replicas != job.strategy.num_replicas_in_sync:
+            changed.insert(0, f"it was written by {self.replicas} replicas")
+        if changed:
             text += (
-                f"; it was written by {self.replicas} replicas: the same examples in the same "
-                "order, and sums that differ within rounding"
+                f"; {', '.join(changed)}: the same examples in the same order, and sums that "
+                "differ within rounding"
             )
-        return {"resumes from": text}
+        before = self.settings.get("sources", {})
+        others = [name for name in _FILES if before.get(name) != prepared.sources[name]]
+        if before and others:
+            text += f"; the text of the {' and of the '.join(others)} file has changed since"
+        return {"resumes from": text} | self._longer(job.config, prepared)
+
+    def _longer(self, config: Config, prepared: Prepared) -> dict[str, object]:
+        """What more epochs do to a rate that follows the length of the run."""
+        epochs, rate = self.settings.get("epochs", config.epochs), prepared.rate
+        if epochs >= config.epochs or not isinstance(rate, LearningRate) or rate.is_constant:
+            return {}
+        steps = rate.total_steps * epochs // config.epochs
+        warmup = round(steps * config.warmup_fraction)
+        old = replace(rate, total_steps=steps, warmup_steps=warmup)
+        return {
+            "more epochs": (
+                f"{config.epochs} instead of {epochs}: the learning rate goes on at "
+                f"{rate.at(self.step):.4g}, on the course of {config.epochs}; that of {epochs} had "
+                f"come to {old.at(self.step):.4g} here"
+            )
+        }
 
 
 def find(job: Job) -> Earlier:
     """Looks for the newest checkpoint that is whole; every worker hears of it.
+
+    A run that has ended is gone on with where more epochs are asked for.
 
     Args:
         job: whose chief has the run directory.
@@ -70,9 +115,11 @@ def find(job: Job) -> Earlier:
     config = job.config
     found: Checkpoint | None = None
     told: dict[str, Json] = {}
+    settings: dict[str, Json] = {}
     if job.cluster.is_chief and config.keep_checkpoints and not config.overwrite:
         directory = RunDirectory(config.run_dir, job.cluster, job.terminal.complain)
-        if not directory.has_finished_run:
+        settings = _settings_of(directory.path)
+        if not directory.has_finished_run or settings.get("epochs", config.epochs) < config.epochs:
             found, refused = commit.newest(directory.path / FOLDER)
             for line in refused:
                 job.terminal.complain(line)
@@ -82,19 +129,17 @@ def find(job: Job) -> Earlier:
             told = {name: facts[name] for name in names}
     # As long as it takes: every byte has been read.
     told = json.loads(job.board.broadcast("earlier run", json.dumps(told)))
-    learned = None if found is None else _settings_of(Path(config.run_dir)).get("learned")
-    return Earlier(**told, checkpoint=found, learned=learned)
+    return Earlier(**told, checkpoint=found, settings=settings)
 
 
-def differences(
-    run_dir: Path, settings: Mapping[str, Json], *, may_train_longer: bool
-) -> list[str]:
+def differences(run_dir: Path, settings: Mapping[str, Json]) -> list[str]:
     """What this run is asked to do otherwise than the one in the run directory.
+
+    More epochs are no difference, nor are files and data that lie elsewhere.
 
     Args:
         run_dir: with a `config.json`, or without: then nothing differs.
         settings: of this run, ready for JSON.
-        may_train_longer: whether more epochs leave those before as they were.
     """
     before = _settings_of(run_dir)
     now = json.loads(json.dumps(dict(settings)))
@@ -102,9 +147,27 @@ def differences(
     return [
         f"--{name} was {before[name]} and is {now[name]}"
         for name in names
-        if before[name] != now[name]
-        and not (name == "epochs" and may_train_longer and now[name] > before[name])
+        if not _are_same(name, before, now)
     ]
+
+
+def _are_same(name: str, before: Mapping[str, Json], now: Mapping[str, Json]) -> bool:
+    """Whether a setting says the same, in other words maybe."""
+    was, value = before[name], now[name]
+    if name == "epochs":
+        return bool(value >= was)
+    if name in _FILES and was != value:
+        text = now.get("sources", {}).get(name)
+        return bool(text) and text == before.get("sources", {}).get(name)
+    if name == "dataset_option":
+        return _without_paths(was) == _without_paths(value)
+    return bool(was == value)
+
+
+def _without_paths(options: list[str]) -> dict[str, str]:
+    """Options of a dataset file but where its data lies: the records themselves are compared."""
+    found = dict(option.partition("=")[::2] for option in options)
+    return {name: "a path" if os.sep in value else value for name, value in found.items()}
 
 
 def _settings_of(run_dir: Path) -> dict[str, Json]:

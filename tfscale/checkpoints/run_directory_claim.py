@@ -9,7 +9,6 @@ from tfscale.errors import ConfigError
 from tfscale.files import atomic
 from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.run_directory import RunDirectory
-from tfscale.fit.compiled_model import OwnRate
 from tfscale.fit.prepare_job import Prepared
 from tfscale.startup.job import Job
 from tfscale.structures import Json
@@ -53,9 +52,10 @@ def _reason(
     """Why it can't be had, in one line; empty if it can."""
     overwrite, was_begun = job.config.overwrite, (directory.path / "config.json").exists()
     # One that has left no checkpoint is resumed from its beginning.
-    goes_on = was_begun and not overwrite and not directory.has_finished_run
+    is_over = directory.has_finished_run
+    goes_on = was_begun and not overwrite and (earlier.is_there or not is_over)
     if goes_on:
-        if reason := _other_run(job, prepared, directory, settings):
+        if reason := _other_run(directory, settings, is_over=is_over):
             return reason
         if reason := _other_data(prepared, earlier):
             return reason
@@ -67,19 +67,15 @@ def _reason(
     return reason
 
 
-def _other_run(
-    job: Job, prepared: Prepared, directory: RunDirectory, settings: Mapping[str, Json]
-) -> str:
-    """Why the run that was stopped there isn't this one."""
-    is_constant = job.config.schedule == "constant" and not job.config.warmup_fraction
-    may_train_longer = is_constant or isinstance(prepared.rate, OwnRate)
-    others = differences(directory.path, settings, may_train_longer=may_train_longer)
+def _other_run(directory: RunDirectory, settings: Mapping[str, Json], *, is_over: bool) -> str:
+    """Why the run there isn't this one."""
+    others = differences(directory.path, settings)
     if not others:
         return ""
     return (
-        f"--run_dir={directory.path} holds a run that was stopped, which was asked for something "
-        f"else ({'; '.join(others)}); expected the same, to go on with it. Use the same flags, "
-        "another --run_dir, or --overwrite to start over."
+        f"--run_dir={directory.path} holds a run that {'has ended' if is_over else 'was stopped'}, "
+        f"which was asked for something else ({'; '.join(others)}); expected the same, to go on "
+        "with it. Use the same flags, another --run_dir, or --overwrite to start over."
     )
 
 

@@ -73,8 +73,9 @@ class RunDirectory:
         made: list[Path] = []
         try:
             found = [name for name in _LEFT_BEHIND if (self.path / name).exists()]
-            found = [] if goes_on else found
-            if found and not overwrite:
+            # One that goes on isn't over any more; its model stays until there is a better one.
+            found = ["report.json"] if goes_on else found
+            if found and not overwrite and not goes_on:
                 return (
                     f"--run_dir={self.path} holds another run ({', '.join(found)}); expected a new "
                     "folder. Use another one, or --overwrite to replace that run."

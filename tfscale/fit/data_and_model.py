@@ -14,7 +14,7 @@ from tfscale.process.patience import tell_if_long
 from tfscale.process.terminal import Terminal
 from tfscale.startup.agreement import SAME_FILES, require_same, surroundings, versions
 from tfscale.startup.job import Job
-from tfscale.startup.source_hashes import given_sources, imported_sources, library_source
+from tfscale.startup.source_hashes import given_sources, imported_sources, library_source, source_of
 from tfscale.user_paths import located, name_of
 
 _LONG_SECONDS = 20.0
@@ -28,11 +28,13 @@ class Built:
         data: every split, sharded.
         model_file: what the model file says.
         model: as `build` returned it, compiled or not.
+        sources: checksums of the texts of the "dataset" and the "model" file; "" for none.
     """
 
     data: Splits
     model_file: ModelFile
     model: keras.Model
+    sources: Mapping[str, str]
 
 
 def build(
@@ -65,7 +67,8 @@ def build(
             require_same(job.board, "imports", sources, SAME_FILES)
             require_same(job.board, "data", data.facts())
         made = build_model(model_file, data.file, data.training.spec, job.strategy)
-    return Built(data, model_file, made)
+    sources = {"dataset": source_of(dataset), "model": source_of(model)}
+    return Built(data, model_file, made, sources)
 
 
 def _told_of_processes(terminal: Terminal) -> bool:

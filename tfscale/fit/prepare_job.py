@@ -46,6 +46,7 @@ class Prepared:
         rate: the learning rate of the run: that of the flags, or a compiled model's own.
         loss: what is minimized, for the reader.
         buckets: how gradients are put together.
+        sources: as of `Built`.
     """
 
     data: Splits
@@ -54,6 +55,7 @@ class Prepared:
     rate: LearningRate | OwnRate
     loss: str
     buckets: BucketSize
+    sources: Mapping[str, str]
 
     @property
     def model(self) -> keras.Model:
@@ -108,7 +110,8 @@ def prepare(
     require_fitting_splits(job, built)
     if job.cluster.num_workers > 1:
         _begin_alike(job, distributed, made)
-    return Prepared(built.data, built.model_file, distributed, rate, loss, buckets)
+    files = built.data, built.model_file
+    return Prepared(*files, distributed, rate, loss, buckets, built.sources)
 
 
 def _begin_alike(job: Job, distributed: DistributedModel, made: Sequence[Made]) -> None:

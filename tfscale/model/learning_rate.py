@@ -36,6 +36,15 @@ class LearningRate:
     total_steps: int
     schedule: str
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the same in every step, however many there are."""
+        return self.schedule == "constant" and not self.warmup_steps
+
+    def at(self, step: int) -> float:
+        """The rate after so many steps."""
+        return self.peak if self.is_constant else float(self.as_schedule()(step))
+
     def __str__(self) -> str:
         """The rate and its scaling in words."""
         scaling = f" = {self.base:.4g} x {self.global_batch} / {self.base_batch}"
@@ -52,7 +61,7 @@ class LearningRate:
         https://arxiv.org/abs/1706.02677; cosine after I. Loshchilov and F. Hutter, "SGDR", 2016,
         https://arxiv.org/abs/1608.03983.
         """
-        if self.schedule == "constant" and not self.warmup_steps:
+        if self.is_constant:
             return self.peak  # a plain number, which callbacks such as ReduceLROnPlateau may set
         decay = keras.optimizers.schedules.CosineDecay
         if not self.warmup_steps:

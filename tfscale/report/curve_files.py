@@ -8,12 +8,14 @@ failure all writers are given up: the next boundary begins new files, in a folde
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from tfscale.errors import one_line
+from tfscale.files import atomic
 from tfscale.structures import Foreign
 
 
@@ -39,6 +41,7 @@ class CurveFiles:
         self._texts: dict[tuple[str, str], str] = {}
         self._writers: dict[str, Foreign] = {}
         self._files: dict[str, tuple[Path, tuple[int, int]]] = {}
+        self._last: dict[str, int] = {}  # step of the last point of each run
 
     def text(self, run: str, name: str, text: str) -> None:
         """A text at step 0, also of files that are begun later."""
@@ -49,6 +52,26 @@ class CurveFiles:
         """A point of each curve."""
         if points:
             self._attempt(lambda: self._write(run, points, step))
+            self._last[run] = step
+
+    @property
+    def last_steps(self) -> dict[str, int]:
+        """The step of the last point of each run, all of which are on disk now."""
+        self.flush()
+        return dict(self._last)
+
+    def cut_back(self, last_steps: Mapping[str, int]) -> None:
+        """Takes away what an earlier start has written behind these steps: they come again.
+
+        Where this start has written points, nothing is done.
+
+        Args:
+            last_steps: as the property said then.
+        """
+        if not self._last:  # of a start that only looks back all points are right
+            self.close()
+            self._last = dict(last_steps)
+            self._attempt(lambda: _cut_back(self._folder, last_steps))
 
     def flush(self) -> None:
         """Brings everything to disk that waits in memory, and sees whether it got there."""
@@ -108,6 +131,64 @@ class CurveFiles:
                 writer.close()
         self._writers.clear()
         self._files.clear()
+
+
+def _cut_back(folder: Path, last_steps: Mapping[str, int]) -> None:
+    for path in sorted(folder.rglob("*.tfevents.*")):
+        last = last_steps.get(path.parent.relative_to(folder).as_posix(), 0)
+        # Texts stand at step 0, and every start writes them.
+        cut_events(path, lambda tag, step, last=last: 0 < step <= last)  # type: ignore[misc]
+
+
+def cut_back_callbacks(
+    callbacks: Sequence[keras.callbacks.Callback], epoch: int, step: int
+) -> None:
+    """Takes away what Keras's TensorBoard has written of epochs and steps that come again.
+
+    Args:
+        callbacks: the user's.
+        epoch: the first one that comes, from 0.
+        step: training steps before the checkpoint.
+    """
+
+    def is_wanted(tag: str, at: int) -> bool:
+        return at < epoch if tag.startswith("epoch_") else at <= step
+
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            for path in sorted(Path(callback.log_dir).rglob("*.tfevents.*")):
+                with contextlib.suppress(OSError):
+                    cut_events(path, is_wanted)
+
+
+def cut_events(path: Path, is_wanted: Callable[[str, int], bool]) -> None:
+    """Leaves of a file of TensorBoard's the points that are wanted, or nothing if that is none.
+
+    Args:
+        path: of the file, which nobody writes to.
+        is_wanted: of the tag and the step of a point.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    kept, dropped, has_points = [], False, False
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            tags = [value.tag for value in event.summary.value]
+            if all(is_wanted(tag, event.step) for tag in tags):
+                kept.append(record)
+                has_points = has_points or bool(tags)
+            else:
+                dropped = True
+    except tf.errors.DataLossError:
+        dropped = True  # a kill has left a half of the last one
+    if not has_points:
+        path.unlink()
+    elif dropped:
+        with atomic.replacing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+            for record in kept:
+                writer.write(record)
 
 
 def _identity(path: Path) -> tuple[int, int]:

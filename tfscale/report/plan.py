@@ -105,6 +105,7 @@ def settings_of(
         **job.config.as_dict(),
         "dataset": name_of(dataset),
         "model": name_of(model),
+        "sources": dict(prepared.sources),
         "workers": list(job.cluster.addresses),
         "buckets": asdict(prepared.buckets),
         "learned": dict(prepared.data.file.learned),

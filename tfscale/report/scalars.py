@@ -90,6 +90,16 @@ class Scalars(Listener):
         self._files.write("validation", validation, end.step)
         self._files.flush()
 
+    def get_state(self) -> dict[str, Json]:
+        """How far each curve is; all of it is on disk when a checkpoint has this."""
+        return {} if self._files is None else {"last_steps": self._files.last_steps}
+
+    def set_state(self, state: Mapping[str, Json]) -> None:
+        """Cuts the curves back to where the checkpoint was: what comes behind it comes again."""
+        self._skipped = None
+        if self._files is not None and "last_steps" in state:
+            self._files.cut_back(state["last_steps"])
+
     def end(self) -> None:
         """Closes the files, also those of a run that has failed."""
         if self._files is not None:

@@ -43,6 +43,11 @@ def given_sources(*given: object) -> dict[str, str]:
     return found
 
 
+def source_of(given: object) -> str:
+    """One text for all that `given_sources` finds of a file or an object; "" where it has none."""
+    return " ".join(given_sources(given).values())
+
+
 def imported_sources() -> dict[str, str]:
     """Of the modules of the user's own that have been imported so far.
 
