@@ -136,10 +136,42 @@ def test_who_waits_says_so_and_goes_on_when_it_is_done(tmp_path, monkeypatch):
     assert lines[0].startswith(f"waiting for another process's work in {tmp_path} (")
 
 
-def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="file can't be locked .*expected a folder"):
-        once(tmp_path / "file", "work", lambda: None)
+@pytest.fixture
+def read_only(tmp_path, monkeypatch):
+    """A folder that may only be read, as a share or a part of a container is."""
+    folder = tmp_path / "share"
+    folder.mkdir()
+    can_be_written = once_module.can_be_written
+    monkeypatch.setattr(once_module, "cache_folder", lambda name: tmp_path / "home" / name)
+    monkeypatch.setattr(
+        once_module, "can_be_written", lambda one: one != folder and can_be_written(one)
+    )
+    return folder
+
+
+def test_what_is_all_there_needs_no_lock(read_only, tmp_path):
+    assert not once(read_only, "work", lambda: pytest.fail("done again"), is_done=lambda: True)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_lock_of_what_may_only_be_read_lies_with_the_user(read_only, tmp_path):
+    done = []
+    assert once(read_only, "work", lambda: done.append(1))
+    assert not once(read_only, "work", lambda: done.append(2))
+    assert done == [1]
+    assert tmp_path / "home" in marker_of(read_only, "work").parents
+    assert not list(read_only.iterdir())
+    other = tmp_path / "other"
+    other.mkdir()
+    assert once(other, "work", lambda: done.append(3))
+
+
+def test_where_nothing_can_be_written_there_is_nothing_to_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(once_module, "can_be_written", lambda folder: False)
+    done = []
+    assert once(tmp_path, "work", lambda: done.append(1))
+    assert once(tmp_path, "work", lambda: done.append(2))
+    assert done == [1, 2]
 
 
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfscale.data.formats import record_index
 from tfscale.data.formats.record_index import build, index_path, indexes_of, masked_crc32c
 from tfscale.errors import ConfigError
+from tfscale.files import once
 
 DATA = [b"a" * 5, b"", b"ccc", b"d" * 300_000, b"e", b"f" * 40]
 
@@ -157,10 +158,19 @@ def test_a_file_of_another_format_is_refused(tmp_path):
 
 
 def _not_beside(monkeypatch, cache):
-    can_be_written = record_index._can_be_written
-    monkeypatch.setattr(record_index, "cache_folder", lambda: cache)
+    """A share: files beside it can't be written, and those of this user go to `cache`."""
+    can_be_written, write = once.can_be_written, record_index.write
+
+    def write_elsewhere(path, index):
+        if cache not in path.parents:
+            raise PermissionError(30, "Read-only file system", str(path))
+        write(path, index)
+
+    for module in (once, record_index):
+        monkeypatch.setattr(module, "cache_folder", lambda name: cache / name)
+    monkeypatch.setattr(record_index, "write", write_elsewhere)
     monkeypatch.setattr(
-        record_index, "_can_be_written", lambda folder: folder == cache and can_be_written(folder)
+        once, "can_be_written", lambda one: cache in one.parents and can_be_written(one)
     )
 
 

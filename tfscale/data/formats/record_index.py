@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import struct
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from tfscale.data.formats.compression import compression_of
 from tfscale.errors import ConfigError
 from tfscale.files import atomic
-from tfscale.files.once import once
+from tfscale.files.once import cache_folder, once
 
 INDEX_SUFFIX = ".idx"
 HEADER_BYTES = 12
@@ -61,14 +60,6 @@ def masked_crc32c(data: bytes) -> int:
 def index_path(path: str) -> Path:
     """Where the index of a file lies, if its folder can be written to."""
     return Path(path + INDEX_SUFFIX)
-
-
-def cache_folder() -> Path:
-    """Where indexes of files in other people's folders lie: the home is on every machine."""
-    try:
-        return Path.home() / ".cache" / "tfscale" / "index"
-    except RuntimeError:  # this user has none
-        return Path(tempfile.gettempdir()) / f"tfscale-index-{os.getuid()}"
 
 
 def indexes_of(paths: Sequence[str], say: Callable[[str], None] | None = None) -> list[RecordIndex]:
@@ -157,20 +148,19 @@ def _make_once(
             made.update(zip(missing, threads.map(build, missing), strict=True))
         for path in missing:
             index = made[path]
-            # Without room for it, or permission, this process has what it needs all the same.
-            with contextlib.suppress(OSError):
-                if index is not None:
-                    write(index_path(path) if target == folder else _cached_path(path), index)
+            assert index is not None  # noqa: S101 - it was just made
+            for place in (index_path(path), _cached_path(path)):
+                # Without room for it, or permission, this process has what it needs all the same.
+                with contextlib.suppress(OSError):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    write(place, index)
+                    break
 
     def are_there() -> bool:
         made.update({path: _kept(path) for path in paths if made.get(path) is None})
         return None not in made.values()
 
-    target = next((each for each in (folder, cache_folder()) if _can_be_written(each)), None)
-    if target is None:
-        make()
-    else:
-        once(target, "index", make, say=say, is_done=are_there)
+    once(folder, "index", make, say=say, is_done=are_there)
     return made
 
 
@@ -191,18 +181,7 @@ def _kept(path: str) -> RecordIndex | None:
 
 def _cached_path(path: str) -> Path:
     name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()
-    return cache_folder() / f"{name}{INDEX_SUFFIX}"
-
-
-def _can_be_written(folder: Path) -> bool:
-    """Whether it can; only to try tells, on a network or where somebody else is root."""
-    try:
-        if folder == cache_folder():
-            folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+    return cache_folder("index") / f"{name}{INDEX_SUFFIX}"
 
 
 def _offsets(descriptor: int, size: int, path: str) -> list[int]:
