@@ -18,6 +18,7 @@ import tensorflow as tf
 from tfscale.data import images
 from tfscale.data.collection import Collection
 from tfscale.data.formats import array_record, tf_example, tfrecord
+from tfscale.data.formats.listing import in_real_folder
 
 size = (224, 224)  # height and width of x
 
@@ -33,7 +34,7 @@ def load(split: str, data_dir: str) -> Collection:
     if split not in splits:
         raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
     folder = os.path.expanduser(data_dir)
-    patterns = {kind: os.path.join(folder, f"{split}*{kind}*") for kind in _READERS}
+    patterns = {kind: in_real_folder(os.path.join(folder, f"{split}*{kind}*")) for kind in _READERS}
     found = {kind: sorted(map(os.path.basename, glob(patterns[kind]))) for kind in _READERS}
     kinds = [kind for kind in found if found[kind]]
     if len(kinds) != 1:

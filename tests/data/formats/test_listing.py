@@ -105,3 +105,26 @@ def test_a_checksum_tells_names_sizes_and_counts_and_not_where_they_lie():
     assert of() == of("elsewhere/a.rec")
     others = {of("/data/b.rec"), of(records=2), of(num_bytes=1), of(kind="text_lines")}
     assert len(others | {of()}) == 5
+
+
+@pytest.mark.parametrize("name", ["photos [2024]", "a*b", "what?", "100% ü, {x}", "-dash", "[!a]"])
+def test_a_folder_may_have_any_name(tmp_path, name, monkeypatch):
+    for folder in (name, "photos 2", "axb", "whaty", "b"):  # that a pattern would find
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "1.rec").write_text("x")
+    own = str(tmp_path / name / "1.rec")
+    assert list_files(str(tmp_path / name / "*.rec")).paths == (own,)
+    assert list_files(own).paths == (own,)
+    monkeypatch.chdir(tmp_path)
+    assert list_files(f"{name}/*.rec").paths == (f"{name}/1.rec",)
+    with pytest.raises(ConfigError) as caught:
+        list_files(f"{name}/*.other")
+    assert f"There is no file {name}/*.other" in str(caught.value)
+
+
+def test_a_pattern_may_stand_for_folders(tmp_path):
+    for folder in ("a1", "a2", "b1"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.rec").write_text("x")
+    found = list_files(str(tmp_path / "a[12]" / "*.rec")).paths
+    assert found == tuple(str(tmp_path / folder / "1.rec") for folder in ("a1", "a2"))

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def list_files(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
             says, which also knows which are missing.
     """
     given = [files] if isinstance(files, str | os.PathLike) else list(files)
-    patterns = [os.path.expanduser(os.fspath(each)) for each in given]
+    patterns = [in_real_folder(os.path.expanduser(os.fspath(each))) for each in given]
     paths = sorted(path for pattern in patterns for path in _expanded(pattern))
     if not paths:
         raise ConfigError("No file of records was given; expected a pattern or a list of paths.")
@@ -87,6 +88,19 @@ def list_files(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]])
     return Listing(tuple(paths), tuple(sizes), manifests)
 
 
+def in_real_folder(pattern: str) -> str:
+    """A pattern whose letters stand for themselves as far as its folders are there by that name.
+
+    A folder may be called `photos [2024]`, and a pattern begin with it.
+    """
+    if os.path.isfile(pattern):
+        return glob.escape(pattern)
+    folder = os.path.dirname(pattern)
+    while folder and not os.path.isdir(folder):
+        folder = os.path.dirname(folder) if os.path.dirname(folder) != folder else ""
+    return glob.escape(folder) + pattern[len(folder) :]
+
+
 def checksum(format_name: str, files: Sequence[StoredFile]) -> int:
     """The same on workers whose files have the same names, sizes and counts, wherever they lie.
 
@@ -97,19 +111,22 @@ def checksum(format_name: str, files: Sequence[StoredFile]) -> int:
 
 
 def _expanded(pattern: str) -> list[str]:
-    if os.path.isfile(pattern):  # a name may have letters that a pattern takes for its own
-        return [pattern]
-    if os.path.isdir(pattern):
-        example = os.path.join(pattern, "*.tfrecord")
-        raise ConfigError(f"{pattern} is a folder; expected files, for example {example}.")
-    found = glob.glob(pattern, recursive=True) if glob.has_magic(pattern) else []
+    found = glob.glob(pattern, recursive=True)
+    if found == [_named(pattern)] and os.path.isdir(found[0]):
+        example = os.path.join(found[0], "*.tfrecord")
+        raise ConfigError(f"{found[0]} is a folder; expected files, for example {example}.")
     paths = [path for path in found if os.path.isfile(path) and not _is_beside(path)]
     if not paths:
         raise ConfigError(
-            f"There is no file {pattern} (in {os.getcwd()}); expected files of records. Check the "
-            "path, and whether this machine has the folder mounted."
+            f"There is no file {_named(pattern)} (in {os.getcwd()}); expected files of records. "
+            "Check the path, and whether this machine has the folder mounted."
         )
     return paths
+
+
+def _named(pattern: str) -> str:
+    """The pattern as it was given, without what `glob.escape` has put into it."""
+    return re.sub(r"\[([*?[])\]", r"\1", pattern)
 
 
 def _is_beside(path: str) -> bool:
