@@ -286,11 +286,12 @@ def test_each_task_brings_the_loss_and_the_metric_of_the_table(row):
     )
     dataset = DatasetFile("mine", lambda split: None, task=task, num_classes=max(outputs, 2))
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(outputs)])
+    first = tf.ones([2, 3]), tf.zeros([2], tf.int64)
     if row[3] == "none":
         with pytest.raises(tfscale.ConfigError, match="there is no default loss"):
-            compile_model(model, dataset, labels, keras.optimizers.SGD(), tf.ones([2, 3]))
+            compile_model(model, dataset, labels, keras.optimizers.SGD(), first)
         return
-    compile_model(model, dataset, labels, keras.optimizers.SGD(), tf.ones([2, 3]))
+    compile_model(model, dataset, labels, keras.optimizers.SGD(), first)
     assert type(model.loss).__name__ == _codes(row[3])[0]
     (metric,) = model._compile_metrics._user_metrics
     assert type(metric).__name__ == _codes(row[4])[0]

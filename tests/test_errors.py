@@ -41,6 +41,38 @@ def test_the_page_that_tensorflow_wraps_around_an_error_is_left_out():
     assert "in user code" not in text
 
 
+@tf.function
+def _two_lookups(ids, others):
+    table = tf.zeros([50, 4])
+    return tf.gather(table, ids) + tf.gather(table, others)
+
+
+@pytest.mark.parametrize("ids", [(77, 1), (77, 78)], ids=["one", "several"])
+def test_what_a_kernel_says_stands_behind_the_lines_of_code(ids):
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        _two_lookups(*(tf.constant([number]) for number in ids))
+    text = one_line(caught.value)
+    assert text.startswith("InvalidArgumentError: indices[0] = 7")
+    assert "is not in [0, 50) (in GatherV2" in text
+    assert "File" not in text
+    assert "Detected" not in text
+
+
+def test_labels_of_a_whole_batch_are_cut():
+    @tf.function
+    def loss(labels):
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.zeros([500, 3]))
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        loss(tf.fill([500], 255))
+    assert "label value of 255 which is outside the valid range of [0, 3)" in one_line(caught.value)
+    assert one_line(caught.value).count("255") == 9
+
+
+def test_colours_of_a_terminal_are_left_out():
+    assert one_line(ValueError("\x1b[1mno such layer\x1b[0m")) == "ValueError: no such layer"
+
+
 def test_a_long_error_is_cut_and_says_so():
     text = one_line(ValueError("x" * 10_000))
     assert len(text) == failures._LONGEST

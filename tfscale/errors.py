@@ -16,6 +16,12 @@ _FINAL_CODES = frozenset({0, CONFIG_CODE, HANGUP_CODE, INTERRUPTED_CODE, PREEMPT
 _LONGEST = 400
 _LONGEST_REFUSAL = 3000  # what came may be as long as somebody likes; paths and commands fit
 _DISK_FULL = "No space left on device"  # what strerror and TensorFlow say
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# Lines of TensorFlow's page about an error in a graph that don't say what it was.
+_OF_A_PAGE = re.compile(
+    r"\s*$|Graph execution error|Detected at node|\s*File \".*\", line \d+|Stack trace for op"
+    r"|\d+ root error"
+)
 _STEP = "tfscale_step"  # an attribute of an error
 
 
@@ -175,8 +181,10 @@ def one_line(error: BaseException) -> str:
     """Type and message of an error in one line.
 
     TensorFlow wraps an error of the user's code in a page of its own; the cause stands at its end.
+    What a kernel says stands behind the lines of code that led to its operation.
     """
-    text = " ".join(str(error).split())
+    said = _COLOURS.sub("", str(error))
+    text = " ".join(said.split())
     # What an Assert says in a graph, outside of one, and what our own code has raised in a graph.
     if found := re.search(r"assertion failed: \[(.*?)\](?: \[\[|$)", text):
         return _shortened(found[1].replace("] [", " "))
@@ -187,10 +195,22 @@ def one_line(error: BaseException) -> str:
     cause = text
     if text.startswith("in user code"):
         # What was raised stands behind the lines of code that led to it, one by one.
-        cause = " ".join(str(error).rstrip().rpartition("\n\n")[2].split())
+        cause = " ".join(said.rstrip().rpartition("\n\n")[2].split())
+    elif "Detected at node" in text:
+        cause = _of_kernel(said)
     name = type(error).__name__
     text = cause if cause.startswith(name) else f"{name}: {cause}" if cause else name
     return _shortened(text)
+
+
+def _of_kernel(said: str) -> str:
+    """What a kernel says, and the name of its operation, of a page about a graph."""
+    text = " ".join(line.strip() for line in said.splitlines() if not _OF_A_PAGE.match(line))
+    several = re.search(r"\(0\) [A-Z_]+: *(.*)", text)
+    cause = (several[1] if several else text).partition("[[")[0].strip()
+    cause = re.sub(r"((?:-?\d+ ){8})(?:-?\d+ ?)+", r"\1...", cause)  # all labels of a batch
+    node = re.search(r"\{\{node (?:while/)?([^}]+)\}\}", said)
+    return f"{cause} (in {node[1]})" if node else cause
 
 
 def _shortened(text: str) -> str:

@@ -27,8 +27,8 @@ def _splits(searched, **reasons):
         return SimpleNamespace(bad=None, why=why)
 
     training, evaluated = input_of("train"), {"validation": input_of("validation")}
-    inputs = {"train": training, **evaluated}
-    return SimpleNamespace(training=training, evaluated=evaluated, inputs=inputs)
+    inputs, file = {"train": training, **evaluated}, SimpleNamespace(name="mine")
+    return SimpleNamespace(training=training, evaluated=evaluated, inputs=inputs, file=file)
 
 
 @pytest.mark.parametrize(("text", "name"), [(TRAINING, "train"), (EVALUATION, "validation")])
@@ -59,9 +59,26 @@ def test_what_may_be_over_the_next_time_is_told_by_the_kind_of_error_and_not_by_
 
 
 @pytest.mark.parametrize(
-    "error", [_error("[[node MatMul]]"), ValueError("Iterator:: of a user's own")]
+    "error",
+    [
+        ValueError("Iterator:: of a user's own"),
+        tf.errors.UnavailableError(None, None, "Graph execution error: Socket closed"),
+        _error("Collective ops is aborted by: Shape mismatch in the collective instance 3"),
+    ],
 )
 def test_an_error_that_is_not_of_an_input_stays_as_it_is(error):
     searched = []
     assert explain(error, _splits(searched, train=ConfigError("bad")), 0) is error
     assert searched == []
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [("train_steps", "'train'"), ("test_steps", "'validation'")]
+)
+@pytest.mark.parametrize("kind", [tf.errors.InvalidArgumentError, tf.errors.UnimplementedError])
+def test_what_a_step_cannot_take_needs_no_further_try(kind, name, split):
+    error = kind(None, None, f"indices[3] = 77 is not in [0, 50) [Op:__inference__{name}_1]")
+    told = explain(error, _splits([]), 12)
+    assert isinstance(told, ConfigError)
+    assert f"mine: the model can't take an example of {split}, after step 12" in str(told)
+    assert "indices[3] = 77 is not in [0, 50)" in str(told)

@@ -238,6 +238,67 @@ def test_a_failure_on_one_worker_within_a_step_ends_the_other(tmp_path, rank):
     _assert_nothing_half_written(_run_dir(tmp_path))
 
 
+EMBEDDING = """
+    import keras
+
+    def build(spec, num_classes):
+        lookup = keras.layers.Embedding(50, 4)
+        flat = [keras.Input(spec.shape, dtype="int32"), lookup, keras.layers.Flatten()]
+        return keras.Sequential([*flat, keras.layers.Dense(num_classes)])
+"""
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_an_id_that_an_embedding_has_not_is_told_by_its_cause(tmp_path, split):
+    data = f"""
+        num_classes = 2
+
+        def load(split):
+            ids = np.arange(512) % 50
+            ids[300] = 77 if split == {split!r} else 7
+            return tf.data.Dataset.from_tensor_slices((ids[:, None], np.arange(512) % 2))
+    """
+    model = written(tmp_path / "embedding.py", EMBEDDING)
+    commands = worker_commands(_flags(tmp_path, DIGITS, data, model=model))
+    reason = _shared_reason(commands, tmp_path)
+    _contains(reason, f"the model can't take an example of {split!r}", "= 77 is not in [0, 50) (in")
+    _assert_nothing_half_written(_run_dir(tmp_path))
+
+
+def test_texts_for_an_embedding_are_refused(tmp_path):
+    data = """
+        num_classes = 2
+
+        def load(split):
+            words = np.array(["a", "b"] * 64)[:, None]
+            return tf.data.Dataset.from_tensor_slices((words, np.arange(128) % 2))
+    """
+    model = written(tmp_path / "embedding.py", EMBEDDING)
+    reason = _refusal(tmp_path, *_flags(tmp_path, DIGITS, data, model=model))
+    _contains(reason, "The model doesn't fit the data: it takes", "int32, and 1 texts come")
+
+
+def test_a_pixel_that_has_no_class_is_refused(tmp_path):
+    data = """
+        num_classes = 3
+
+        def load(split):
+            classes = np.arange(64 * 64).reshape(64, 8, 8) % 3
+            classes[3, 0, 0] = 255
+            images = np.zeros((64, 8, 8, 3), np.float32)
+            return tf.data.Dataset.from_tensor_slices((images, classes))
+    """
+    model = """
+        import keras
+
+        def build(spec, num_classes):
+            return keras.Sequential([keras.Input(spec.shape), keras.layers.Conv2D(num_classes, 1)])
+    """
+    model = written(tmp_path / "pixels.py", model)
+    reason = _refusal(tmp_path, *_flags(tmp_path, DIGITS, data, model=model))
+    _contains(reason, "gives the label 255; expected whole numbers of 0 to 2", "void = y == 255")
+
+
 def test_workers_with_different_flags_are_named_with_their_values(tmp_path):
     first, second = worker_commands(_flags(tmp_path))
     reason = _shared_reason([first, [*second, "--batch_size=32"]], tmp_path)

@@ -24,7 +24,7 @@ def _compiled(metrics, *, last, task="classification", num_classes=2, labels=LAB
         __name__="mine", load=lambda split: None, task=task, num_classes=num_classes
     )
     asked = read_metrics(metrics, "mine")
-    compile_model(model, read_dataset_file(file), labels, keras.optimizers.SGD(), X, asked)
+    compile_model(model, read_dataset_file(file), labels, keras.optimizers.SGD(), (X, Y), asked)
     return model
 
 

@@ -13,6 +13,7 @@ BATCH = 8
 SPARSE = tf.TensorSpec([BATCH], tf.int64)
 ONE_HOT = tf.TensorSpec([BATCH, 4], tf.float32)
 X = tf.random.stateless_normal([BATCH, 3], seed=(1, 2))
+Y = tf.zeros([BATCH], tf.int64)
 NUMBER = tf.TensorSpec([BATCH], tf.float32)
 
 
@@ -24,7 +25,7 @@ def _compiled(*last, labels=SPARSE, task="classification", num_classes=4, model=
     )
     if model is None:
         model = keras.Sequential([keras.Input((3,)), *last])
-    compile_model(model, dataset, labels, keras.optimizers.SGD(), X)
+    compile_model(model, dataset, labels, keras.optimizers.SGD(), (X, Y))
     return model
 
 
@@ -207,7 +208,7 @@ def test_what_the_loss_is_told_in_words():
         )
         model = keras.Sequential([keras.Input((3,)), last])
         labels = NUMBER if "task" in arguments else SPARSE
-        return compile_model(model, dataset, labels, keras.optimizers.SGD(), X)
+        return compile_model(model, dataset, labels, keras.optimizers.SGD(), (X, Y))
 
     classes = "SparseCategoricalCrossentropy of"
     assert told(layers.Dense(4)) == f"{classes} logits (by its last layer)"

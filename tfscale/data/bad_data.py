@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from tfscale.data.feed import Input
 from tfscale.data.splits import Splits
-from tfscale.errors import ConfigError
+from tfscale.errors import ConfigError, one_line
 from tfscale.startup.board import Board
 from tfscale.structures import Json
 
 _MOST_NAMED = 20
 _OF_TRAINING = re.compile(r"train_steps")  # of `TrainingLoop`, as TensorFlow calls its graph
+_OF_OTHERS = re.compile(r"[Cc]ollective|NCCL|coordination")
 _OF_AN_INPUT = re.compile(r"IteratorGetNext|Iterator::|MultiDeviceIterator|OneShotIterator")
 
 
@@ -72,6 +73,9 @@ def _require_same_stream(splits: Splits, name: str, own: int, all_read: Sequence
 def explain(error: Exception, splits: Splits, step: int) -> Exception:
     """An error of a run, with the record that it is about if a bad record is its cause.
 
+    What an operation of a step refuses, it would refuse again: ids that an embedding hasn't, labels
+    that are no classes, shapes that don't fit.
+
     Args:
         error: what `fit` or `evaluate` raised.
         splits: this worker's.
@@ -79,7 +83,7 @@ def explain(error: Exception, splits: Splits, step: int) -> Exception:
     """
     text, is_of_tensorflow = str(error), isinstance(error, tf.errors.OpError)
     if not (is_of_tensorflow and _OF_AN_INPUT.search(text)):
-        return error
+        return _refused(error, splits, step)
     inputs = [splits.training, *splits.evaluated.values()]
     if not _OF_TRAINING.search(text):
         inputs.reverse()  # searching for nothing where nothing failed may take minutes
@@ -87,6 +91,20 @@ def explain(error: Exception, splits: Splits, step: int) -> Exception:
         if told := _told(found, step):
             return told
     return error
+
+
+def _refused(error: Exception, splits: Splits, step: int) -> Exception:
+    """What the step of a model can't take, as an error that no further try mends."""
+    text, kinds = str(error), (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+    if not isinstance(error, kinds) or _OF_OTHERS.search(text):
+        return error
+    others = " or ".join(map(repr, splits.evaluated)) or "'train'"
+    split = "'train'" if _OF_TRAINING.search(text) else others
+    return ConfigError(
+        f"{splits.file.name}: the model can't take an example of {split}, after step {step}: "
+        f"{one_line(error)}; expected what fits its layers and its loss, because the next try "
+        "would meet the same. Mend it in preprocess, or the model."
+    )
 
 
 def _told(found: Input, step: int) -> Exception | None:

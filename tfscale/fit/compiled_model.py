@@ -88,8 +88,8 @@ def _compile(job: Job, built: Built, metrics: Asked) -> tuple[LearningRate, str]
     rate = learning_rate(config, steps_per_epoch=training.steps or 0)
     with job.strategy.scope():
         optimizer = make_optimizer(config, rate.as_schedule())
-        labels, x = training.spec[1], training.first[0]
-        loss = compile_model(built.model, built.data.file, labels, optimizer, x, metrics)
+        files, labels = built.data.file, training.spec[1]
+        loss = compile_model(built.model, files, labels, optimizer, training.first, metrics)
     return rate, loss
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfscale.data.sources.dataset_file import DatasetFile
@@ -19,7 +20,7 @@ def compile_model(
     dataset: DatasetFile,
     labels: Spec,
     optimizer: keras.optimizers.Optimizer,
-    x: Structure,
+    first: Structure,
     metrics: Asked = (),
 ) -> str:
     """Compiles a model that came uncompiled, with the loss and the metrics of its task.
@@ -29,7 +30,8 @@ def compile_model(
         dataset: its task and number of classes.
         labels: the spec of one replica's `y`.
         optimizer: made in the scope that this is called in.
-        x: a few real examples, stacked, by which probabilities are told from logits.
+        first: a few real examples `(x, y, ...)`, stacked, by which probabilities are told from
+            logits, and labels that are no classes are found.
         metrics: that are asked for beside the task's.
 
     Returns:
@@ -45,7 +47,9 @@ def compile_model(
             f"{dataset.name} has {what}, for which there is no default loss; expected the model "
             "file to compile its model. Call model.compile(optimizer, loss, metrics) in build."
         )
-    goal = _goal(model, dataset, labels, x)
+    goal = _goal(model, dataset, labels, first[0])
+    if isinstance(goal.loss, keras.losses.SparseCategoricalCrossentropy):
+        _require_classes(dataset, first[1], goal.loss)
     # Of padded sequences, a place that only fills up has the weight 0, and counts nowhere.
     has_padding = dataset.is_padded and labels.shape.rank > 1
     if has_padding:
@@ -142,6 +146,23 @@ def _require_numbers(dataset: DatasetFile, labels: tf.TensorSpec) -> None:
         raise ConfigError(
             f"{dataset.name} has texts as labels; expected numbers. Look each up in preprocess: "
             "tf.argmax(tf.equal(y, names)), with the names of all classes in their order."
+        )
+
+
+def _require_classes(
+    dataset: DatasetFile, y: Structure, loss: keras.losses.SparseCategoricalCrossentropy
+) -> None:
+    """Refuses pixels and tokens whose label is no class: the loss would, in a later step."""
+    classes = dataset.num_classes
+    found = np.unique(np.asarray(y))
+    wrong = found[(found < 0) | (found >= classes)] if classes else found[found < 0]
+    wrong = wrong[wrong != loss.ignore_class] if loss.ignore_class is not None else wrong
+    if wrong.size:
+        told = f"0 to {classes - 1}" if classes else "0 or more"
+        raise ConfigError(
+            f"{dataset.name} gives the label {wrong[0]}; expected whole numbers of {told}, the "
+            "classes. What shall not count gets the weight 0 in preprocess: "
+            f"void = y == {wrong[0]}; return x, tf.where(void, 0, y), tf.cast(~void, tf.float32)."
         )
 
 

@@ -48,6 +48,7 @@ def build_steps(model: keras.Model, spec: Spec, strategy: tf.distribute.Strategy
         ConfigError: the model or its step doesn't fit the data, or the step updates nothing.
     """
     training = test = None
+    _require_texts(model, spec)
     with strategy.scope():
         _call(model, spec, is_required=not has_own_train_step(model))
         if has_own_train_step(model):
@@ -103,6 +104,17 @@ def require_fit(
                 f"{_shapes(other)}, those of 'train' {_shapes(spec)}; expected the same, or what "
                 "the model takes as well. Make them alike in preprocess, or leave the split out."
             ) from error
+
+
+def _require_texts(model: keras.Model, spec: Spec) -> None:
+    """Refuses texts where a model takes numbers, and the other way: only a kernel would say so."""
+    leaves, inputs = tf.nest.flatten(spec[0]), getattr(model, "inputs", None) or ()
+    given = sum(leaf.dtype == tf.string for leaf in leaves)
+    taken = sum(one.dtype == "string" for one in inputs)
+    if len(leaves) != len(inputs) or given == taken:
+        return
+    kinds = ", ".join(f"{one.name}: {one.dtype}" for one in inputs)
+    raise _misfit(f"it takes {kinds}, and {given or 'no'} texts come", spec)
 
 
 def _call(model: keras.Model, spec: Spec, *, is_required: bool) -> None:
