@@ -2,6 +2,7 @@ r"""Starts several workers on this machine, each a `launch/worker.py` with the s
 
     python launch/local.py --workers=2 -- --dataset=datasets/digits.py \
         --model=models/small_cnn.py --run_dir=runs/demo
+    python launch/local.py --workers=2 --program=evaluate -- --run_dir=runs/demo --split=test
 
 When one fails, all are ended and started again, and go on from the last checkpoint. The exit code
 is that of the first worker that failed in the last attempt, or 0.
@@ -28,7 +29,9 @@ from tfscale.supervise.commands import (
 from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
 
-WORKER = Path(__file__).resolve().with_name("worker.py")  # what is started
+_PROGRAM = flags.DEFINE_enum(
+    "program", "worker", ("worker", "evaluate"), "What is started, of this folder."
+)
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer(
     "devices", 0, "Devices of each worker; 0 lets each worker decide.", lower_bound=0
@@ -42,13 +45,15 @@ _RESTARTS = flags.DEFINE_integer(
 def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     """Starts the workers with the flags that stand after `--` and waits for them."""
     refuse_restarts(worker_flags)
-    run_dir = run_dir_of(worker_flags)
-    require_free_folder(run_dir, worker_flags)
+    program_file, run_dir = Path(__file__).resolve().with_name(f"{_PROGRAM.value}.py"), None
+    if _PROGRAM.value == "worker":
+        run_dir = run_dir_of(worker_flags)
+        require_free_folder(run_dir, worker_flags)
 
     def commands(goes_on: bool) -> list[list[str]]:
         # New ports each time: another program may have taken the last ones.
         return worker_commands(
-            WORKER,
+            program_file,
             going_on(worker_flags, goes_on),
             num_workers=_WORKERS.value,
             devices=_DEVICES.value,
@@ -57,7 +62,8 @@ def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     # The workers get their cluster from the flags; one that this shell has would contradict them.
     environ = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     launch = Launch(commands, environ, run_dir)
-    return supervise(launch, restarts=_RESTARTS.value)
+    # An evaluation leaves nothing in a run's folder, and has nothing to go on from.
+    return supervise(launch, restarts=_RESTARTS.value if run_dir else 0)
 
 
 def parse(words: list[str]) -> list[str]:

@@ -11,16 +11,18 @@ Importing this imports neither TensorFlow nor Keras: what they read once, when t
 has to be right before that.
 
 The packages, in the order of a run: `training` tells its story (`opening` and `ending` are its
-first and last chapter, `listener` is what watches it) from what `settings` say. `cluster` says who
-takes part, `startup` makes a strategy of it, `data` batches, `model` a compiled model, `gradients`
-the way from backward to the update, `fit` trains. `report` tells, `checkpoints` keeps, `health`
-watches. Below them: `supervise` restarts, `files`, `process`, `user_files` and `user_paths` (what a
-user's file is), `errors`, `structures`.
+first and last chapter, `listener` is what watches it) from what `settings` say; `evaluating` comes
+after it. `cluster` says who takes part, `startup` makes a strategy of it, `data` batches, `model` a
+compiled model, `gradients` the way from backward to the update, `fit` trains. `report` tells,
+`checkpoints` keeps, `health` watches. Below them: `supervise` restarts, `files`, `process`,
+`user_files` and `user_paths` (what a user's file is), `errors`, `structures`.
 """
 
+import contextlib
 import inspect
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.discovery import resolve
@@ -40,6 +42,9 @@ from tfscale.settings import Config
 from tfscale.startup.environment import check_environment, set_environment
 from tfscale.structures import Json
 
+if TYPE_CHECKING:
+    from tfscale.evaluating import Evaluated
+
 __all__ = [
     "CONFIG_CODE",
     "PREEMPTED_CODE",
@@ -50,6 +55,7 @@ __all__ = [
     "SharedFailure",
     "Terminal",
     "describe_failure",
+    "evaluate",
     "is_chief",
     "leave",
     "resolve",
@@ -90,20 +96,63 @@ def train(  # noqa: PLR0913 - the public entry: all but four have defaults
             program that calls this is only imported by a process of multiprocessing. With several
             workers all of them end, with a `SharedFailure` that carries the first reason.
     """
-    _refuse_while_imported()
     _require_listeners(listeners)
+    shown = terminal or Terminal()
+    with _alone():
+        if dry_run:
+            _rehearse(config, cluster, dataset, model, shown)
+            return {}
+        return _train(config, cluster, dataset, model, shown, listeners)
+
+
+def evaluate(  # noqa: PLR0913 - the public entry: two have defaults
+    config: Config,
+    cluster: Cluster,
+    dataset: object,
+    model: str,
+    split: str,
+    *,
+    predicts: bool = False,
+    terminal: Terminal | None = None,
+) -> "Evaluated":
+    """Evaluates a saved model on a split; every worker calls this with the same arguments.
+
+    Args:
+        config: the settings of the data, the devices and the cluster count; the others don't.
+        cluster: who the workers are and which of them this process is.
+        dataset: as of `train`.
+        model: path of a file that Keras has saved, or of the folder of a run; on every worker.
+        split: of the dataset file, each of whose examples is evaluated once.
+        predicts: whether predictions are wanted as well.
+        terminal: where the result and reasons go; nowhere if None.
+
+    Returns:
+        The figures, and the predictions in the order of the examples; the same on every worker.
+
+    Raises:
+        ConfigError: as of `train`, or the model can't be loaded.
+    """
+    with _alone():
+        _get_process_ready(cluster, cluster)
+        with paused_until_started():
+            from tfscale import evaluating
+
+            wanted = evaluating.Wanted(model, split, predicts)
+            return evaluating.run(config, cluster, dataset, wanted, terminal or Terminal())
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """A body of which a process has one at a time."""
+    _refuse_while_imported()
     if not _running.acquire(blocking=False):
         raise ConfigError(
             "Another training of this process goes on; expected one at a time, because they would "
             "share random numbers, precision and Keras's loops. Wait for its end, or start a new "
             "process."
         )
-    shown = terminal or Terminal()
     try:
-        if dry_run:
-            _rehearse(config, cluster, dataset, model, shown)
-            return {}
-        return _train(config, cluster, dataset, model, shown, listeners)
+        yield
     finally:
         _running.release()
 
@@ -157,7 +206,7 @@ def _refuse_while_imported() -> None:
         # What multiprocessing calls the program's file when it runs it to have its functions.
         if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
             raise ConfigError(
-                f"tfscale.train was called while {frame.f_code.co_filename} was imported by a "
+                f"tfscale was called while {frame.f_code.co_filename} was imported by a "
                 "process that it has started; expected a program that does nothing when it is "
                 'imported. Put the call below `if __name__ == "__main__":`.'
             )

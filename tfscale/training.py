@@ -72,7 +72,7 @@ def _train(
     job: Job, dataset: object, model: object, pace: Pace, users: Sequence[Listener]
 ) -> dict[str, Json]:
     watchdog, preemption = Watchdog(job), Preemption(job)
-    with _ending(job, watchdog, preemption) as ending:
+    with guarded(job, watchdog, preemption) as ending:
         earlier = resume.find(job)
         bucket_bytes, learned = earlier.bucket_bytes, earlier.learned
         prepared = prepare(job, dataset, model, bucket_bytes=bucket_bytes, learned=learned)
@@ -92,8 +92,8 @@ def _train(
 
 
 @contextlib.contextmanager
-def _ending(job: Job, watchdog: Watchdog, preemption: Preemption) -> Iterator[contextlib.ExitStack]:
-    """What is done when a run ends, whichever way: by its worker, and not by a fork of it."""
+def guarded(job: Job, watchdog: Watchdog, preemption: Preemption) -> Iterator[contextlib.ExitStack]:
+    """Gives what is done when a run ends, whichever way: by its worker, and not by a fork of it."""
     with (
         contextlib.ExitStack() as ending,
         job.board.share_failures(),

@@ -9,7 +9,7 @@ from pathlib import Path
 from tfscale.checkpoints import commit
 from tfscale.checkpoints.commit import Checkpoint
 from tfscale.files.checkpoint_names import FOLDER
-from tfscale.files.run_directory import RunDirectory
+from tfscale.files.run_directory import RunDirectory, read_settings
 from tfscale.fit.prepare_job import Prepared
 from tfscale.model.learning_rate import LearningRate
 from tfscale.settings import SETTINGS, Config
@@ -118,7 +118,7 @@ def find(job: Job) -> Earlier:
     settings: dict[str, Json] = {}
     if job.cluster.is_chief and config.keep_checkpoints and not config.overwrite:
         directory = RunDirectory(config.run_dir, job.cluster, job.terminal.complain)
-        settings = _settings_of(directory.path)
+        settings = read_settings(directory.path)
         if not directory.has_finished_run or settings.get("epochs", config.epochs) < config.epochs:
             found, refused = commit.newest(directory.path / FOLDER)
             for line in refused:
@@ -141,7 +141,7 @@ def differences(run_dir: Path, settings: Mapping[str, Json]) -> list[str]:
         run_dir: with a `config.json`, or without: then nothing differs.
         settings: of this run, ready for JSON.
     """
-    before = _settings_of(run_dir)
+    before = read_settings(run_dir)
     now = json.loads(json.dumps(dict(settings)))
     names = [name for name in now if name in before and name not in _MAY_DIFFER]
     return [
@@ -168,12 +168,3 @@ def _without_paths(options: list[str]) -> dict[str, str]:
     """Options of a dataset file but where its data lies: the records themselves are compared."""
     found = dict(option.partition("=")[::2] for option in options)
     return {name: "a path" if os.sep in value else value for name, value in found.items()}
-
-
-def _settings_of(run_dir: Path) -> dict[str, Json]:
-    """The content of `config.json`; nothing where there is none."""
-    try:
-        found: dict[str, Json] = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found

@@ -95,16 +95,20 @@ def _described_leaf(values: np.ndarray) -> str:
     return f"{values.dtype.name} around {relative} x {spread:.2g}"
 
 
-def read_splits(job: Job, dataset: object, learned: Mapping[str, object] | None = None) -> Splits:
+def read_splits(
+    job: Job, dataset: object, learned: Mapping[str, object] | None = None, *, only: str = ""
+) -> Splits:
     """Loads every split and lays out who reads what.
 
     Args:
         job: whose workers share the examples.
         dataset: path of a dataset file, or a module or object with the same attributes.
         learned: what `statistics` gave to the run that this one resumes, on the chief.
+        only: the one split that is wanted, to evaluate it; it then stands for that of training too.
 
     Raises:
-        ConfigError: the dataset file can't be used as it is, or its batches can't be split.
+        ConfigError: the dataset file can't be used as it is, its batches can't be split, or it
+            hasn't the split.
     """
     config, cluster, strategy = job.config, job.cluster, job.strategy
     sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, job.devices.count)
@@ -124,18 +128,24 @@ def read_splits(job: Job, dataset: object, learned: Mapping[str, object] | None 
     say = job.terminal.show
     prepare(file, say)
     file = with_statistics(file, job.board, learned)
-    source = source_of(file, "train", say)
+    source = source_of(file, only or "train", say)
     if source is None:
-        raise ConfigError(f"{file.name}: load('train') returned None; expected its records.")
+        raise ConfigError(
+            f"{file.name}: load({only or 'train'!r}) returned None; expected its records."
+        )
     if file.num_classes is None and source.classes:
         file = replace(file, num_classes=len(source.classes))
+    seed = config.seed
+    if only:
+        found = evaluation_input(file, source, sharding, strategy, seed=seed)
+        return Splits(file, sharding, found, {only: found})
     if file.bucket_boundaries:
         source = bucketed(file, source)
-    steps, seed = config.steps_per_epoch, config.seed
+    steps = config.steps_per_epoch
     training = training_input(file, source, sharding, strategy, seed=seed, steps_per_epoch=steps)
     evaluated = {}
     for split in file.splits[1:]:
-        found = source_of(file, split, say)
-        if found is not None:
-            evaluated[split] = evaluation_input(file, found, sharding, strategy, seed=seed)
+        other = source_of(file, split, say)
+        if other is not None:
+            evaluated[split] = evaluation_input(file, other, sharding, strategy, seed=seed)
     return Splits(file, sharding, training, evaluated)

@@ -21,6 +21,7 @@ from tfscale.files.checkpoint_names import FOLDER
 from tfscale.files.ownership import exposure_of, make_private, missing_folders, remove_empty
 from tfscale.process.exit import lasting_folder
 from tfscale.process.terminal import silence
+from tfscale.structures import Json
 
 # What a run leaves behind; logs are kept, because they tell what happened to an earlier run.
 _LEFT_BEHIND = (
@@ -31,6 +32,15 @@ _LEFT_BEHIND = (
 _SPARE_BYTES = 16 * 2**20
 LOGS = "logs"  # the folder of every worker's words, in the run directory
 _SETTINGS = "config.json"
+
+
+def read_settings(run_dir: Path) -> dict[str, Json]:
+    """The content of a run's `config.json`; nothing where there is none."""
+    try:
+        found: dict[str, Json] = json.loads((run_dir / _SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 class RunDirectory:

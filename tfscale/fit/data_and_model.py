@@ -38,7 +38,12 @@ class Built:
 
 
 def build(
-    job: Job, dataset: object, model: object, learned: Mapping[str, object] | None = None
+    job: Job,
+    dataset: object,
+    model: object,
+    learned: Mapping[str, object] | None = None,
+    *,
+    only: str = "",
 ) -> Built:
     """The first half of `prepare`, for who needs no loss and no optimizer.
 
@@ -46,7 +51,7 @@ def build(
         job: a strategy that stands.
         dataset: as in `prepare`.
         model: as in `prepare`.
-        learned: as of `read_splits`.
+        learned, only: as of `read_splits`.
 
     Raises:
         ConfigError: the workers differ, or a file can't be used.
@@ -61,7 +66,7 @@ def build(
     model_file = read_model_file(model, job.config.model_option)
     is_long = tell_if_long(_LONG_SECONDS, lambda: _told_of_processes(job.terminal))
     with is_long, one_download_at_a_time(job.terminal.show):
-        data = read_splits(job, dataset, learned)
+        data = read_splits(job, dataset, learned, only=only)
         if is_shared:
             sources = imported_sources()
             require_same(job.board, "imports", sources, SAME_FILES)

@@ -13,7 +13,7 @@ from tfscale.fit.compiled_model import (
     require_known_variables,
     require_precision,
 )
-from tfscale.fit.data_and_model import build
+from tfscale.fit.data_and_model import Built, build
 from tfscale.fit.distributed_model import DistributedModel
 from tfscale.fit.keras.layers import tables_of
 from tfscale.fit.parts import make_parts
@@ -86,40 +86,77 @@ def prepare(
     with variables_made_apart(job.strategy) as made:
         built = build(job, dataset, model, learned)
         rate, loss = rate_and_loss(job, built)
-        if job.cluster.num_workers > 1:
-            require_same(job.board, "variables", variable_facts(built.model), SAME_MODEL)
-            facts = {"loss": loss, **facts_of(built.model)}
-            facts["the tables of the model's layers"] = tables_of(built.model)
-            require_same(job.board, "model", facts, SAME_MODEL)
-        replicas = job.strategy.num_replicas_in_sync
-        wire = make_wire(job.config.wire_dtype, job.config.compress, replicas)
-        gradient_bytes = weights_bytes(built.model.trainable_variables)
-        buckets = bucket_size.choose(job, wire, gradient_bytes, earlier_bytes=bucket_bytes)
-        training = built.data.training
-        parts = make_parts(
-            job,
-            built.model,
-            training.spec,
-            training.first,
-            wire=wire,
-            bucket_bytes=buckets.size_bytes,
-        )
-        distributed = DistributedModel(job, built.model, parts)
+        prepared = _prepared(job, built, rate, loss, bucket_bytes)
     require_precision(job.config, built.model, built.model_file.name)
     require_known_variables(built.model, built.model_file.name)
     require_fitting_splits(job, built)
+    _begin_alike(job, prepared.distributed, made)
+    return prepared
+
+
+def prepare_evaluation(
+    job: Job,
+    dataset: object,
+    model: object,
+    split: str,
+    learned: Mapping[str, object] | None = None,
+) -> Prepared:
+    """Makes ready what evaluates and predicts one split, and never trains.
+
+    Args:
+        job: a strategy that stands.
+        dataset: as in `prepare`.
+        model: as in `prepare`; what it builds has its weights.
+        split: of the dataset file; no other one is read.
+        learned: as in `prepare`.
+
+    Raises:
+        ConfigError: as in `prepare`.
+    """
+    with variables_made_apart(job.strategy) as made:
+        built = build(job, dataset, model, learned, only=split)
+        # A schedule that is over is no reason not to evaluate.
+        own = OwnRate(None, None, 0), "the model's own"
+        found = own if built.model.compiled else rate_and_loss(job, built)
+        prepared = _prepared(job, built, *found, 2**20)  # of what never travels
+    _begin_alike(job, prepared.distributed, made)
+    return prepared
+
+
+def _prepared(
+    job: Job, built: Built, rate: LearningRate | OwnRate, loss: str, bucket_bytes: int
+) -> Prepared:
+    """What trains a model that is compiled."""
     if job.cluster.num_workers > 1:
-        _begin_alike(job, distributed, made)
+        require_same(job.board, "variables", variable_facts(built.model), SAME_MODEL)
+        facts = {"loss": loss, **facts_of(built.model)}
+        facts["the tables of the model's layers"] = tables_of(built.model)
+        require_same(job.board, "model", facts, SAME_MODEL)
+    wire = make_wire(job.config.wire_dtype, job.config.compress, job.strategy.num_replicas_in_sync)
+    gradient_bytes = weights_bytes(built.model.trainable_variables)
+    buckets = bucket_size.choose(job, wire, gradient_bytes, earlier_bytes=bucket_bytes)
+    training = built.data.training
+    parts = make_parts(
+        job,
+        built.model,
+        training.spec,
+        training.first,
+        wire=wire,
+        bucket_bytes=buckets.size_bytes,
+    )
+    distributed = DistributedModel(job, built.model, parts)
     files = built.data, built.model_file
     return Prepared(*files, distributed, rate, loss, buckets, built.sources)
 
 
 def _begin_alike(job: Job, distributed: DistributedModel, made: Sequence[Made]) -> None:
-    """Lets all workers take the same steps from the same values, or refuses.
+    """Lets several workers take the same steps from the same values, or refuses.
 
     Raises:
         ConfigError: they would take other ones.
     """
+    if job.cluster.num_workers == 1:
+        return
     values, model = initial_values.values_of(made), distributed.model
     facts = {
         **variable_facts(model),

@@ -56,9 +56,9 @@ class Prediction:
     def _rows(self, source: Input, element: Structure) -> Structure:
         index, outputs = (self._alone if source.is_alone else self._together)(element)
         numbers = index.numpy()
-        if self._strategy.num_replicas_in_sync == 1:
-            return outputs
         rows = np.flatnonzero(numbers >= 0)
+        if self._strategy.num_replicas_in_sync == 1 and len(rows) == len(numbers):
+            return outputs  # whatever shapes they have
 
         def kept(leaf: Foreign) -> tf.Tensor:
             if leaf.shape.rank == 0 or leaf.shape[0] != len(numbers):

@@ -1,0 +1,89 @@
+r"""Evaluates a saved model on a split, each example once, and writes what it predicts.
+
+    python launch/evaluate.py --run_dir=runs/first --split=test
+    python launch/evaluate.py --model=model.keras --dataset=datasets/digits.py --split=test \
+        --predictions=test.npz
+
+A run brings its model and its data. Several workers, as for a training: TF_CONFIG, or --hosts and
+--index; on this machine, `launch/local.py --program=evaluate`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
+
+import numpy as np
+from absl import flags
+
+import tfscale
+from launch import program
+from tfscale.files import atomic
+from tfscale.files.run_directory import read_settings
+from tfscale.user_paths import local_path
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "The folder of a run: its model and its data.")
+_MODEL = flags.DEFINE_string("model", None, "A saved model, in place of a run's.")
+_DATASET = flags.DEFINE_string("dataset", None, "Path of the dataset file [the run's].")
+_DATASET_OPTION = flags.DEFINE_multi_string(
+    "dataset_option", None, "NAME=VALUE for a constant of the file [the run's]."
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "The folder of the data [the run's].")
+_SPLIT = flags.DEFINE_string("split", "validation", "Which split.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Examples at a time, of all devices.")
+_DEVICES = flags.DEFINE_integer("devices", 0, "As of worker.py.", lower_bound=0)
+_PREDICTIONS = flags.DEFINE_string("predictions", None, "The NPZ file that gets the predictions.")
+_HOSTS = flags.DEFINE_list("hosts", None, "host:port of every worker, the same on all.")
+_INDEX = flags.DEFINE_integer("index", None, "Which of --hosts this worker is, from 0.")
+
+
+def main(terminal: tfscale.Terminal) -> None:
+    """Evaluates, and lets the chief write."""
+    if not (_RUN_DIR.value or _MODEL.value):
+        raise tfscale.ConfigError(
+            "--run_dir and --model are missing; expected a run's folder or a saved model, for "
+            "example --run_dir=runs/first"
+        )
+    trained = read_settings(Path(_RUN_DIR.value)) if _RUN_DIR.value else {}
+    dataset = _DATASET.value or trained.get("dataset")
+    if not dataset:
+        raise tfscale.ConfigError(
+            "--dataset is missing; expected the path of a file, for example "
+            "--dataset=datasets/digits.py"
+        )
+    out = _out()
+    options = _DATASET_OPTION.value
+    config = tfscale.Config(
+        run_dir=_RUN_DIR.value or ".",  # nothing is written there
+        data_dir=_DATA_DIR.value or trained.get("data_dir"),
+        dataset_option=tuple(trained.get("dataset_option", ()) if options is None else options),
+        batch_size=_BATCH_SIZE.value,
+        devices=_DEVICES.value,
+    )
+    cluster = tfscale.resolve(_HOSTS.value, _INDEX.value, os.environ)
+    model = str(_MODEL.value or _RUN_DIR.value)
+    found = tfscale.evaluate(
+        config, cluster, dataset, model, _SPLIT.value, predicts=out is not None, terminal=terminal
+    )
+    if out is not None and cluster.is_chief:
+        with atomic.replacing(out) as temporary, temporary.open("wb") as file:
+            np.savez(file, **found.arrays)  # type: ignore[arg-type]  # of no such name
+        terminal.show(f"predictions: {out}, with {', '.join(found.arrays)}")
+
+
+def _out() -> Path | None:
+    """Where predictions go; refused before anything is read if nothing can be written there."""
+    if not _PREDICTIONS.value:
+        return None
+    path = Path(local_path(_PREDICTIONS.value, "--predictions"))
+    if path.suffix != ".npz" or not path.parent.is_dir():
+        raise tfscale.ConfigError(
+            f"--predictions={path} can't be written; expected a file named .npz in a folder that "
+            "is there. Use for example --predictions=test.npz"
+        )
+    return path
+
+
+if __name__ == "__main__":
+    program.run(main)
