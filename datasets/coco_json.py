@@ -43,5 +43,6 @@ def preprocess(
     """Make `(x, y)`: x float32 (*size, 3) in 0..1, y as in coco.py."""
     del training  # nothing is augmented
     image = images.decode(tf.io.read_file(record["path"]))
+    image = images.require_size(image, record["size"])
     y = {key: record[key] for key in ("boxes", "classes", "crowd", "size")}
     return tf.cast(images.resize(image, size), tf.float32) / 255.0, y

@@ -42,6 +42,7 @@ def preprocess(
     """Make `(x, y)`: x float32 (*size, 3) in 0..1, y as in voc.py."""
     del training  # nothing is augmented
     image = images.decode(tf.io.read_file(record["path"]))
+    image = images.require_size(image, record["size"])
     x = tf.cast(images.resize(image, size), tf.float32) / 255.0
     if task == "multilabel":
         return x, record["labels"]

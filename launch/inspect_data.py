@@ -48,7 +48,7 @@ def main(terminal: tfscale.Terminal) -> None:
     file = read_dataset_file(_DATASET.value, tuple(_DATASET_OPTION.value), folder)
     prepare(file, terminal.show)
     found = inspect_split(file, _SPLIT.value, _EXAMPLES.value, out)
-    for title, rows in found.tables(file.num_classes):
+    for title, rows in found.tables():
         terminal.show(table(title, rows))
     for warning in found.warnings:
         terminal.show(f"warning: {warning}")

@@ -236,7 +236,6 @@ MULTI_HOT = np.tile([1, 0, 1, 0], (8, 1))
     [
         (np.array(["a", "b"] * 4), {}, "a label is string(); expected the number of a class"),
         (MULTI_HOT, {}, "a label is int64(4,) that isn't one-hot"),
-        (MULTI_HOT, {"task": "multilabel"}, "a label is int64(4,) of task 'multilabel'"),
         (np.ones((8, 3)), {"task": "regression"}, "a label is float64(3,) of task 'regression'"),
         (np.eye(8), {"num_classes": 4}, "a label is float64(8,) with num_classes = 4"),
         (
@@ -277,3 +276,11 @@ def test_weights_of_each_output_are_multiplied_one_by_one():
     np.testing.assert_array_equal(
         weights["colour"], 0.5 * class_weight_to_sample_weights(TWO["colour"], {1: 3.0})
     )
+
+
+def test_of_several_labels_each_that_is_there_weighs_as_its_class():
+    weigh = weight_function({1: 5.0, 3: 0.5}, "multilabel")
+    y = np.float32([1, 1, 0, 0])
+    np.testing.assert_array_equal(weigh((0, y))[2], [1, 5, 1, 1])
+    np.testing.assert_array_equal(weigh((0, 1 - y))[2], [1, 1, 1, 0.5])
+    np.testing.assert_array_equal(weigh((0, y, 2.0))[2], [2, 10, 2, 2])

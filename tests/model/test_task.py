@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
@@ -256,3 +257,34 @@ def test_a_regression_says_how_many_numbers_a_label_has():
     labels = tf.TensorSpec([BATCH, 2], tf.float32)
     message = _refusal(layers.Dense(3), task="regression", labels=labels)
     assert "as many as a label has numbers, 2. End the model in Dense(2)." in message
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_a_weight_for_each_label_is_one_of_its_term(activation):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (BATCH, 4)).astype(np.float32)
+    weights = rng.random((BATCH, 4)).astype(np.float32)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, activation=activation)])
+    file = SimpleNamespace(__name__="tags", load=lambda split: None, task="multilabel")
+    compile_model(model, read_dataset_file(file), ONE_HOT, keras.optimizers.SGD(), (X, y, weights))
+    found = model.evaluate(X, y, sample_weight=weights, verbose=0, return_dict=True)["loss"]
+    given = model(X) if activation else tf.sigmoid(model(X))
+    terms = -(y * np.log(given) + (1 - y) * np.log(1 - given))
+    assert found == pytest.approx(float(np.mean(weights * terms)), rel=1e-5)
+    unweighted = model.evaluate(X, y, verbose=0, return_dict=True)["loss"]
+    plain = keras.losses.BinaryCrossentropy(from_logits=not activation)(y, model(X))
+    assert unweighted == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_pixels_that_weigh_nothing_count_nowhere():
+    model = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(3, 1)])
+    x = np.random.default_rng(0).random((BATCH, 4, 4, 1)).astype(np.float32)
+    y, weights = np.zeros((BATCH, 4, 4), np.int64), np.ones((BATCH, 4, 4), np.float32)
+    weights[:, 2:] = 0
+    y[:, 2:] = model.predict(x, verbose=0).argmax(-1)[:, 2:]  # all right, and void
+    labels = tf.TensorSpec([BATCH, 4, 4], tf.int64)
+    file = SimpleNamespace(__name__="pixels", load=lambda split: None, num_classes=3)
+    compile_model(model, read_dataset_file(file), labels, keras.optimizers.SGD(), (x, y, weights))
+    found = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    right = (model.predict(x, verbose=0).argmax(-1) == y)[:, :2].mean()
+    assert found["accuracy"] == pytest.approx(right, abs=1e-6)

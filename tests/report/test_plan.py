@@ -22,7 +22,16 @@ def _model():
     return model
 
 
-def _plan(cluster=TWO, count=2, rate="0.1", buckets=MEASURED, size=100, evaluated=None, **settings):
+def _plan(  # noqa: PLR0913
+    cluster=TWO,
+    count=2,
+    rate="0.1",
+    buckets=MEASURED,
+    size=100,
+    evaluated=None,
+    model=None,
+    **settings,
+):
     config = Config(run_dir="runs/first", batch_size=32, epochs=3, **settings)
     devices = Devices("GPU", count, ("V100",) * count)
     job = SimpleNamespace(config=config, cluster=cluster, devices=devices, collectives="nccl")
@@ -33,10 +42,12 @@ def _plan(cluster=TWO, count=2, rate="0.1", buckets=MEASURED, size=100, evaluate
         sharding=Sharding(32, cluster.num_workers, cluster.index, count),
         training=training,
         evaluated=evaluated or {},
+        file=SimpleNamespace(learned={"mean": 0.5}),
     )
     prepared = SimpleNamespace(
         data=data,
-        model=_model(),
+        model=model or _model(),
+        sources={"dataset": "1f", "model": ""},
         distributed=SimpleNamespace(
             parts=SimpleNamespace(steps=SimpleNamespace(asks=0), findings=SimpleNamespace(rows={})),
             length=SimpleNamespace(fixed=0),
@@ -59,6 +70,24 @@ def test_workers_devices_and_collectives_are_named():
     assert plan["devices"] == "2 x V100 each, 4 replicas"
     assert plan["collectives"] == "nccl"
     assert _plan(cluster=Cluster())[0]["workers"] == "1 (this machine)"
+
+
+def test_what_is_not_trained_and_what_a_replica_normalizes_alone_is_said():
+    layers = keras.layers
+    body = keras.Sequential([layers.Dense(4), layers.BatchNormalization()])
+    model = keras.Sequential([keras.Input((3,)), body, layers.Dense(2)])
+    model.compile("sgd", "mse")
+    plan = _plan(model=model)[0]
+    assert plan["model"].endswith(", 42 parameters")
+    assert plan["batch normalization"] == (
+        "1 layers normalize by the 8 examples of each replica alone; with synchronized=True by "
+        "those of all"
+    )
+    assert "batch normalization" not in _plan(model=model, cluster=Cluster(), count=1)[0]
+    body.trainable = False
+    plan = _plan(model=model)[0]
+    assert plan["model"].endswith(", 42 parameters, of which 10 are trained")
+    assert "batch normalization" not in plan
 
 
 @pytest.mark.parametrize(
@@ -129,4 +158,6 @@ def test_the_settings_hold_all_that_changes_a_result():
         "conditions": {"workers": 2},
     }
     assert settings["plan"] == plan
+    assert settings["learned"] == {"mean": 0.5}
+    assert settings["sources"] == {"dataset": "1f", "model": ""}
     assert "tensorflow" in settings["versions"]

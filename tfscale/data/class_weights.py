@@ -2,7 +2,8 @@
 
 The rule is that of Keras's `fit(class_weight=...)`: a label whose last axis is longer than one is
 one-hot, any other is the number of its class, rounded, and a class that isn't named has the weight
-1. What Keras would weigh by accident (a multi-hot label, a row of pixels) is refused.
+1. What Keras would weigh by accident (a multi-hot label, a row of pixels) is refused. Of a
+multilabel task, which Keras has no rule for, each label that an example has weighs as its class.
 """
 
 import math
@@ -142,6 +143,8 @@ def _require_class(label: tf.Tensor, where: str, *, task: str, num_classes: obje
         raise ConfigError(f"{came}; expected the number of a class. Look it up in preprocess.")
     if not label.shape.rank or label.shape[-1] == 1:
         return
+    if task == "multilabel" and label.shape.rank == 1:
+        return
     advice = (
         f"{came} {{}}; expected one class, as its number or one-hot. "
         "Give (x, y, sample_weight) in preprocess instead."
@@ -158,10 +161,16 @@ def _require_class(label: tf.Tensor, where: str, *, task: str, num_classes: obje
         raise ConfigError(advice.format("that isn't one-hot"))
 
 
-def weight_function(table: Table | None) -> Callable[[Any], Any]:
-    """What adds the weight of each example's class; leaves examples alone without a table."""
+def weight_function(table: Table | None, task: str = "classification") -> Callable[[Any], Any]:
+    """What adds the weight of each example's class; leaves examples alone without a table.
+
+    Args:
+        table: that `read_table` gave.
+        task: that the file names; of "multilabel" there is a weight for each label.
+    """
     if table is None:
         return lambda example: example
+    weigh = _weights_of_labels if task == "multilabel" else _weight_of
 
     def weighted(example: Structure) -> Structure:
         x, y, *given = example
@@ -169,7 +178,7 @@ def weight_function(table: Table | None) -> Callable[[Any], Any]:
         if _is_by_output(table):
             weights = {name: _weight_of(label, table.get(name, {})) for name, label in y.items()}
         else:
-            weights = _weight_of(y, table)
+            weights = weigh(y, table)
         for also in given:
             beside = also if isinstance(also, dict) else tf.nest.map_structure(lambda _: also, y)  # noqa: B023
             weights = tf.nest.map_structure(
@@ -178,6 +187,13 @@ def weight_function(table: Table | None) -> Callable[[Any], Any]:
         return x, y, weights
 
     return weighted
+
+
+def _weights_of_labels(label: tf.Tensor, table: Mapping[Any, Any]) -> tf.Tensor:
+    """Of each label: that of its class where the example has it, else 1."""
+    weights = [table.get(number, 1.0) for number in range(label.shape[-1])]
+    own = tf.constant(weights, keras.config.floatx())
+    return tf.where(tf.cast(label, tf.float32) > 0.5, own, tf.ones_like(own))
 
 
 def _weight_of(label: tf.Tensor, table: Mapping[Any, Any]) -> tf.Tensor:

@@ -1,8 +1,9 @@
 """Images from the bytes of their files, as `preprocess` needs them: 8 bits a channel all along.
 
 Numbers of 8 bits stay what they are until a model's arithmetic begins: batches of them are a
-quarter as large as of float32. An orientation that a camera noted in a JPEG
-isn't applied, as everywhere in TensorFlow: boxes and pixels go together as they are stored.
+quarter as large as of float32. An orientation that a camera noted in a JPEG isn't applied, as
+everywhere in TensorFlow: boxes and pixels go together as they are stored, which `require_size` sees
+to. CMYK becomes RGB; of 16 bits a channel the upper 8 are kept.
 """
 
 import tensorflow as tf
@@ -63,6 +64,38 @@ def size_of(data: tf.Tensor) -> tf.Tensor:
         lambda: tf.io.extract_jpeg_shape(data)[:2],
         lambda: tf.shape(decode(data))[:2],
     )
+
+
+@tf.autograph.experimental.do_not_convert  # which takes longer than tracing
+def require_size(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """The image, if it has the proportions that its annotation says: boxes fit it then.
+
+    A photo with a note to turn it may have been annotated as it is shown, and is decoded as it is
+    stored. A copy of another size has the boxes in the same places.
+
+    Args:
+        image: (height, width, channels).
+        size: int (2,), height and width that were annotated, in pixels.
+
+    Raises:
+        InvalidArgumentError: it has others, when the example is made.
+    """
+    there, said = tf.cast(tf.shape(image)[:2], tf.int64), tf.cast(size, tf.int64)
+    # What rounding to whole pixels makes of the same proportions.
+    near = 2 * tf.abs(there[0] * said[1] - there[1] * said[0]) <= tf.reduce_sum(said)
+    fits = tf.debugging.Assert(
+        near,
+        [
+            "The image has height and width",
+            there,
+            ", its annotation says",
+            said,
+            "; expected the same, or boxes lie elsewhere. A photo's note to turn it (EXIF) isn't "
+            "applied: turn the files, or annotate them as they are stored.",
+        ],
+    )
+    with tf.control_dependencies([fits]):
+        return tf.identity(image)
 
 
 @tf.autograph.experimental.do_not_convert  # which takes longer than tracing

@@ -47,11 +47,15 @@ def compile_model(
             f"{dataset.name} has {what}, for which there is no default loss; expected the model "
             "file to compile its model. Call model.compile(optimizer, loss, metrics) in build."
         )
-    goal = _goal(model, dataset, labels, first[0])
+    # A weight for each label, where Keras's loss has one number for all labels of an example.
+    has_weights = len(first) > 2 and len(np.shape(first[2])) > 1
+    goal = _goal(model, dataset, labels, first[0], has_weights=has_weights)
     if isinstance(goal.loss, keras.losses.SparseCategoricalCrossentropy):
         _require_classes(dataset, first[1], goal.loss)
-    # Of padded sequences, a place that only fills up has the weight 0, and counts nowhere.
+    # Of padded sequences, a place that only fills up has the weight 0, and counts nowhere. Nor does
+    # a pixel that the user's own weights leave out.
     has_padding = dataset.is_padded and labels.shape.rank > 1
+    are_weighted = has_padding or (has_weights and dataset.class_weight is None)
     if has_padding:
         goal.loss.reduction = "mean_with_sample_weight"
     are_logits = goal.output is not None and not goal.output.are_probabilities
@@ -59,11 +63,39 @@ def compile_model(
     model.compile(
         optimizer=optimizer,
         loss=goal.loss,
-        metrics=[] if has_padding else made,
-        weighted_metrics=made if has_padding else [],
+        metrics=[] if are_weighted else made,
+        weighted_metrics=made if are_weighted else [],
         jit_compile=False,
     )
     return goal.described
+
+
+@keras.saving.register_keras_serializable(package="tfscale")
+class BinaryCrossentropyOfLabels(keras.losses.Loss):
+    """Keras's binary cross-entropy as one number for each label, so that each may have a weight.
+
+    The mean over labels and examples is that of Keras's.
+
+    Args:
+        from_logits: whether predictions are logits.
+        name: of the loss.
+        **kwargs: as every Keras loss takes them.
+    """
+
+    def __init__(
+        self, *, from_logits: bool = False, name: str = "binary_crossentropy", **kwargs: Foreign
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.from_logits = from_logits
+
+    def call(self, y_true: Foreign, y_pred: Foreign) -> Foreign:
+        """The losses (batch, labels)."""
+        y_true = keras.ops.cast(y_true, y_pred.dtype)
+        return keras.ops.binary_crossentropy(y_true, y_pred, from_logits=self.from_logits)
+
+    def get_config(self) -> dict[str, Foreign]:
+        """Gives the arguments that make the same loss again."""
+        return {**super().get_config(), "from_logits": self.from_logits}
 
 
 @dataclass(frozen=True)
@@ -80,7 +112,15 @@ class _Goal:
         return f"{name} of {self.output}" if self.output else name
 
 
-def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: Structure) -> _Goal:
+def _goal(
+    model: keras.Model,
+    dataset: DatasetFile,
+    labels: tf.TensorSpec,
+    x: Structure,
+    *,
+    has_weights: bool,
+) -> _Goal:
+    """What fits the labels; `has_weights` says that each label of an example has a weight."""
     shape = _output_shape(model, x, labels.shape[0])
     # A model may give one number for each example without an axis for it.
     outputs = None if shape is None else shape[-1] if len(shape) > 1 else 1
@@ -98,8 +138,9 @@ def _goal(model: keras.Model, dataset: DatasetFile, labels: tf.TensorSpec, x: St
         fits = bool(per_example) if dataset.task == "multilabel" else is_binary
         _require_fit(dataset, labels, outputs, fits or is_binary)
         output = output_of(model, x, has_classes=False)
+        loss = BinaryCrossentropyOfLabels if has_weights else keras.losses.BinaryCrossentropy
         return _Goal(
-            keras.losses.BinaryCrossentropy(from_logits=not output.are_probabilities),
+            loss(from_logits=not output.are_probabilities),
             keras.metrics.BinaryAccuracy(
                 name="accuracy", threshold=0.5 if output.are_probabilities else 0.0
             ),

@@ -1,5 +1,6 @@
 """What is going to happen, in words and as a file, before it does."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -7,6 +8,7 @@ import keras
 
 from tfscale.fit.callbacks.callback_intervals import described, wishes_of
 from tfscale.fit.compiled_model import precisions
+from tfscale.fit.keras.layers import layers_within
 from tfscale.fit.prepare_job import Prepared
 from tfscale.startup.agreement import versions
 from tfscale.startup.job import Job
@@ -41,7 +43,7 @@ def plan_of(
         "optimizer": type(model.optimizer).__name__,
         "precision": _precision(job, prepared),
         "gradients": _gradients(job, prepared),
-        "model": f"{model.name}, {model.count_params():,} parameters",
+        "model": f"{model.name}, {model.count_params():,} parameters{_frozen(model)}",
         "train data": training.description,
     }
     for split, evaluated in prepared.data.evaluated.items():
@@ -50,8 +52,37 @@ def plan_of(
     rows["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
     rows["run directory"] = config.run_dir
     distributed = prepared.distributed
+    rows |= _batch_normalization(job, prepared)
     wishes = described(wishes_of(callbacks), distributed.length.fixed)
     return rows | distributed.parts.findings.rows | ({"callbacks": wishes} if wishes else {})
+
+
+def _frozen(model: keras.Model) -> str:
+    """How many are trained, where some aren't that could be: batch statistics never are."""
+    if all(layer.trainable for layer in layers_within(model)):
+        return ""
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_variables)
+    return f", of which {trained:,} are trained"
+
+
+def _batch_normalization(job: Job, prepared: Prepared) -> dict[str, object]:
+    """Layers that each replica feeds with its own part of a batch alone."""
+    batch = prepared.data.sharding.replica_batch // job.config.accumulate_steps
+    apart = [
+        layer
+        for layer in layers_within(prepared.model)
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and not layer.synchronized
+    ]
+    if not apart or prepared.data.sharding.num_replicas == 1:
+        return {}
+    return {
+        "batch normalization": (
+            f"{len(apart)} layers normalize by the {batch} examples of each replica alone; with "
+            "synchronized=True by those of all"
+        )
+    }
 
 
 def _loss(prepared: Prepared) -> str:

@@ -1,5 +1,6 @@
 """Goes through the first examples of a split once, and says what they are."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tfscale.data.batching import parallelism, unread, without_autotune
 from tfscale.data.examples.examples import ExampleMaker, first_examples
+from tfscale.data.formats.photo_notes import notes_of
 from tfscale.data.sources.dataset_file import DatasetFile
 from tfscale.data.sources.source import Source, source_of
 from tfscale.errors import ConfigError, one_line
@@ -17,7 +19,7 @@ from tfscale.structures import Structure
 from tools.inspect_data import suspicions
 from tools.inspect_data.figures import Figures, named_leaves
 from tools.inspect_data.labels import classes_of, count_rows
-from tools.inspect_data.pictures import image_of, scale_of, write_grid
+from tools.inspect_data.pictures import Labels, image_of, scale_of, write_grid
 from tools.inspect_data.suspicions import Seen
 
 _MOST_SHOWN = 48  # examples of a picture
@@ -25,6 +27,8 @@ _BATCH = 32  # of the stage that makes batches
 _MAKING, _IN_BATCHES = "reading and preprocessing", f"the same in batches of {_BATCH}"
 _CHUNKS = 10  # of a stage that is timed
 _SEED = 0
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG")  # what a JPEG and a PNG begin with
+_ENDINGS = (b".jpg", b".jpeg", b".png")
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Inspection:
         seen: hashes of x.
         warnings: what looks wrong, a line each.
         picture: what was drawn, or why nothing was.
+        num_classes: of the dataset file or its records, or None.
+        classes: their names, where they are known.
     """
 
     split: str
@@ -54,13 +60,11 @@ class Inspection:
     seen: Seen = field(default_factory=Seen)
     warnings: list[str] = field(default_factory=list)
     picture: str = ""
+    num_classes: int | None = None
+    classes: tuple[str, ...] = ()
 
-    def tables(self, num_classes: int | None) -> Iterator[tuple[str, dict[str, str]]]:
-        """Title and rows of what there is to show.
-
-        Args:
-            num_classes: of the dataset file, or None.
-        """
+    def tables(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Title and rows of what there is to show."""
         looked_at = f"all {self.num_examples}"
         if self.num_examples != self.of:
             looked_at = f"the first {self.num_examples} of {self.of or 'an unknown number'}"
@@ -73,7 +77,8 @@ class Inspection:
             },
         )
         for name, counts in self.counts.items():
-            yield f"classes of {name}", count_rows(counts, _limit(name, num_classes))
+            limit = _limit(name, self.num_classes)
+            yield f"classes of {name}", count_rows(counts, limit, self.classes)
         yield "examples a second", {name: f"{rate:.0f}" for name, rate in self.rates.items()}
 
 
@@ -102,8 +107,11 @@ def inspect_split(
         )
     if not num_examples and source.is_infinite:
         raise ConfigError(f"{source.name} never ends; expected --examples=N, for example 1000.")
+    if file.num_classes is None and source.classes:
+        file = replace(file, num_classes=len(source.classes))
     stages = _stages(file, source, num_examples, training=split == "train")
-    found = Inspection(split, of=source.num_examples)
+    found = Inspection(split, of=source.num_examples, num_classes=file.num_classes)
+    found.classes = source.classes
     for example in _read(source.name, stages[_MAKING]):
         _add(found, example, file.task)
     others = {split: found.seen}
@@ -116,6 +124,8 @@ def inspect_split(
     timed = {name: (stage, sizes.get(name, 1)) for name, stage in stages.items()}
     found.rates = examples_per_second(timed, found.num_examples)
     found.warnings = list(_warnings(file, found, others))
+    if note := notes_of(_photos(stages["reading"])):
+        found.warnings.append(f"{note}.")
     found.picture = _picture(found, out, file.task)
     return found
 
@@ -219,6 +229,18 @@ def _seen(file: DatasetFile, split: str, num_examples: int) -> Seen | None:
     return seen
 
 
+def _photos(records: tf.data.Dataset) -> Iterator[str | bytes]:
+    """What of raw records is a photo, or the path of one."""
+    for record in records:
+        for leaf in tf.nest.flatten(record):
+            if isinstance(leaf, tf.Tensor) and leaf.dtype == tf.string and leaf.shape.rank == 0:
+                data = leaf.numpy()
+                if data.startswith(_MAGIC):
+                    yield data
+                elif data.lower().endswith(_ENDINGS):
+                    yield os.fsdecode(data)
+
+
 def _warnings(file: DatasetFile, found: Inspection, others: dict[str, Seen]) -> Iterator[str]:
     yield from suspicions.of_figures(found.figures)
     for name, counts in found.counts.items():
@@ -240,4 +262,5 @@ def _picture(found: Inspection, out: str, task: str) -> str:
         return "none: x has no image, neither (height, width) nor (height, width, 1, 3 or 4)"
     if not out:
         return "none: --out=FILE.png draws one"
-    return write_grid(out, found.shown, name, scale_of(found.figures[name]), task)
+    scale = scale_of(found.figures[name])
+    return write_grid(out, found.shown, name, scale, Labels(task, found.classes))

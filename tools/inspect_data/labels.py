@@ -1,6 +1,7 @@
 """What the y of an example says: which classes, and how it is written under its picture."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -50,15 +51,22 @@ def _classes_of_leaf(name: str, leaf: Array, task: str) -> list[int] | None:
     return [int(np.argmax(values))] if is_share else None
 
 
-def caption_of(y: Structure, task: str) -> str:
-    """What stands under the picture of an example: a few words."""
+def caption_of(y: Structure, task: str, names: Sequence[str] = ()) -> str:
+    """What stands under the picture of an example: a few words.
+
+    Args:
+        y: as of `classes_of`.
+        task: likewise.
+        names: of the classes, where they are known.
+    """
     classes = classes_of(y, task)
     words = []
     for name, leaf in named_leaves(((), y)).items():
         short = name.removeprefix("y").strip("[]'\"")
         if name in classes:
             listed = classes[name]
-            text = ", ".join(map(str, listed[:_LONGEST])) + (", ..." * (len(listed) > _LONGEST))
+            shown = [named(number, names) for number in listed[:_LONGEST]]
+            text = ", ".join(shown) + (", ..." * (len(listed) > _LONGEST))
             words.append(f"{short} {text or 'none'}".strip())
         elif leaf.ndim == 0:
             value = leaf.item()
@@ -67,12 +75,20 @@ def caption_of(y: Structure, task: str) -> str:
     return "; ".join(words)
 
 
-def count_rows(counts: Counter[int], num_classes: int | None, most: int = 24) -> dict[str, str]:
+def named(number: int, names: Sequence[str]) -> str:
+    """A class for the reader: its number, and its name where that is known."""
+    return f"{number} {names[number]}" if 0 <= number < len(names) else str(number)
+
+
+def count_rows(
+    counts: Counter[int], num_classes: int | None, names: Sequence[str] = (), *, most: int = 24
+) -> dict[str, str]:
     """How often each class came, as rows of a table.
 
     Args:
         counts: of each class that came.
         num_classes: how many there are, or None where the file doesn't say.
+        names: of the classes, where they are known.
         most: rows; of more classes than that, those that came most and least are shown.
     """
     total = sum(counts.values())
@@ -81,10 +97,10 @@ def count_rows(counts: Counter[int], num_classes: int | None, most: int = 24) ->
     if len(listed) > most:
         by_count = sorted(known, key=lambda number: (-counts[number], number))
         listed = [*by_count[: most // 2], *by_count[-(most // 2) :]]
-    rows = {
-        f"class {number}": f"{counts[number]} ({100 * counts[number] / max(1, total):.1f} %)"
-        for number in listed
-    }
+    rows = {}
+    for number in listed:
+        share = 100 * counts[number] / max(1, total)
+        rows[f"class {named(number, names)}"] = f"{counts[number]} ({share:.1f} %)"
     if len(listed) < len(known):
         left_out = len(known) - len(listed)
         rows["others"] = f"{left_out} classes between the {most // 2} most and least frequent ones"

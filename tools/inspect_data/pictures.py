@@ -21,6 +21,22 @@ _GROUND, _INK = (255, 255, 255), (20, 20, 20)
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 
 
+_VOID = 255  # of a pixel that belongs to no class, in most sets
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the y of an example says.
+
+    Args:
+        task: of the dataset file.
+        names: of the classes, where they are known.
+    """
+
+    task: str
+    names: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Scale:
     """How the numbers of an image become a grey level.
@@ -68,7 +84,35 @@ def image_of(figures: dict[str, Figures]) -> str | None:
     return None
 
 
-def write_grid(path: str, examples: Sequence[Structure], name: str, scale: Scale, task: str) -> str:
+def mask_of(y: Structure, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """The class of each pixel that an example has, int (height, width); None if it has none.
+
+    Args:
+        y: of NumPy arrays.
+        shape: of the image.
+    """
+    for leaf in named_leaves(((), y)).values():
+        plane = leaf[..., 0] if leaf.ndim == 3 and leaf.shape[-1] == 1 else leaf
+        if plane.ndim == 2 and plane.shape == shape[:2] and plane.dtype.kind in "iub":
+            return plane.astype(np.int64)
+    return None
+
+
+def _with_mask(pixels: NDArray[np.uint8], mask: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+    """The image with each class but 0, the ground, in its colour; what is no class is black."""
+    if mask is None:
+        return pixels
+    table = np.array([[int(one[at : at + 2], 16) for at in (1, 3, 5)] for one in _COLOURS])
+    colours = table[np.clip(mask, 0, None) % len(table)]
+    colours[(mask < 0) | (mask == _VOID)] = 0
+    image = np.broadcast_to(pixels, (*mask.shape, 3)).astype(np.float64)
+    mixed = np.where((mask == 0)[..., np.newaxis], image, 0.4 * image + 0.6 * colours)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def write_grid(
+    path: str, examples: Sequence[Structure], name: str, scale: Scale, labels: Labels
+) -> str:
     """Writes a PNG of the examples.
 
     Args:
@@ -76,7 +120,7 @@ def write_grid(path: str, examples: Sequence[Structure], name: str, scale: Scale
         examples: `(x, y)` or `(x, y, sample_weight)` of NumPy arrays.
         name: of the tensor of x that is the image.
         scale: of its pixels.
-        task: of the dataset file, which says what y is.
+        labels: what y says.
 
     Returns:
         What was drawn, in words.
@@ -90,6 +134,8 @@ def write_grid(path: str, examples: Sequence[Structure], name: str, scale: Scale
     columns = max(1, round(math.sqrt(len(examples) * 1.5)))
     rows = math.ceil(len(examples) / columns)
     cells = [scale.bytes_of(named_leaves(example)[name]) for example in examples]
+    masks = [mask_of(one[1], cell.shape) for one, cell in zip(examples, cells, strict=True)]
+    cells = [_with_mask(cell, mask) for cell, mask in zip(cells, masks, strict=True)]
     height, width = cells[0].shape[:2]
     factor = _CELL / max(height, width)
     # Whole factors upwards, so that pixels stay square and can be counted.
@@ -108,7 +154,9 @@ def write_grid(path: str, examples: Sequence[Structure], name: str, scale: Scale
         cell = image_module.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
         grid.paste(cell.convert("RGB").resize(size, method), (left, top))
         _draw_boxes(draw, example[1], (left, top), size, font)
-        text = _shortened(draw, caption_of(example[1], task), column_width - _GAP, font)
+        text = _shortened(
+            draw, caption_of(example[1], labels.task, labels.names), column_width - _GAP, font
+        )
         draw.text((left, top + size[1] + 1), text, fill=_INK, font=font)
     with replacing(Path(path)) as temporary:
         grid.save(temporary, format="PNG")

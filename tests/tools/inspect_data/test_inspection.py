@@ -29,7 +29,7 @@ def _file(load=_load, **attributes):
 
 
 def _rows(found):
-    return {title: rows for title, rows in found.tables(3)}
+    return {title: rows for title, rows in found.tables()}
 
 
 def test_an_ordinary_split_has_its_figures_and_no_warning(tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tfscale.errors import ConfigError
 from tools.inspect_data.figures import Figures, named_leaves
-from tools.inspect_data.pictures import image_of, scale_of, write_grid
+from tools.inspect_data.pictures import Labels, image_of, scale_of, write_grid
 
 RAMP = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8, 1)
 
@@ -67,11 +67,11 @@ def test_what_is_an_image_is_told_by_its_shape(x, name):
     assert image_of(_figures((x, np.zeros([9, 9])))) == name
 
 
-def _drawn(folder, examples, task="classification"):
+def _drawn(folder, examples, task="classification", names=()):
     figures = _figures(examples[0])
     name = image_of(figures)
     path = folder / "grid.png"
-    words = write_grid(str(path), examples, name, scale_of(figures[name]), task)
+    words = write_grid(str(path), examples, name, scale_of(figures[name]), Labels(task, names))
     assert str(len(examples)) in words
     assert [file.name for file in folder.iterdir()] == ["grid.png"]
     with Image.open(path) as picture:
@@ -106,6 +106,22 @@ def test_the_label_stands_under_its_picture(tmp_path):
     assert (none == 255).all()
     assert (with_label < 100).any()
     assert (with_label != other).any()
+
+
+def test_a_class_has_its_name_under_its_picture(tmp_path):
+    plain, named = (_drawn(tmp_path, [(RAMP, 1)], names=names)[136:] for names in ((), ("a", "b")))
+    assert (plain != named).any()
+
+
+def test_a_mask_lies_over_its_picture(tmp_path):
+    image, mask = np.full([64, 64, 3], 0.5, np.float32), np.zeros([64, 64], np.int64)
+    mask[:, 32:], mask[32:, :32] = 1, 255
+    drawn = _drawn(tmp_path, [(image, mask)])
+    ground, one, void = drawn[20, 20], drawn[20, 100], drawn[100, 20]
+    assert ground.tolist() == [128, 128, 128]
+    # 0.4 of grey and 0.6 of "#56B4E9".
+    np.testing.assert_allclose(one, 0.4 * 127.5 + 0.6 * np.array([0x56, 0xB4, 0xE9]), atol=1)
+    np.testing.assert_allclose(void, 51, atol=1)
 
 
 def test_a_long_label_stays_within_its_column(tmp_path):

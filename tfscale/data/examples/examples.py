@@ -110,7 +110,8 @@ def first_examples(
     if table is not None:
         task, num_classes = dataset.task, dataset.num_classes
         require_classes(table, made[0][1], dataset.name, task=task, num_classes=num_classes)
-    weigh, checked = weight_function(table), label_check(dataset, fitting.spec)
+    weigh = weight_function(table, dataset.task)
+    checked = label_check(dataset, fitting.spec)
     largest = dataset.bucket_boundaries[-1] if dataset.bucket_boundaries else 0
     groups = getattr(source, "groups", None) if training else None
 

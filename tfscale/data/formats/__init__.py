@@ -8,6 +8,6 @@ compressed ones, in which nothing has an index. `array_record` and `text_lines` 
 tensors of records that are Examples, and `tfds` reads what TensorFlow Datasets wrote.
 
 `held` is for formats whose records fit into memory, because they only name files or are small:
-`image_folder`, `voc` and `coco`, which share `boxes`, and `csv_table`: `csv_reading` reads its
-text, `csv_features` says which of its columns are features.
+`image_folder`, `voc` and `coco`, which share `boxes` and `photo_notes`, and `csv_table`:
+`csv_reading` reads its text, `csv_features` says which of its columns are features.
 """

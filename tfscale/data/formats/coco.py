@@ -9,14 +9,14 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfscale.data.collection import Collection
-from tfscale.data.formats import boxes, held
+from tfscale.data.formats import boxes, held, photo_notes
 from tfscale.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
@@ -102,7 +102,10 @@ def records(
         "size": found.sizes.astype(np.int64),
         **_rows(found, classes, max_boxes, picture),
     }
-    return held.below(held.collection(found.path, leaves, picture), "path", folder)
+    note = photo_notes.of_first(os.path.join(folder, split), list(found.files))
+    return replace(
+        held.below(held.collection(found.path, leaves, picture), "path", folder), note=note
+    )
 
 
 def _rows(

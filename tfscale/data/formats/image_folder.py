@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tfscale.data.collection import Collection
-from tfscale.data.formats import held
+from tfscale.data.formats import held, photo_notes
 from tfscale.errors import ConfigError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")  # in any case of letters
@@ -133,7 +133,8 @@ def records(
         {"path": held.texts(paths), "label": labels},
         place_of=lambda number: os.path.join(folder, paths[number]),
     )
-    return replace(held.below(listed, "path", folder), classes=tuple(expected))
+    note = photo_notes.of_first(folder, paths)
+    return replace(held.below(listed, "path", folder), classes=tuple(expected), note=note)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -7,7 +7,7 @@ draw boxes write the same layout with classes of their own.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfscale.data.collection import Collection
-from tfscale.data.formats import boxes, held
+from tfscale.data.formats import boxes, held, photo_notes
 from tfscale.errors import ConfigError
 
 CLASSES = (
@@ -89,7 +89,8 @@ def records(
         ),
     }
     listed = held.collection(name, leaves, lambda at: os.path.join(folder, images[ids[at]]))
-    return held.below(listed, "path", folder)
+    note = photo_notes.of_first(folder, list(images.values()))
+    return replace(held.below(listed, "path", folder), note=note)
 
 
 def _rows(
