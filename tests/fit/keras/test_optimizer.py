@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfscale.errors import ConfigError
-from tfscale.fit.keras.install import install
+from tfscale.fit.keras.install import _run_in_silence, install
 from tfscale.fit.keras.loops import StepFunctions
 from tfscale.fit.keras.optimizer import ReducedUpdate, is_linear
 
@@ -287,3 +287,13 @@ def test_gradients_have_the_shapes_of_their_variables_where_tensorflow_knows_non
 
     step(tf.ones([4, 5, 2]))
     assert seen == [[2, 3], [3]]
+
+
+def test_resetting_metrics_warns_nobody_who_has_a_notebook(caplog):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        metric = keras.metrics.Mean()
+    with caplog.at_level("WARNING", logger="tensorflow"):
+        _run_in_silence(strategy, metric.reset_state)
+    assert not caplog.records
+    assert not tf.get_logger().filters

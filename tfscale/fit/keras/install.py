@@ -6,6 +6,8 @@ Keras's own methods stay: they call the step functions that are installed here, 
 """
 
 import functools
+import logging
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -57,9 +59,23 @@ def install(model: keras.Model, functions: StepFunctions, strategy: tf.distribut
     model._get_metrics_result_or_logs = lambda logs: logs or functions.last_logs()
     # Outside of the replicas TensorFlow reads a variable back after assigning it: an all-reduce of
     # 5 ms for each variable of each metric, at the beginning of every epoch and evaluation.
-    model.reset_metrics = functools.partial(strategy.run, model.reset_metrics)
+    model.reset_metrics = functools.partial(_run_in_silence, strategy, model.reset_metrics)
     for name in ("fit", "evaluate", "predict"):
         setattr(model, name, over_inputs(model, name, functions))
+
+
+def _run_in_silence(strategy: tf.distribute.Strategy, function: Callable[[], None]) -> None:
+    """Runs something on all replicas, without TensorFlow's five warnings that this is slow."""
+    logger = tf.get_logger()
+    logger.addFilter(_is_no_warning_of_a_run)
+    try:
+        strategy.run(function)
+    finally:
+        logger.removeFilter(_is_no_warning_of_a_run)
+
+
+def _is_no_warning_of_a_run(record: logging.LogRecord) -> bool:
+    return "eagerly has significant overhead" not in record.getMessage()
 
 
 def has_own_train_step(model: keras.Model) -> bool:
