@@ -21,6 +21,7 @@ text, label = "text", "label"  # names of the columns
 most_words = 20000
 
 num_classes = None  # those of train.csv
+splits = ("train", "validation")
 
 
 def statistics(data_dir: str) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def statistics(data_dir: str) -> dict[str, Any]:
 
 def load(split: str, data_dir: str) -> Collection:
     """Give the rows of one split: `{text: text, label: int64}`."""
+    if split not in splits:
+        raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
     classes = csv_table.class_names(os.path.join(data_dir, "train.csv"), label)
     path = os.path.join(data_dir, f"{split}.csv")
     columns = {text: "string", label: "string"}

@@ -29,6 +29,8 @@ splits = ("train", "validation", "test")
 
 def load(split: str, data_dir: str) -> Collection | None:
     """Give the records of a split, `{"path": text, "label": int64}`, or None if it isn't there."""
+    if split not in splits:
+        raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
     return image_folder.split_records(
         data_dir,
         split,

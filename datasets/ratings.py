@@ -20,6 +20,7 @@ from tfscale.data.formats import held
 validation_fraction = 0.1
 
 task = "regression"
+splits = ("train", "validation")
 
 
 def statistics(data_dir: str) -> dict[str, Any]:
@@ -31,6 +32,8 @@ def statistics(data_dir: str) -> dict[str, Any]:
 
 def load(split: str, data_dir: str) -> Collection:
     """Give the rows of one split: `{"user": int64, "item": int64, "rating": float32}`."""
+    if split not in splits:
+        raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
     training, validation = held.collection(data_dir, _table(data_dir)).split(validation_fraction)
     return training if split == "train" else validation
 

@@ -21,6 +21,7 @@ validation_fraction = 0.2
 void = 255  # in a mask, what belongs to no class
 
 num_classes = 2
+splits = ("train", "validation")
 
 
 def metrics() -> list[keras.metrics.Metric]:
@@ -30,6 +31,8 @@ def metrics() -> list[keras.metrics.Metric]:
 
 def load(split: str, data_dir: str) -> Collection:
     """Give the paths of one split: `{"image": text, "mask": text}`."""
+    if split not in splits:
+        raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
     masks = {path.stem: str(path) for path in Path(data_dir, "masks").glob("*.png")}
     found = sorted(Path(data_dir, "images").iterdir())
     missing = [path.name for path in found if path.stem not in masks]

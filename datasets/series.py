@@ -23,6 +23,7 @@ history, horizon = 48, 1  # rows
 validation_fraction = 0.2  # of the rows, the last ones
 
 task = "regression"
+splits = ("train", "validation")
 
 
 def statistics(data_dir: str) -> dict[str, Any]:
@@ -35,6 +36,8 @@ def statistics(data_dir: str) -> dict[str, Any]:
 
 def load(split: str, data_dir: str) -> Collection:
     """Give the windows of one split: `{"rows": float32 (history + horizon, variables)}`."""
+    if split not in splits:
+        raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
     _, rows = _rows(data_dir)
     cut, length = _first_of_validation(rows), history + horizon
     own = rows[:cut] if split == "train" else rows[cut - history :]  # nobody forecasts twice

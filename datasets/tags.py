@@ -22,6 +22,7 @@ validation_fraction = 0.2
 
 num_classes = None  # as many as there are tags
 task = "multilabel"
+splits = ("train", "validation")
 class_weight = {0: 2.0}  # what a tag weighs where it is there, by its number; 1 if it isn't named
 metrics = [keras.metrics.AUC(multi_label=True, name="auc")]
 
@@ -36,6 +37,8 @@ def statistics(data_dir: str) -> dict[str, Any]:
 
 def load(split: str, data_dir: str) -> Collection:
     """Give the rows of one split: `{"path": text, "tags": text}`."""
+    if split not in splits:
+        raise ValueError(f"There is no split {split!r}. Use one of {', '.join(splits)}.")
     folder = os.path.join(data_dir, "images", "")
     training, validation = _rows(data_dir).split(validation_fraction)
     rows = training if split == "train" else validation

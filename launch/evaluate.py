@@ -14,14 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 
-import numpy as np
 from absl import flags
 
 import tfscale
 from launch import program
-from tfscale.files import atomic
 from tfscale.files.run_directory import read_settings
-from tfscale.user_paths import local_path
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "The folder of a run: its model and its data.")
 _MODEL = flags.DEFINE_string("model", None, "A saved model, in place of a run's.")
@@ -39,20 +36,13 @@ _INDEX = flags.DEFINE_integer("index", None, "Which of --hosts this worker is, f
 
 
 def main(terminal: tfscale.Terminal) -> None:
-    """Evaluates, and lets the chief write."""
+    """Takes over from the run what no flag says, and evaluates."""
     if not (_RUN_DIR.value or _MODEL.value):
-        raise tfscale.ConfigError(
-            "--run_dir and --model are missing; expected a run's folder or a saved model, for "
-            "example --run_dir=runs/first"
-        )
+        raise _missing("run_dir or --model", "--run_dir=runs/first")
     trained = read_settings(Path(_RUN_DIR.value)) if _RUN_DIR.value else {}
     dataset = _DATASET.value or trained.get("dataset")
     if not dataset:
-        raise tfscale.ConfigError(
-            "--dataset is missing; expected the path of a file, for example "
-            "--dataset=datasets/digits.py"
-        )
-    out = _out()
+        raise _missing("dataset", "--dataset=datasets/digits.py")
     options = _DATASET_OPTION.value
     config = tfscale.Config(
         run_dir=_RUN_DIR.value or ".",  # nothing is written there
@@ -62,27 +52,14 @@ def main(terminal: tfscale.Terminal) -> None:
         devices=_DEVICES.value,
     )
     cluster = tfscale.resolve(_HOSTS.value, _INDEX.value, os.environ)
-    model = str(_MODEL.value or _RUN_DIR.value)
-    found = tfscale.evaluate(
-        config, cluster, dataset, model, _SPLIT.value, predicts=out is not None, terminal=terminal
+    model, out = str(_MODEL.value or _RUN_DIR.value), _PREDICTIONS.value or ""
+    tfscale.evaluate(
+        config, cluster, dataset, model, _SPLIT.value, predictions=out, terminal=terminal
     )
-    if out is not None and cluster.is_chief:
-        with atomic.replacing(out) as temporary, temporary.open("wb") as file:
-            np.savez(file, **found.arrays)  # type: ignore[arg-type]  # of no such name
-        terminal.show(f"predictions: {out}, with {', '.join(found.arrays)}")
 
 
-def _out() -> Path | None:
-    """Where predictions go; refused before anything is read if nothing can be written there."""
-    if not _PREDICTIONS.value:
-        return None
-    path = Path(local_path(_PREDICTIONS.value, "--predictions"))
-    if path.suffix != ".npz" or not path.parent.is_dir():
-        raise tfscale.ConfigError(
-            f"--predictions={path} can't be written; expected a file named .npz in a folder that "
-            "is there. Use for example --predictions=test.npz"
-        )
-    return path
+def _missing(name: str, example: str) -> tfscale.ConfigError:
+    return tfscale.ConfigError(f"--{name} has to be given; expected a path, for example {example}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def test_a_program_that_trains_while_it_is_imported_is_refused(tmp_path):
     path.write_text("import tfscale\ntfscale.train(None, None, 'data.py', 'model.py')\n")
     with pytest.raises(ConfigError) as caught:
         runpy.run_path(str(path), run_name="__mp_main__")  # as a process of a pool does
-    assert f"tfscale.train was called while {path} was imported" in str(caught.value)
+    assert f"tfscale was called while {path} was imported" in str(caught.value)
     assert 'below `if __name__ == "__main__":`' in str(caught.value)
 
 

@@ -41,6 +41,7 @@ from tfscale.process.terminal import Terminal
 from tfscale.settings import Config
 from tfscale.startup.environment import check_environment, set_environment
 from tfscale.structures import Json
+from tfscale.user_paths import local_path
 
 if TYPE_CHECKING:
     from tfscale.evaluating import Evaluated
@@ -112,6 +113,7 @@ def evaluate(  # noqa: PLR0913 - the public entry: two have defaults
     model: str,
     split: str,
     *,
+    predictions: str = "",
     predicts: bool = False,
     terminal: Terminal | None = None,
 ) -> "Evaluated":
@@ -123,7 +125,8 @@ def evaluate(  # noqa: PLR0913 - the public entry: two have defaults
         dataset: as of `train`.
         model: path of a file that Keras has saved, or of the folder of a run; on every worker.
         split: of the dataset file, each of whose examples is evaluated once.
-        predicts: whether predictions are wanted as well.
+        predictions: path of the NPZ file that gets them, on the chief.
+        predicts: whether predictions are wanted where no file is.
         terminal: where the result and reasons go; nowhere if None.
 
     Returns:
@@ -136,9 +139,12 @@ def evaluate(  # noqa: PLR0913 - the public entry: two have defaults
         _get_process_ready(cluster, cluster)
         with paused_until_started():
             from tfscale import evaluating
+            from tfscale.startup.job import Job
 
-            wanted = evaluating.Wanted(model, split, predicts)
-            return evaluating.run(config, cluster, dataset, wanted, terminal or Terminal())
+            out = str(local_path(predictions, "--predictions")) if predictions else ""
+            wanted = evaluating.Wanted(model, split, out, predicts)
+            shown = terminal or Terminal()
+            return evaluating.run(lambda: Job.start(config, cluster, shown), dataset, wanted)
 
 
 @contextlib.contextmanager

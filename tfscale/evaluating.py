@@ -1,6 +1,6 @@
 """A saved model on one split: its figures, and its predictions, each example once."""
 
-import runpy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,25 +9,20 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tfscale.checkpoints.load_script import NAME as LOAD_SCRIPT
-from tfscale.cluster.cluster import Cluster
+from tfscale.checkpoints.loading import load_saved
 from tfscale.data.bad_data import explain
-from tfscale.errors import PREEMPTED_CODE, ConfigError, SharedFailure, one_line
+from tfscale.errors import ConfigError
+from tfscale.files import atomic
 from tfscale.files.run_directory import read_settings
-from tfscale.fit.loop.events import Point
 from tfscale.fit.prepare_job import prepare_evaluation
-from tfscale.health.preemption import Preemption
+from tfscale.health.preemption import Preemption, StopsAtOnce
 from tfscale.health.watchdog import Watchdog
-from tfscale.listener import Listener, listening
-from tfscale.process.terminal import Terminal
+from tfscale.listener import listening
 from tfscale.report import tables
 from tfscale.report.split_metrics import WholeScores
-from tfscale.settings import Config
 from tfscale.startup.job import Job
 from tfscale.structures import Structure
 from tfscale.training import guarded
-
-_MODEL = "model.keras"
 
 
 @dataclass(frozen=True)
@@ -59,33 +54,49 @@ class Wanted:
     Args:
         model: path of a saved model, or of the folder of a run.
         split: of the dataset file.
-        predicts: whether predictions are wanted.
+        predictions: path of the NPZ file that gets them; "" where nobody wants them written.
+        predicts: whether they are wanted all the same.
     """
 
     model: str
     split: str
-    predicts: bool
+    predictions: str = ""
+    predicts: bool = False
+
+    def require_place(self) -> None:
+        """Refuses a file that can't be written, before anything is read.
+
+        Raises:
+            ConfigError: it has another ending, or its folder isn't there.
+        """
+        path = Path(self.predictions)
+        if self.predictions and (path.suffix != ".npz" or not path.parent.is_dir()):
+            raise ConfigError(
+                f"--predictions={path} can't be written; expected a file named .npz in a folder "
+                "that is there. Use for example --predictions=test.npz"
+            )
 
 
-def run(
-    config: Config, cluster: Cluster, dataset: object, wanted: Wanted, terminal: Terminal
-) -> Evaluated:
-    """Does what `tfscale.evaluate` promises."""
-    job = Job.start(config, cluster, terminal)
+def run(start: Callable[[], Job], dataset: object, wanted: Wanted) -> Evaluated:
+    """Does what `tfscale.evaluate` promises; `start` returns when all workers have met."""
+    wanted.require_place()
+    job = start()
+    cluster, terminal = job.cluster, job.terminal
     watchdog, preemption = Watchdog(job), Preemption(job)
     place, split = Path(wanted.model), wanted.split
+    predicts = wanted.predicts or bool(wanted.predictions)
     with guarded(job, watchdog, preemption) as ending:
         learned = read_settings(place if place.is_dir() else place.parent).get("learned")
-        prepared = prepare_evaluation(job, dataset, lambda: _load(place), split, learned)
+        prepared = prepare_evaluation(job, dataset, lambda: load_saved(place), split, learned)
         ending.callback(prepared.data.end)
         inputs, keras_model = prepared.data.evaluated[split], prepared.model
         scored = WholeScores(job, prepared).of(split)
-        with listening([watchdog, preemption, _Stops(preemption)], job, prepared):
+        with listening([watchdog, preemption, StopsAtOnce(preemption)], job, prepared):
             try:
                 found = keras_model.evaluate(
                     inputs, verbose=0, return_dict=True, callbacks=[scored]
                 )
-                predictions = keras_model.predict(inputs, verbose=0) if wanted.predicts else None
+                predictions = keras_model.predict(inputs, verbose=0) if predicts else None
             except Exception as error:
                 raise explain(error, prepared.data, 0) from error
         preemption.close()
@@ -101,44 +112,13 @@ def run(
             "result": ", ".join(f"{name} {tables.rounded(one)}" for name, one in metrics.items()),
         }
         job.terminal.show(tables.table("evaluated", rows))
-    return Evaluated(metrics, predictions)
+    evaluated = Evaluated(metrics, predictions)
+    if wanted.predictions and cluster.is_chief:
+        _write(evaluated.arrays, Path(wanted.predictions))
+        terminal.show(f"predictions: {wanted.predictions}, with {', '.join(evaluated.arrays)}")
+    return evaluated
 
 
-class _Stops(Listener):
-    """Ends an evaluation that somebody stops: there is nothing to save.
-
-    Args:
-        preemption: hears of it.
-    """
-
-    def __init__(self, preemption: Preemption) -> None:
-        self._preemption = preemption
-
-    def at_point(self, point: Point) -> None:
-        """Ends it on every worker.
-
-        Raises:
-            SharedFailure: it was stopped.
-        """
-        if who := self._preemption.stopped_by:
-            raise SharedFailure(f"{who}; an evaluation has nothing to save.", PREEMPTED_CODE)
-
-
-def _load(place: Path) -> keras.Model:
-    """The model of a file, or of a run: as the run has found that it can be loaded.
-
-    Raises:
-        ConfigError: there is none, or it can't be loaded.
-    """
-    script = place / LOAD_SCRIPT
-    file = place / _MODEL if place.is_dir() else place
-    try:
-        if place.is_dir() and script.is_file():
-            return runpy.run_path(str(script))["model"]
-        return keras.saving.load_model(file)
-    except Exception as error:
-        raise ConfigError(
-            f"{file} can't be loaded: {one_line(error)}; expected a model that Keras has saved, on "
-            "every worker. Check the path; a model with classes of your own is loaded by the "
-            f"{LOAD_SCRIPT} of its run: give the run's folder."
-        ) from error
+def _write(arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # none is called like an argument

@@ -41,9 +41,10 @@ MODEL = """
         halves = [layers.Dense(1, "sigmoid", kernel_initializer="zeros")(flat) for _ in range(2)]
         return keras.Model(inputs, layers.Reshape((1,))(layers.Average()(halves)))
 """
-FLIP = """
+DRAWN = """
     def preprocess(record, training):
-        return tf.image.random_flip_left_right(record[0]), record[1]
+        turns = tf.map_fn(lambda row: row * tf.random.uniform([]), record[0])
+        return turns, record[1]
 """
 
 
@@ -115,7 +116,7 @@ def test_the_plan_says_what_the_loss_takes_the_output_for(reports):
 def test_numbers_of_which_both_workers_would_draw_the_same_are_refused_before_the_first_step(
     tmp_path,
 ):
-    commands = worker_commands(_flags(tmp_path, tmp_path / "runs", FLIP))
+    commands = worker_commands(_flags(tmp_path, tmp_path / "runs", DRAWN))
     own_folder = {"TMPDIR": str(tmp_path)}
     ended = start_all(commands, deadline_seconds=90, environ=own_folder, is_warm=True)
     assert [worker.code for worker in ended] == [2, 2]

@@ -45,7 +45,7 @@ SAME = ("--model_option=fail_at=5", "--checkpoint_every_steps=1")
     ("more", "said"),
     [
         (("--seed=6",), r"--seed was 5 and is 6"),
-        (("--epochs=9",), r"--epochs was 3 and is 9"),
+        (("--epochs=2",), r"--epochs was 3 and is 2"),
         (("--optimizer=sgd",), r"--optimizer was adamw and is sgd"),
     ],
 )

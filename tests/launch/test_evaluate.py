@@ -138,10 +138,10 @@ def test_a_saved_model_needs_no_run(run):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((), "--run_dir and --model are missing"),
+        ((), "--run_dir or --model has to be given"),
         (("--model=nope.keras", "--dataset=datasets/digits.py"), "nope.keras can't be loaded"),
         (("--run_dir={run}", "--split=other"), "load('other') returned None"),
-        (("--model={run}",), "--dataset is missing"),
+        (("--model={run}",), "--dataset has to be given"),
         (("--run_dir={run}", "--predictions=a.csv"), "expected a file named .npz"),
     ],
 )

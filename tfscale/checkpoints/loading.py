@@ -6,6 +6,7 @@ the model is loaded: then `load_model.py` is written beside the model, which run
 
 import contextlib
 import json
+import runpy
 import sys
 import warnings
 import zipfile
@@ -22,7 +23,7 @@ from tfscale.checkpoints import load_script
 from tfscale.checkpoints.custom_objects import Needed, needed_by, places_of
 from tfscale.checkpoints.export import weights_sha256
 from tfscale.checkpoints.load_script import Brought
-from tfscale.errors import one_line
+from tfscale.errors import ConfigError, one_line
 from tfscale.files import atomic
 from tfscale.fit.keras.model_without_weights import unallocated_model
 from tfscale.fit.prepare_job import Prepared
@@ -141,6 +142,31 @@ def _zeros(prepared: Prepared) -> Structure:
     return tf.nest.map_structure(
         lambda leaf: tf.zeros((1, *leaf.shape[1:]), leaf.dtype), prepared.data.training.spec[0]
     )
+
+
+def load_saved(place: Path) -> keras.Model:
+    """The model of a file, or of a run: as the run has found that it can be loaded.
+
+    Args:
+        place: the file, or the folder of the run.
+
+    Raises:
+        ConfigError: there is none, or it can't be loaded.
+    """
+    script = place / load_script.NAME
+    file = place / "model.keras" if place.is_dir() else place
+    try:
+        if place.is_dir() and script.is_file():
+            model: keras.Model = runpy.run_path(str(script))["model"]
+        else:
+            model = keras.saving.load_model(file)
+    except Exception as error:
+        raise ConfigError(
+            f"{file} can't be loaded: {one_line(error)}; expected a model that Keras has saved, on "
+            "every worker. Check the path; a model with classes of your own is loaded by the "
+            f"{load_script.NAME} of its run: give the run's folder."
+        ) from error
+    return model
 
 
 def _build_text(file: Path, prepared: Prepared, config: Config) -> str:

@@ -98,6 +98,11 @@ def _refused(error: Exception, splits: Splits, step: int) -> Exception:
     text, kinds = str(error), (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
     if not isinstance(error, kinds) or _OF_OTHERS.search(text):
         return error
+    if "XLA" in text:
+        return ConfigError(
+            f"XLA can't compile a step of the model: {one_line(error)}; expected operations that "
+            "it has. Leave --jit out, or jit_compile in compile()."
+        )
     others = " or ".join(map(repr, splits.evaluated)) or "'train'"
     split = "'train'" if _OF_TRAINING.search(text) else others
     return ConfigError(

@@ -110,20 +110,13 @@ def read_splits(
         ConfigError: the dataset file can't be used as it is, its batches can't be split, or it
             hasn't the split.
     """
-    config, cluster, strategy = job.config, job.cluster, job.strategy
-    sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, job.devices.count)
-    if sharding.replica_batch % config.accumulate_steps:
-        raise ConfigError(
-            f"--accumulate_steps={config.accumulate_steps} doesn't divide the "
-            f"{sharding.replica_batch} examples of each replica; expected a divisor of it. Use for "
-            f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
-        )
-    file = read_dataset_file(dataset, config.dataset_option, config.data_dir)
+    config, strategy = job.config, job.strategy
+    sharding = _sharding(job)
     file = replace(
-        file,
+        read_dataset_file(dataset, config.dataset_option, config.data_dir),
         max_bad_examples=config.max_bad_examples,
         cache=config.cache,
-        caches=cluster.workers_here,
+        caches=job.cluster.workers_here,
     )
     say = job.terminal.show
     prepare(file, say)
@@ -149,3 +142,20 @@ def read_splits(
         if other is not None:
             evaluated[split] = evaluation_input(file, other, sharding, strategy, seed=seed)
     return Splits(file, sharding, training, evaluated)
+
+
+def _sharding(job: Job) -> Sharding:
+    """This worker's share.
+
+    Raises:
+        ConfigError: the batch can't be split.
+    """
+    config, cluster = job.config, job.cluster
+    sharding = Sharding(config.batch_size, cluster.num_workers, cluster.index, job.devices.count)
+    if sharding.replica_batch % config.accumulate_steps:
+        raise ConfigError(
+            f"--accumulate_steps={config.accumulate_steps} doesn't divide the "
+            f"{sharding.replica_batch} examples of each replica; expected a divisor of it. Use for "
+            f"example --batch_size={sharding.num_replicas * config.accumulate_steps}."
+        )
+    return sharding

@@ -87,9 +87,7 @@ def once(
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"The work {name!r} has a name that no file can have; use letters.")
-    if is_done is None and marker_of(folder, name).is_file():
-        return False
-    if is_done is not None and is_done():
+    if marker_of(folder, name).is_file() if is_done is None else is_done():
         return False
     place = next(filter(can_be_written, _places_for(folder)), None)
     if place is None:

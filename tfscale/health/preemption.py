@@ -4,7 +4,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-from tfscale.errors import PREEMPTED_CODE, End
+from tfscale.errors import PREEMPTED_CODE, End, SharedFailure
 from tfscale.fit.loop.events import Point
 from tfscale.fit.prepare_job import Prepared
 from tfscale.listener import Listener
@@ -89,3 +89,23 @@ class Preemption(Listener):
         if self._meeting is not None:
             self._job.terminal.complain(f"{who}: all workers save the next step and end.")
         self.ask(who)
+
+
+class StopsAtOnce(Listener):
+    """Ends an evaluation that somebody stops: there is nothing to save.
+
+    Args:
+        preemption: hears of it.
+    """
+
+    def __init__(self, preemption: Preemption) -> None:
+        self._preemption = preemption
+
+    def at_point(self, point: Point) -> None:
+        """Ends it on every worker.
+
+        Raises:
+            SharedFailure: it was stopped.
+        """
+        if who := self._preemption.stopped_by:
+            raise SharedFailure(f"{who}; an evaluation has nothing to save.", PREEMPTED_CODE)

@@ -41,12 +41,7 @@ def compile_model(
         ConfigError: the task has no defaults, the model's output doesn't fit the labels, or it
             can't be told whether it is probabilities.
     """
-    if dataset.task == "detection" or not isinstance(labels, tf.TensorSpec):
-        what = f"task {dataset.task!r}" if isinstance(labels, tf.TensorSpec) else "several labels"
-        raise ConfigError(
-            f"{dataset.name} has {what}, for which there is no default loss; expected the model "
-            "file to compile its model. Call model.compile(optimizer, loss, metrics) in build."
-        )
+    _require_default_loss(dataset, labels)
     # A weight for each label, where Keras's loss has one number for all labels of an example.
     has_weights = len(first) > 2 and len(np.shape(first[2])) > 1
     goal = _goal(model, dataset, labels, first[0], has_weights=has_weights)
@@ -68,6 +63,15 @@ def compile_model(
         jit_compile=False,
     )
     return goal.described
+
+
+def _require_default_loss(dataset: DatasetFile, labels: Spec) -> None:
+    if dataset.task == "detection" or not isinstance(labels, tf.TensorSpec):
+        what = f"task {dataset.task!r}" if isinstance(labels, tf.TensorSpec) else "several labels"
+        raise ConfigError(
+            f"{dataset.name} has {what}, for which there is no default loss; expected the model "
+            "file to compile its model. Call model.compile(optimizer, loss, metrics) in build."
+        )
 
 
 @keras.saving.register_keras_serializable(package="tfscale")

@@ -110,6 +110,12 @@ def _with_mask(pixels: NDArray[np.uint8], mask: NDArray[np.int64] | None) -> NDA
     return np.rint(mixed).astype(np.uint8)
 
 
+def _cell_of(example: Structure, name: str, scale: Scale) -> NDArray[np.uint8]:
+    """The image of an example, under its mask if it has one."""
+    pixels = scale.bytes_of(named_leaves(example)[name])
+    return _with_mask(pixels, mask_of(example[1], pixels.shape))
+
+
 def write_grid(
     path: str, examples: Sequence[Structure], name: str, scale: Scale, labels: Labels
 ) -> str:
@@ -133,13 +139,10 @@ def write_grid(
     font = font_module.load_default(_TEXT_SIZE)
     columns = max(1, round(math.sqrt(len(examples) * 1.5)))
     rows = math.ceil(len(examples) / columns)
-    cells = [scale.bytes_of(named_leaves(example)[name]) for example in examples]
-    masks = [mask_of(one[1], cell.shape) for one, cell in zip(examples, cells, strict=True)]
-    cells = [_with_mask(cell, mask) for cell, mask in zip(cells, masks, strict=True)]
+    cells = [_cell_of(example, name, scale) for example in examples]
     height, width = cells[0].shape[:2]
     factor = _CELL / max(height, width)
-    # Whole factors upwards, so that pixels stay square and can be counted.
-    factor = max(1, round(factor)) if factor > 1 else factor
+    factor = max(1, round(factor)) if factor > 1 else factor  # pixels stay square
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     column_width = max(size[0], _CELL // 2) + _GAP
     row_height = size[1] + _TEXT_HEIGHT + _GAP

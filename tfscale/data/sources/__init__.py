@@ -5,5 +5,5 @@ it is: records that are reached by an index (`indexed`), given by a format, take
 the user's (`dataset_graph`, with `file_datasets`) or held in memory (`in_memory`); or `streams`,
 which are read from their beginning in one order (`stream_order`). `shuffle_seeds` and `determinism`
 refuse what would differ between workers, `batch_check` batches where single records belong;
-`once_per_file_system` prepares what all need.
+`once_per_file_system` prepares what all need, `statistics` learns it from the training data.
 """

@@ -131,9 +131,7 @@ def read_dataset_file(
     prepare = _optional_function(module, "prepare", name)
     statistics = _optional_function(module, "statistics", name)
     _require_asked_for(data_dir, name, load, prepare, statistics)
-    task = getattr(module, "task", "classification")
-    if task not in TASKS:
-        raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")
+    task = _task(module, name)
     num_classes = getattr(module, "num_classes", None)
     return DatasetFile(
         name=name,
@@ -157,6 +155,13 @@ def read_dataset_file(
         data_dir=folder,
         options=options,
     )
+
+
+def _task(module: object, name: str) -> str:
+    task = getattr(module, "task", "classification")
+    if task not in TASKS:
+        raise ConfigError(f"{name} has task = {task!r}; expected one of {', '.join(TASKS)}.")
+    return str(task)
 
 
 def _constants(module: object) -> dict[str, Any]:
