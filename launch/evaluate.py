@@ -18,6 +18,7 @@ from absl import flags
 
 import tfscale
 from launch import program
+from tfscale.cluster.discovery import AUTO, NAMES, Asked
 from tfscale.files.run_directory import read_settings
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "The folder of a run: its model and its data.")
@@ -33,6 +34,7 @@ _DEVICES = flags.DEFINE_integer("devices", 0, "As of worker.py.", lower_bound=0)
 _PREDICTIONS = flags.DEFINE_string("predictions", None, "The NPZ file that gets the predictions.")
 _HOSTS = flags.DEFINE_list("hosts", None, "host:port of every worker, the same on all.")
 _INDEX = flags.DEFINE_integer("index", None, "Which of --hosts this worker is, from 0.")
+_CLUSTER = flags.DEFINE_enum("cluster", AUTO, NAMES, "As of worker.py.")
 
 
 def main(terminal: tfscale.Terminal) -> None:
@@ -51,7 +53,8 @@ def main(terminal: tfscale.Terminal) -> None:
         batch_size=_BATCH_SIZE.value,
         devices=_DEVICES.value,
     )
-    cluster = tfscale.resolve(_HOSTS.value, _INDEX.value, os.environ)
+    asked = Asked(_CLUSTER.value, folder=_RUN_DIR.value or "", say=terminal.complain)
+    cluster = tfscale.resolve(_HOSTS.value, _INDEX.value, os.environ, asked)
     model, out = str(_MODEL.value or _RUN_DIR.value), _PREDICTIONS.value or ""
     tfscale.evaluate(
         config, cluster, dataset, model, _SPLIT.value, predictions=out, terminal=terminal

@@ -29,9 +29,9 @@ from tfscale.supervise.commands import (
 from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
 
-_PROGRAM = flags.DEFINE_enum(
-    "program", "worker", ("worker", "evaluate"), "What is started, of this folder."
-)
+FOLDER = Path(__file__).resolve().parent  # of what is started
+_KINDS = ("worker", "evaluate")
+_PROGRAM = flags.DEFINE_enum("program", "worker", _KINDS, "What is started, of this folder.")
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer(
     "devices", 0, "Devices of each worker; 0 lets each worker decide.", lower_bound=0
@@ -45,7 +45,7 @@ _RESTARTS = flags.DEFINE_integer(
 def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     """Starts the workers with the flags that stand after `--` and waits for them."""
     refuse_restarts(worker_flags)
-    program_file, run_dir = Path(__file__).resolve().with_name(f"{_PROGRAM.value}.py"), None
+    program_file, run_dir = FOLDER / f"{_PROGRAM.value}.py", None
     if _PROGRAM.value == "worker":
         run_dir = run_dir_of(worker_flags)
         require_free_folder(run_dir, worker_flags)

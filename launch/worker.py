@@ -24,13 +24,14 @@ def main(terminal: tfscale.Terminal, *words: str) -> int | None:
     """Translates the flags and trains, or lets a supervisor start what does."""
     if worker_flags.restarts():
         return _supervised()
+    dry_run = worker_flags.dry_run()
     tfscale.train(
         worker_flags.config(),
-        worker_flags.cluster(os.environ),
+        worker_flags.cluster(os.environ, None if dry_run else terminal),
         worker_flags.dataset(),
         worker_flags.model(),
         terminal=terminal,
-        dry_run=worker_flags.dry_run(),
+        dry_run=dry_run,
     )
     return None
 

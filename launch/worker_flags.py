@@ -12,7 +12,9 @@ from absl import flags
 
 import tfscale
 from tfscale import settings
+from tfscale.cluster.discovery import AUTO, NAMES, Asked
 from tfscale.process.printable import printable
+from tfscale.process.terminal import silence
 from tfscale.settings import SETTINGS, Setting
 from tfscale.user_files import options_of
 
@@ -29,6 +31,8 @@ _OWN: dict[str, list[flags.FlagHolder[Any]]] = {
             "hosts", None, "host:port of every worker, the same on all; first is chief."
         ),
         flags.DEFINE_integer("index", None, "Which of --hosts this worker is, from 0."),
+        flags.DEFINE_enum("cluster", AUTO, NAMES, "Who says who the workers are, without --hosts."),
+        flags.DEFINE_string("leader", "", "Host of worker 0, where no launcher says it."),
     ],
     settings.FAILURE: [
         flags.DEFINE_integer(
@@ -129,9 +133,24 @@ def config() -> tfscale.Config:
     return tfscale.Config(**values, given=tuple(name for name in SETTINGS if FLAGS[name].present))
 
 
-def cluster(environ: Mapping[str, str]) -> tfscale.Cluster:
-    """The cluster that the flags or `TF_CONFIG` describe."""
-    return tfscale.resolve(FLAGS.hosts, FLAGS.index, environ)
+def cluster(
+    environ: Mapping[str, str], terminal: tfscale.Terminal | None = None
+) -> tfscale.Cluster:
+    """The cluster that the flags, `TF_CONFIG` or a launcher describe.
+
+    Args:
+        environ: of this process.
+        terminal: where it is said who is waited for; None where nobody may be.
+    """
+    asked = Asked(
+        FLAGS.cluster,
+        FLAGS.leader,
+        FLAGS.run_dir or "",
+        FLAGS.start_timeout,
+        silence if terminal is None else terminal.complain,
+        waits=terminal is not None,
+    )
+    return tfscale.resolve(FLAGS.hosts, FLAGS.index, environ, asked)
 
 
 def dataset() -> str:

@@ -59,7 +59,7 @@ DOCUMENTS = (
 SPLITS = ("train", "validation")
 ONE_CPU = Devices("CPU", 1, ("CPU",))
 # Programs of others whose flags the documents show.
-FOREIGN_FLAGS = {"logdir", "requeue"}
+FOREIGN_FLAGS = {"logdir", "requeue", "array", "bind", "hostfile", "kill", "ntasks"}
 # Files that a reader is told to write.
 TO_BE_WRITTEN = {"datasets/flowers.py", "models/vit.py", "launch/NAME.py"}
 

@@ -8,5 +8,5 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from launch import local, program
 
 if __name__ == "__main__":
-    local.WORKER = Path(__file__).resolve().with_name("worker.py")
+    local.FOLDER = Path(__file__).resolve().parent
     program.run(local.main, is_launcher=lambda: True)

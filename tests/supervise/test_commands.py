@@ -40,16 +40,17 @@ def test_the_run_folder_is_the_one_that_the_workers_will_make(monkeypatch):
 
 def test_every_worker_gets_all_addresses_and_its_own_index():
     commands = worker_commands(Path("worker.py"), ["--x=1"], num_workers=2, devices=3)
-    hosts = commands[0][2]
+    hosts = commands[0][3]
     assert hosts.count("127.0.0.1:") == 2
     for index, command in enumerate(commands):
-        expected = [sys.executable, "worker.py", hosts, f"--index={index}", "--devices=3", "--x=1"]
+        shared = [sys.executable, "worker.py", "--cluster=none", hosts]
+        expected = [*shared, f"--index={index}", "--devices=3", "--x=1"]
         assert command == expected
 
 
 def test_a_worker_alone_gets_neither_addresses_nor_devices_that_were_not_asked_for():
     commands = worker_commands(Path("worker.py"), ["--x=1"], num_workers=1)
-    assert commands == [[sys.executable, "worker.py", "--x=1"]]
+    assert commands == [[sys.executable, "worker.py", "--cluster=none", "--x=1"]]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ workers follow in the order of the list.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tfscale.cluster.addresses import checked_rank, refusal, split_hosts
 from tfscale.cluster.machines import same_machine, split_address
@@ -21,11 +21,13 @@ class Cluster:
             every worker; empty for a single machine that needs no address.
         index: global rank of this worker, 0 to `num_workers - 1`; differs on every worker.
         has_chief: whether rank 0 is called `chief` in `TF_CONFIG`; training is the same.
+        source: who has said so, for the reader of the plan; "" for the flags.
     """
 
     addresses: tuple[str, ...] = ()
     index: int = 0
     has_chief: bool = False
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Refuses an index that is no rank of this cluster."""

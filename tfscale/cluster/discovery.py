@@ -1,45 +1,199 @@
 """Who the workers are, from everything that may say so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from tfscale.cluster.addresses import HOSTS_EXAMPLE, refusal, split_hosts
+from tfscale.cluster import introductions
+from tfscale.cluster.addresses import HOSTS_EXAMPLE, checked_addresses, refusal, split_hosts
 from tfscale.cluster.cluster import Cluster
-from tfscale.cluster.launchers import task_of
+from tfscale.cluster.dialects import clouds, kubernetes, leaders, mpi, slurm
+from tfscale.cluster.dialects.said import Said
 from tfscale.cluster.machines import canonical_address
+from tfscale.cluster.node_addresses import reachable
 from tfscale.cluster.tf_config import VARIABLE, read_tf_config
+from tfscale.errors import ConfigError
 
-_ALONE = "--hosts=localhost:12345"
+# By the names of --cluster. Who is nearer to a task comes first, because its tasks are what counts:
+# mpirun within Slurm starts helpers by a step of their own, torchrun several tasks on each node.
+DIALECTS: dict[str, Callable[[Mapping[str, str]], Said | None]] = {
+    "vertex": clouds.vertex,
+    "torchrun": leaders.torchrun,
+    "mpi": mpi.read,
+    "slurm": slurm.read,
+    "kubernetes": kubernetes.indexed_job,
+    "kubeflow": kubernetes.kubeflow,
+    "volcano": kubernetes.volcano,
+    "sagemaker": clouds.sagemaker,
+    "skypilot": clouds.skypilot,
+    "dstack": clouds.dstack,
+    "aws_batch": leaders.aws_batch,
+    "azure_ml": leaders.azure_ml,
+}
+TF_CONFIG, NONE, AUTO = "tf_config", "none", "auto"
+NAMES = (AUTO, NONE, TF_CONFIG, *DIALECTS)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the cluster is to be found, beside `--hosts` and `--index`.
+
+    Args:
+        cluster: one of `NAMES`: which source is to say it.
+        leader: `host` or `host:port` at which worker 0 is met, where no launcher says it.
+        folder: that all workers see; worker 0 says there where it is, if nobody else does.
+        timeout_seconds: for the workers to tell each other their addresses.
+        say: gets a line now and then while they wait.
+        waits: whether other workers may be waited for; a dry run doesn't.
+    """
+
+    cluster: str = AUTO
+    leader: str = ""
+    folder: str = ""
+    timeout_seconds: float = 120.0
+    say: Callable[[str], None] = lambda text: None
+    waits: bool = True
 
 
 def resolve(
-    hosts: str | Sequence[str] | None, index: int | None, environ: Mapping[str, str]
+    hosts: str | Sequence[str] | None,
+    index: int | None,
+    environ: Mapping[str, str],
+    asked: Asked | None = None,
 ) -> Cluster:
     """Decides who the workers are from everything that may say so.
 
     `TF_CONFIG` comes first, because a scheduler that sets it knows best; flags beside it may
-    only repeat it. Without either, the job runs on this machine alone, unless a launcher has
-    started several tasks: each would be alone and take itself for the chief. A value that is
-    there but empty is an error: it is usually a variable that a script forgot to fill in, and
-    every worker would train for itself without a word.
+    only repeat it. Without either, the launcher that has started this process says who it is: those
+    of which it knows no addresses tell them to each other. Without all of them the job runs on this
+    machine alone. A value that is there but empty is an error: it is usually a variable that a
+    script forgot to fill in, and every worker would train for itself without a word.
 
     Args:
         hosts: value of `--hosts`, None when not given.
         index: value of `--index`, None when not given.
         environ: the environment of this process.
+        asked: how else; None for what is usual.
 
     Raises:
-        ConfigError: one of them is malformed or incomplete, they contradict each other, or there
-            is none though this process is one of several tasks.
+        ConfigError: one of them is malformed or incomplete, or they contradict each other.
+        SharedFailure: not all workers have come to tell their addresses.
     """
-    if VARIABLE not in environ:
-        if hosts is not None:
-            return Cluster.from_hosts(hosts, index)
-        if index is not None:
-            came = f"--index={index} came without --hosts"
-            raise refusal(came, "both, or neither to use this machine alone", HOSTS_EXAMPLE)
-        _require_one_task(environ)
+    asked = asked or Asked()
+    if asked.cluster == NONE and hosts is None and index is None:
         return Cluster()
-    cluster = read_tf_config(environ[VARIABLE])
+    said = _spoken(environ, asked)
+    if VARIABLE in environ and asked.cluster in (AUTO, TF_CONFIG):
+        cluster = read_tf_config(environ[VARIABLE])
+        _require_flags_alike(cluster, hosts, index)
+        _require_alike(VARIABLE, cluster, said, asked)
+        return cluster
+    if hosts is not None:
+        cluster = Cluster.from_hosts(hosts, index)
+        _require_alike("--hosts and --index", cluster, said, asked)
+        return cluster
+    if index is not None:
+        came = f"--index={index} came without --hosts"
+        raise refusal(came, "both, or neither to use this machine alone", HOSTS_EXAMPLE)
+    if said is None:
+        if asked.cluster != AUTO:
+            raise refusal(
+                f"--cluster={asked.cluster} is asked for, and the environment has nothing of it",
+                "a process that it has started",
+                "--cluster=auto, or --hosts and --index",
+            )
+        slurm.refuse_without_srun(environ)
+        return Cluster()
+    return _cluster_of(said, asked)
+
+
+def _spoken(environ: Mapping[str, str], asked: Asked) -> Said | None:
+    """What the launcher says that is asked for, or that is nearest to this process."""
+    if asked.cluster in DIALECTS:
+        return DIALECTS[asked.cluster](environ)
+    if asked.cluster == TF_CONFIG:
+        return None
+    spoken: list[Said] = []
+    for read in DIALECTS.values():
+        try:
+            found = read(environ)
+        except ConfigError:
+            if not spoken:
+                raise  # what is further away may be as it likes
+            continue
+        if found is not None:
+            spoken.append(found)
+    if not spoken:
+        return None
+    first, *others = spoken
+    for other in others:
+        # Who counts other tasks, such as one for each node, speaks of something else.
+        if (
+            other.size == first.size > 1
+            and other.rank != first.rank
+            and not _is_mpi_in(first, other)
+        ):
+            raise refusal(
+                f"{first.launcher} says that this is task {first.rank} of {first.size} "
+                f"({first.rank_variable}), and {other.launcher} says {other.rank} "
+                f"({other.rank_variable})",
+                "the same from both",
+                f"--cluster={_name_of(first)} to take the first",
+            )
+    return first
+
+
+def _is_mpi_in(first: Said, other: Said) -> bool:
+    """Whether mpirun has started its tasks by helpers, which Slurm counts."""
+    return first.launcher.startswith("mp") and other.launcher == "srun"
+
+
+def _name_of(said: Said) -> str:
+    names = {
+        "srun": "slurm",
+        "Vertex AI": "vertex",
+        "AWS Batch": "aws_batch",
+        "Azure ML": "azure_ml",
+    }
+    if said.launcher in names:
+        return names[said.launcher]
+    name = said.launcher.lower()
+    return name if name in DIALECTS else "mpi"
+
+
+def _cluster_of(said: Said, asked: Asked) -> Cluster:
+    """The cluster of what a launcher says, once all addresses are known."""
+    source = f"{said.launcher} ({said.rank_variable})"
+    if said.size == 1:
+        return Cluster()
+    addresses = said.addresses
+    if addresses:
+        if said.launcher == "srun" and asked.waits:
+            addresses = reachable(addresses)
+        told_by = f"{said.launcher} ({said.size_variable})"
+        addresses = checked_addresses(addresses, told_by, HOSTS_EXAMPLE)
+        return Cluster(addresses, said.rank, source=source)
+    leader = asked.leader or said.leader
+    if not asked.waits:
+        unknown = tuple(f"worker-{rank}:1" for rank in range(said.size))
+        return Cluster(unknown, said.rank, source=f"{source}, addresses told at the start")
+    if not leader and not asked.folder:
+        raise refusal(
+            f"This is task {said.rank} of {said.size} of {said.launcher} "
+            f"({said.size_variable}={said.size}, {said.rank_variable}={said.rank}), and nothing "
+            "tells them where the others are",
+            "a run directory that all of them see, or --leader",
+            "--leader=node0, the host of worker 0",
+        )
+    folder = None if leader else Path(asked.folder)
+    way = introductions.Way(leader, folder, asked.timeout_seconds, asked.say)
+    return Cluster(introductions.introduce(said, way), said.rank, source=source)
+
+
+def _require_flags_alike(
+    cluster: Cluster, hosts: str | Sequence[str] | None, index: int | None
+) -> None:
+    """Refuses flags that say something else than `TF_CONFIG`."""
     addresses = cluster.addresses if hosts is None else split_hosts(hosts)
     rank = cluster.index if index is None else index
     if rank != cluster.index or _spelled_alike(addresses) != _spelled_alike(cluster.addresses):
@@ -49,25 +203,20 @@ def resolve(
             "the same from both, or one of them only",
             "`unset TF_CONFIG` to use the flags, or leave out --hosts and --index",
         )
-    return cluster
 
 
-def _require_one_task(environ: Mapping[str, str]) -> None:
-    """Refuses what would be several trainings of one worker each, most often in one folder.
-
-    Who means that says so with a cluster of one worker.
-    """
-    task = task_of(environ)
-    if task is None or task.size == 1:
+def _require_alike(source: str, cluster: Cluster, said: Said | None, asked: Asked) -> None:
+    """Refuses one rank for several tasks: a script that gives all of them the same index."""
+    if said is None or asked.cluster != AUTO:
         return
-    raise refusal(
-        f"This is task {task.rank} of {task.size} of {task.launcher} "
-        f"({task.size_variable}={task.size}, {task.rank_variable}={task.rank}), and nothing tells "
-        "them of each other",
-        "--hosts and --index on each of them, or TF_CONFIG",
-        f"--hosts=node0:12345,node1:12345 --index=${task.rank_variable} in what each task runs "
-        f"(bash -c '...'); or, if each is to train for itself in a --run_dir of its own, {_ALONE}",
-    )
+    if said.size == cluster.num_workers > 1 and said.rank != cluster.index:
+        raise refusal(
+            f"{source} says that this is worker {cluster.index} of {cluster.num_workers}, and "
+            f"{said.launcher} that it is task {said.rank} ({said.rank_variable})",
+            "the same from both",
+            f"--index=${said.rank_variable} in what each task runs (bash -c '...'), or "
+            f"--cluster={TF_CONFIG if source == VARIABLE else NONE} to take the first",
+        )
 
 
 def _spelled_alike(addresses: Sequence[str]) -> list[tuple[str, int]]:

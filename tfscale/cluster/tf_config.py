@@ -29,7 +29,8 @@ def read_tf_config(text: str) -> Cluster:
     role = _role(task.get("type"), roles)
     what = f"the task index of '{role}' in {VARIABLE}"
     rank = checked_rank(_number(task.get("index")), len(roles[role]), what, TF_CONFIG_EXAMPLE)
-    return Cluster(addresses, rank + len(chiefs) * (role == _WORKER), bool(chiefs))
+    place = rank + len(chiefs) * (role == _WORKER)
+    return Cluster(addresses, place, bool(chiefs), source=VARIABLE)
 
 
 def _role(named: object, roles: Mapping[str, object]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import keras
 
+from tfscale.cluster.cluster import Cluster
 from tfscale.fit.callbacks.callback_intervals import described, wishes_of
 from tfscale.fit.compiled_model import precisions
 from tfscale.fit.keras.layers import layers_within
@@ -33,7 +34,7 @@ def plan_of(
     sharding, training, model = prepared.data.sharding, prepared.data.training, prepared.model
     addresses = ", ".join(cluster.addresses) or "this machine"
     rows: dict[str, object] = {
-        "workers": f"{cluster.num_workers} ({addresses})",
+        "workers": f"{cluster.num_workers} ({addresses}){_said_by(cluster)}",
         "devices": f"{devices.count} x {devices.names[0]} each, {sharding.num_replicas} replicas",
         "collectives": job.collectives,
         "batch": _batch(job, prepared),
@@ -55,6 +56,10 @@ def plan_of(
     rows |= _batch_normalization(job, prepared)
     wishes = described(wishes_of(callbacks), distributed.length.fixed)
     return rows | distributed.parts.findings.rows | ({"callbacks": wishes} if wishes else {})
+
+
+def _said_by(cluster: Cluster) -> str:
+    return f", as {cluster.source} says" if cluster.source else ""
 
 
 def _frozen(model: keras.Model) -> str:

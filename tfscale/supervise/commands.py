@@ -12,7 +12,7 @@ from tfscale.settings import SETTINGS
 from tfscale.user_paths import local_path
 
 # Flags of a worker that are no settings of a run.
-_OF_WORKERS = ("dataset", "model", "dry_run", "verbose")
+_OF_WORKERS = ("dataset", "model", "hosts", "index", "cluster", "leader", "dry_run", "verbose")
 
 
 def worker_commands(
@@ -28,7 +28,9 @@ def worker_commands(
     """
     addresses = free_addresses(num_workers) if num_workers > 1 else []
     # In front of the user's flags, because absl reads none after a `--`.
-    shared = [sys.executable, str(program), *([f"--hosts={','.join(addresses)}"] * bool(addresses))]
+    # What has started the launcher knows nothing of these workers.
+    shared = [sys.executable, str(program), "--cluster=none"]
+    shared += [f"--hosts={','.join(addresses)}"] * bool(addresses)
     rest = [*([f"--devices={devices}"] * bool(devices)), *worker_flags]
     if num_workers == 1:
         return [[*shared, *rest]]

@@ -1,0 +1,139 @@
+"""Real Slurm of two nodes here: `srun`, and `train.sbatch` over time limits and preemption."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.slurm_here import slurm, why_not
+from tests.jobs.workers import ROOT, start_all, worker_commands
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+]
+
+DEADLINE_SECONDS = 240
+FLAGS = ["--dataset=datasets/digits.py", "--model=models/mlp.py", "--batch_size=64"]
+SBATCH = "launch/slurm/train.sbatch"
+
+
+@pytest.fixture(scope="module")
+def environ():
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+    try:
+        with slurm(folder) as environ:
+            yield {**environ, "PYTHON": sys.executable}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(environ, *words):
+    done = subprocess.run(
+        words, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_SECONDS
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def _submit(environ, log, *words):
+    options = ["--parsable", "--cpus-per-task=1", f"--output={log}", *words]
+    return _run(environ, "sbatch", *options).strip()
+
+
+def _state(environ, job):
+    text = _run(environ, "scontrol", "show", "job", job)
+    return re.search(r"JobState=(\w+)", text)[1], text
+
+
+def _await(environ, job, *states, log):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        state, _ = _state(environ, job)
+        if state in states:
+            time.sleep(5 if state == "FAILED" else 0)  # which a job is that is about to come back
+            if _state(environ, job)[0] == state:
+                return state
+        if state == "PENDING":  # a job that comes back waits two minutes by default
+            subprocess.run(
+                ["scontrol", "update", f"JobId={job}", "StartTime=now"], env=environ, check=False
+            )
+        time.sleep(0.5)
+    raise TimeoutError(f"{job} is {state}: {log.read_text()[-2000:]}")
+
+
+def _await_checkpoint(run_dir, log):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not list(run_dir.glob("checkpoints/step-*")):
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.2)
+
+
+def _report(run_dir):
+    return json.loads((run_dir / "report.json").read_text())
+
+
+def _alone(folder, *more):
+    """The same training of two workers that Slurm knows nothing of."""
+    flags = [*FLAGS, f"--run_dir={folder}", *more]
+    ended = start_all(worker_commands(flags), deadline_seconds=DEADLINE_SECONDS, is_warm=True)
+    assert [one.code for one in ended] == [0, 0]
+    return _report(folder)
+
+
+def test_srun_starts_a_training_of_both_nodes(environ, tmp_path):
+    run_dir = tmp_path / "run"
+    step = ["srun", "-N2", "--ntasks-per-node=1", sys.executable, "launch/worker.py"]
+    out = _run(environ, *step, *FLAGS, f"--run_dir={run_dir}", "--epochs=2")
+    assert "as srun (SLURM_PROCID) says" in " ".join(out.split())
+    expected = _alone(tmp_path / "alone", "--epochs=2")
+    assert _report(run_dir)["weights_sha256"] == expected["weights_sha256"]
+
+
+def test_a_batch_script_without_srun_is_refused(environ, tmp_path):  # T7
+    script = tmp_path / "job.sh"
+    flags = " ".join([*FLAGS, f"--run_dir={tmp_path / 'run'}"])
+    script.write_text(f"#!/bin/sh\n{sys.executable} launch/worker.py {flags}\n")
+    log = tmp_path / "log"
+    job = _submit(environ, log, "-N2", "--ntasks=2", str(script))
+    assert _await(environ, job, "FAILED", "COMPLETED", log=log) == "FAILED"
+    assert "was started without srun, and the job has 2 tasks" in log.read_text()
+    assert not (tmp_path / "run").exists()
+
+
+LONG = ["--epochs=12", "--checkpoint_every_steps=19", "--steps_per_execution=1"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return _alone(tmp_path_factory.mktemp("whole") / "run", *LONG)
+
+
+@pytest.mark.parametrize("how", ["time limit", "scontrol requeue", "preemption"])
+def test_a_job_that_is_stopped_goes_on_with_the_same_result(environ, tmp_path, whole, how):
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    options = ["--time=2", "--signal=TERM@70"] if how == "time limit" else []
+    job = _submit(environ, log, *options, SBATCH, *FLAGS, f"--run_dir={run_dir}", *LONG)
+    _await_checkpoint(run_dir, log)
+    if how == "scontrol requeue":
+        _run(environ, "scontrol", "requeue", job)
+    elif how == "preemption":
+        urgent = _submit(
+            environ,
+            tmp_path / "urgent",
+            "--partition=first",
+            "-N2",
+            "--cpus-per-task=2",
+            "--exclusive",
+            "--wrap=sleep 2",
+        )
+        _await(environ, urgent, "COMPLETED", log=tmp_path / "urgent")
+    state = _await(environ, job, "COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", log=log)
+    assert state == "COMPLETED", log.read_text()[-3000:]
+    assert _report(run_dir)["weights_sha256"] == whole["weights_sha256"]

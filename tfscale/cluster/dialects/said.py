@@ -1,0 +1,56 @@
+"""What one launcher says of a process, and how its numbers are read."""
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FIRST_PORT, _PORTS = 20000, 10000  # below those that a kernel hands out by itself
+DEFAULT_PORT = 2222  # where a worker has an address of its own, as TensorFlow's operators use it
+
+
+@dataclass(frozen=True)
+class Said:
+    """A process as its launcher sees it.
+
+    Args:
+        launcher: who has started it, for people.
+        size: how many tasks it has started together, at least 1.
+        rank: which of them this is, from 0.
+        size_variable: that says how many.
+        rank_variable: that says which.
+        addresses: `host:port` of all, in the order of their ranks; none where nobody says.
+        leader: host of rank 0, where that is known and no more.
+        key: what tells this launch from others, the same for all of its tasks; "" if nothing.
+    """
+
+    launcher: str
+    size: int
+    rank: int
+    size_variable: str
+    rank_variable: str
+    addresses: tuple[str, ...] = ()
+    leader: str = ""
+    key: str = ""
+
+
+def place(environ: Mapping[str, str], size: str, rank: str) -> tuple[int, int] | None:
+    """Size and rank by the names of their variables.
+
+    Variables that are there in part, or hold no numbers that fit together, say nothing.
+    """
+    words = environ.get(size, ""), environ.get(rank, "")
+    if not all(re.fullmatch(r"[0-9]{1,9}", word) for word in words):
+        return None
+    found = int(words[0]), int(words[1])
+    return found if found[1] < found[0] else None
+
+
+def port_of(key: str) -> int:
+    """A port that all tasks of a launch derive, and those of another one hardly share."""
+    return FIRST_PORT + zlib.crc32(key.encode()) % _PORTS
+
+
+def address(host: str, port: int) -> str:
+    """`host:port`, with the brackets that an IPv6 address needs."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
