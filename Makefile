@@ -11,7 +11,7 @@ TESTS_AT_ONCE ?= 2
 help:
 	@echo 'make demo    train a small network on the digits with two workers on this machine'
 	@echo 'make test    run the tests (about 12 minutes)'
-	@echo 'make test-long  run those that train for more than a minute (about 25 minutes)'
+	@echo 'make test-long  run those that train for long (about 30 minutes)'
 	@echo 'make promises write docs/promises.md from the marks on the tests'
 	@echo 'make test-nightly  what the Keras of the day breaks, and what it makes superfluous'
 	@echo 'make soak    damage runs in every way that we know, for the figures (about an hour)'

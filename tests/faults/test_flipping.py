@@ -8,7 +8,7 @@ import pytest
 
 from tests.jobs.workers import start_all
 
-pytestmark = pytest.mark.promise("copies")
+pytestmark = [pytest.mark.long, pytest.mark.promise("copies")]
 
 SECONDS = 240
 THREE = ("weights-3-1", "optimizer-3-2", "counter-3-1", "nothing-3-0")

@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults import hangs
 
-pytestmark = pytest.mark.promise("standstill")
+pytestmark = [pytest.mark.long, pytest.mark.promise("standstill")]
 
 
 def _play(kind, folder, **how):

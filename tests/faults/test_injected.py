@@ -12,6 +12,8 @@ from tests.faults.injected import Fault, Injector, faults_of
 from tests.jobs.workers import ROOT
 from tfscale.errors import ConfigError
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     "text", ["flood@3", "sigkill", "sigkill@soon", "sigkill@3:x", "@3", "a@-1"]

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 from tests.faults import ledger_dataset
 from tests.jobs.workers import start_all, worker_commands
 
-pytestmark = pytest.mark.promise("other_workers")
+pytestmark = [pytest.mark.long, pytest.mark.promise("other_workers")]
 
 SECONDS = 200
 EPOCHS, STEPS = 2, 8  # of 12 examples each: 5 of 101 are left over in each epoch

@@ -10,6 +10,8 @@ from safetensors.numpy import load_file
 
 from tests.faults.runs import checkpoints, result, train
 
+pytestmark = pytest.mark.long
+
 STOP = "--model_option=signal_at=17"
 PLAIN = "--model_option=random_layers=False"
 

@@ -11,7 +11,7 @@ from tests.jobs.going_on import GLOBAL_BATCH, NUM_EXAMPLES, RATE
 from tests.jobs.workers import start_all
 from tfscale.cluster.ports import free_addresses
 
-pytestmark = pytest.mark.promise("epoch")
+pytestmark = [pytest.mark.long, pytest.mark.promise("epoch")]
 
 SHARES = ((4, 2), (3, 3), (1, 1), (2, 2))  # workers, and the steps that they take
 STEPS = NUM_EXAMPLES // GLOBAL_BATCH

@@ -9,6 +9,8 @@ import pytest
 from tests.jobs.workers import ROOT, start_all, worker_commands
 from tests.report.points import points_of
 
+pytestmark = pytest.mark.long
+
 STEPS = 19  # an epoch of the digits
 MODEL = """
 import keras

@@ -9,7 +9,7 @@ import pytest
 from tests.jobs.test_bad_input import _contains, _refusal, _shared_reason
 from tests.jobs.workers import start_all, worker_commands, written
 
-pytestmark = pytest.mark.promise("monitors")
+pytestmark = [pytest.mark.long, pytest.mark.promise("monitors")]
 
 MODEL = """
     import keras

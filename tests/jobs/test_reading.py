@@ -13,7 +13,7 @@ from tests.jobs.workers import start_all
 from tfscale.data.formats import record_index
 from tools.prepare import shard_writers
 
-pytestmark = pytest.mark.promise("reading")
+pytestmark = [pytest.mark.long, pytest.mark.promise("reading")]
 
 RECORDS, RECORD_BYTES = 512, 50_000
 FORMATS = ("tfrecord", "array_record", "image_folder")

@@ -11,6 +11,8 @@ import pytest
 from tests.jobs.test_bad_input import _contains, _shared_reason
 from tests.jobs.workers import ROOT, start_all, worker_commands
 
+pytestmark = pytest.mark.long
+
 MODEL = """
     import keras
     from keras import layers, ops

@@ -17,6 +17,8 @@ from tests.report.points import points_of
 from tfscale.errors import End, Kind
 from tfscale.startup.environment import END_RECORD
 
+pytestmark = pytest.mark.long
+
 DEADLINE_SECONDS = 400
 
 

@@ -20,7 +20,7 @@ from tests.faults.hostile import OBEYED
 from tests.jobs.workers import ROOT, start_all
 from tfscale.process.printable import printable
 
-pytestmark = pytest.mark.promise("hostile_words")
+pytestmark = [pytest.mark.long, pytest.mark.promise("hostile_words")]
 
 DEADLINE_SECONDS = 180
 VARIABLES = (

@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from tests.jobs.workers import start_all, worker_commands
 
-pytestmark = pytest.mark.promise("stream")
+pytestmark = [pytest.mark.long, pytest.mark.promise("stream")]
 
 SECONDS = 120
 EPOCHS, STEPS, SIZE = 2, 10, 120

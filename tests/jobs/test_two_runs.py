@@ -15,7 +15,7 @@ import pytest
 from tests.jobs.workers import ROOT, start_all, worker_commands
 from tfscale.files.run_holder import read
 
-pytestmark = pytest.mark.promise("two_runs")
+pytestmark = [pytest.mark.long, pytest.mark.promise("two_runs")]
 
 DEADLINE_SECONDS = 240
 # It stands still after an epoch until there is a file.

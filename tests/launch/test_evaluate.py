@@ -10,6 +10,8 @@ import pytest
 
 from tests.jobs.workers import ROOT, start_all, worker_commands
 
+pytestmark = pytest.mark.long
+
 DEADLINE_SECONDS = 180
 DATA = """
 import numpy as np
