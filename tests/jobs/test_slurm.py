@@ -20,7 +20,25 @@ pytestmark = [
 ]
 
 DEADLINE_SECONDS = 240
-FLAGS = ["--dataset=datasets/digits.py", "--model=models/mlp.py", "--batch_size=64"]
+FLAGS = ["--dataset=datasets/digits.py", "--batch_size=64"]
+SMALL = "--model=models/mlp.py"
+# Steps as long as the environment says, so that there is something to stop.
+PACED = """
+import os, time
+import keras
+
+class Pause(keras.callbacks.Callback):
+    everywhere = True
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(float(os.environ.get("PAUSE_SECONDS", "0")))
+
+def build(spec, num_classes):
+    flat = [keras.Input(spec.shape), keras.layers.Flatten()]
+    return keras.Sequential([*flat, keras.layers.Dense(num_classes)])
+
+def callbacks():
+    return [Pause()]
+"""
 SBATCH = "launch/slurm/train.sbatch"
 
 
@@ -90,15 +108,15 @@ def _alone(folder, *more):
 def test_srun_starts_a_training_of_both_nodes(environ, tmp_path):
     run_dir = tmp_path / "run"
     step = ["srun", "-N2", "--ntasks-per-node=1", sys.executable, "launch/worker.py"]
-    out = _run(environ, *step, *FLAGS, f"--run_dir={run_dir}", "--epochs=2")
+    out = _run(environ, *step, *FLAGS, SMALL, f"--run_dir={run_dir}", "--epochs=2")
     assert "as srun (SLURM_PROCID) says" in " ".join(out.split())
-    expected = _alone(tmp_path / "alone", "--epochs=2")
+    expected = _alone(tmp_path / "alone", SMALL, "--epochs=2")
     assert _report(run_dir)["weights_sha256"] == expected["weights_sha256"]
 
 
 def test_a_batch_script_without_srun_is_refused(environ, tmp_path):  # T7
     script = tmp_path / "job.sh"
-    flags = " ".join([*FLAGS, f"--run_dir={tmp_path / 'run'}"])
+    flags = " ".join([*FLAGS, SMALL, f"--run_dir={tmp_path / 'run'}"])
     script.write_text(f"#!/bin/sh\n{sys.executable} launch/worker.py {flags}\n")
     log = tmp_path / "log"
     job = _submit(environ, log, "-N2", "--ntasks=2", str(script))
@@ -107,19 +125,25 @@ def test_a_batch_script_without_srun_is_refused(environ, tmp_path):  # T7
     assert not (tmp_path / "run").exists()
 
 
-LONG = ["--epochs=12", "--checkpoint_every_steps=19", "--steps_per_execution=1"]
+LONG = ["--epochs=8", "--checkpoint_every_steps=5"]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return _alone(tmp_path_factory.mktemp("whole") / "run", *LONG)
+def paced(tmp_path_factory):
+    """The model file, and what comes of a training that nobody stops."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "model.py").write_text(PACED)
+    model = f"--model={folder / 'model.py'}"
+    return model, _alone(folder / "run", model, *LONG)["weights_sha256"]
 
 
 @pytest.mark.parametrize("how", ["time limit", "scontrol requeue", "preemption"])
-def test_a_job_that_is_stopped_goes_on_with_the_same_result(environ, tmp_path, whole, how):
+def test_a_job_that_is_stopped_goes_on_with_the_same_result(environ, tmp_path, paced, how):
     run_dir, log = tmp_path / "run", tmp_path / "log"
-    options = ["--time=2", "--signal=TERM@70"] if how == "time limit" else []
-    job = _submit(environ, log, *options, SBATCH, *FLAGS, f"--run_dir={run_dir}", *LONG)
+    has_limit, (model, expected) = how == "time limit", paced
+    options = ["--time=2", "--signal=TERM@70"] if has_limit else []
+    environ = environ | {"PAUSE_SECONDS": "0.5" if has_limit else "0.1"}
+    job = _submit(environ, log, *options, SBATCH, *FLAGS, model, f"--run_dir={run_dir}", *LONG)
     _await_checkpoint(run_dir, log)
     if how == "scontrol requeue":
         _run(environ, "scontrol", "requeue", job)
@@ -136,4 +160,7 @@ def test_a_job_that_is_stopped_goes_on_with_the_same_result(environ, tmp_path, w
         _await(environ, urgent, "COMPLETED", log=tmp_path / "urgent")
     state = _await(environ, job, "COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", log=log)
     assert state == "COMPLETED", log.read_text()[-3000:]
-    assert _report(run_dir)["weights_sha256"] == whole["weights_sha256"]
+    assert ("goes on as a new one" in log.read_text()) == (how != "scontrol requeue")
+    report = _report(run_dir)
+    assert report["starts"] > 1
+    assert report["weights_sha256"] == expected
