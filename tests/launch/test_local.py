@@ -34,6 +34,6 @@ def test_the_program_starts_the_worker_beside_it_without_the_shells_tf_config(tm
         timeout=DEADLINE_SECONDS,
     )
     assert (done.stdout, done.returncode) == (
-        "['--devices=2', '--epochs=3', '--workers=9'] None\n",
+        "['--cluster=none', '--devices=2', '--epochs=3', '--workers=9'] None\n",
         5,
     ), done.stderr
