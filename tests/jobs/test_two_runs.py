@@ -65,10 +65,10 @@ def _begun(folder):
 
 
 def _tasks(folder):
-    """What two tasks of one `srun` are, to which nobody has given hosts."""
-    variables = ["env", "SLURM_STEP_NUM_TASKS=2"]
+    """What two tasks of one `mpirun` are, which tell each other their addresses."""
+    variables = ["env", "OMPI_COMM_WORLD_SIZE=2"]
     return [
-        [*variables, f"SLURM_PROCID={rank}", *command]
+        [*variables, f"OMPI_COMM_WORLD_RANK={rank}", *command]
         for rank in (0, 1)
         for command in worker_commands(_flags(folder), num_workers=1)
     ]
@@ -123,7 +123,7 @@ def twice(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("name", ["launcher", "worker", "workers", "supervisor"])
+@pytest.mark.parametrize("name", ["launcher", "tasks", "worker", "workers", "supervisor"])
 def test_who_comes_second_ends_in_one_line_that_says_who_has_the_folder(twice, name):
     for ended in twice.later[name]:
         assert (ended.code, ended.out) == (2, ""), ended
@@ -131,14 +131,6 @@ def test_who_comes_second_ends_in_one_line_that_says_who_has_the_folder(twice, n
         run = twice.folder / "run"
         assert line.startswith(f"--run_dir={run} is held by another run, pid {twice.holder.pid} on")
         assert f" since {twice.holder.since}" in line
-
-
-def test_tasks_that_do_not_know_each_other_are_all_refused(twice):
-    for rank, ended in enumerate(twice.later["tasks"]):
-        assert (ended.code, ended.out) == (2, ""), ended
-        (line,) = ended.err.splitlines()
-        assert line.startswith(f"This is task {rank} of 2 of srun (SLURM_STEP_NUM_TASKS=2, ")
-        assert "--index=$SLURM_PROCID" in line
 
 
 def test_a_rehearsal_needs_no_folder(twice):
