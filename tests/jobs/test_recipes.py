@@ -123,23 +123,13 @@ def test_a_recipe_learns_alike_on_one_worker_and_on_two(tmp_path, dataset, model
 def test_a_base_is_trained_in_two_phases(tmp_path):
     _classes(tmp_path / "data")
     flags = ["--dataset_option=validation_fraction=0.25", SMALL, "--epochs=1"]
-    first = _train(
-        tmp_path,
-        *(*flags, *ADAM, "--model_option=weights="),
-        dataset="image_folder",
-        model="fine_tuned",
-        workers=1,
-    )
+    files = {"dataset": "image_folder", "model": "fine_tuned"}
+    first = _train(tmp_path, *flags, *ADAM, "--model_option=weights=", **files, workers=1)
     plan = json.loads((tmp_path / "run-1" / "config.json").read_text())["plan"]
     assert plan["model"].endswith("of which 2,562 are trained")
     start = f"--model_option=start={tmp_path / 'run-1' / 'model.keras'}"
-    second = _train(
-        tmp_path,
-        *(*flags, "--optimizer=adam", "--learning_rate=0.00001", start),
-        dataset="image_folder",
-        model="fine_tuned",
-        workers=2,
-    )
+    slow = ("--optimizer=adam", "--learning_rate=0.00001")
+    second = _train(tmp_path, *flags, *slow, start, **files, workers=2)
     plan = json.loads((tmp_path / "run-2" / "config.json").read_text())["plan"]
     assert "are trained" not in plan["model"]
     assert second["weights_sha256"] != first["weights_sha256"]

@@ -186,3 +186,13 @@ def test_keras_own_curves_are_cut_back_too(tmp_path):
     points = points_of(tmp_path)
     assert points["train", "epoch_loss"] == points["validation", "epoch_loss"] == [1]  # and 0
     assert points["train", "batch_loss"] == [1, 2]
+
+
+def test_what_others_write_beside_our_curves_stays(tmp_path):
+    killed = _scalars(tmp_path)
+    _train(killed, (10,))
+    killed.end()
+    with tf.summary.create_file_writer(str(tmp_path / "mine")).as_default():
+        tf.summary.scalar("norm", 0.5, step=7)
+    CurveFiles(tmp_path).cut_back({})
+    assert points_of(tmp_path) == {("mine", "norm"): [7]}

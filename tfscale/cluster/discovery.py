@@ -113,8 +113,8 @@ def _spoken(environ: Mapping[str, str], asked: Asked) -> Said | None:
         return DIALECTS[asked.cluster](environ)
     if asked.cluster == TF_CONFIG:
         return None
-    spoken: list[Said] = []
-    for read in DIALECTS.values():
+    spoken: dict[str, Said] = {}
+    for name, read in DIALECTS.items():
         try:
             found = read(environ)
         except ConfigError:
@@ -122,43 +122,23 @@ def _spoken(environ: Mapping[str, str], asked: Asked) -> Said | None:
                 raise  # what is further away may be as it likes
             continue
         if found is not None:
-            spoken.append(found)
+            spoken[name] = found
     if not spoken:
         return None
-    first, *others = spoken
-    for other in others:
-        # Who counts other tasks, such as one for each node, speaks of something else.
-        if (
-            other.size == first.size > 1
-            and other.rank != first.rank
-            and not _is_mpi_in(first, other)
-        ):
+    nearest, first = next(iter(spoken.items()))
+    for name, other in spoken.items():
+        # Who counts other tasks, such as one for each node, speaks of something else; so does Slurm
+        # of the helpers by which mpirun has started its own.
+        counts_the_same = other.size == first.size > 1 and (nearest, name) != ("mpi", "slurm")
+        if counts_the_same and other.rank != first.rank:
             raise refusal(
                 f"{first.launcher} says that this is task {first.rank} of {first.size} "
                 f"({first.rank_variable}), and {other.launcher} says {other.rank} "
                 f"({other.rank_variable})",
                 "the same from both",
-                f"--cluster={_name_of(first)} to take the first",
+                f"--cluster={nearest} to take the first",
             )
     return first
-
-
-def _is_mpi_in(first: Said, other: Said) -> bool:
-    """Whether mpirun has started its tasks by helpers, which Slurm counts."""
-    return first.launcher.startswith("mp") and other.launcher == "srun"
-
-
-def _name_of(said: Said) -> str:
-    names = {
-        "srun": "slurm",
-        "Vertex AI": "vertex",
-        "AWS Batch": "aws_batch",
-        "Azure ML": "azure_ml",
-    }
-    if said.launcher in names:
-        return names[said.launcher]
-    name = said.launcher.lower()
-    return name if name in DIALECTS else "mpi"
 
 
 def _cluster_of(said: Said, asked: Asked) -> Cluster:

@@ -256,11 +256,17 @@ def _chosen_port() -> Iterator[int]:
         yield port
 
 
-def _bound(port: int) -> socket.socket:
-    """A socket of all interfaces at a port, both kinds of addresses where the machine has both."""
+def _bound(port: int, *, is_shared: bool = False) -> socket.socket:
+    """A socket of all interfaces at a port, both kinds of addresses where the machine has both.
+
+    Args:
+        port: 0 for any.
+        is_shared: whether connections that an earlier start has left there are no hindrance.
+    """
     has_both = socket.has_dualstack_ipv6()
     made = socket.socket(socket.AF_INET6 if has_both else socket.AF_INET, socket.SOCK_STREAM)
     try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(is_shared))
         if has_both:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         made.bind(("", port))
@@ -271,16 +277,10 @@ def _bound(port: int) -> socket.socket:
 
 
 def _listening(port: int) -> socket.socket:
-    has_both = socket.has_dualstack_ipv6()
-    made = socket.socket(socket.AF_INET6 if has_both else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if has_both:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        made.bind(("", port))
+        made = _bound(port, is_shared=True)
         made.listen(1024)
     except OSError as error:
-        made.close()
         raise ConfigError(
             f"Worker 0 can't listen at port {port} ({error.strerror}); expected it free, so that "
             "the others find it there. End what is left of an earlier start, or give "

@@ -18,6 +18,8 @@ from tfscale.errors import one_line
 from tfscale.files import atomic
 from tfscale.structures import Foreign
 
+_OWN_RUNS = re.compile(r"train|validation|workers/worker-\d+")
+
 
 class CurveFiles:
     """Writes points and texts; never raises, and complains once about the first failure.
@@ -135,7 +137,10 @@ class CurveFiles:
 
 def _cut_back(folder: Path, last_steps: Mapping[str, int]) -> None:
     for path in sorted(folder.rglob("*.tfevents.*")):
-        last = last_steps.get(path.parent.relative_to(folder).as_posix(), 0)
+        run = path.parent.relative_to(folder).as_posix()
+        if not _OWN_RUNS.fullmatch(run):
+            continue  # what somebody else writes beside them
+        last = last_steps.get(run, 0)
         # Texts stand at step 0, and every start writes them.
         cut_events(path, lambda tag, step, last=last: 0 < step <= last)  # type: ignore[misc]
 

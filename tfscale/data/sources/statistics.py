@@ -28,7 +28,7 @@ def with_statistics(
     Args:
         dataset: as it was read.
         board: on which the chief tells it.
-        kept: what an earlier start of this run was given, on the chief; None for a new run.
+        kept: what an earlier start of this run was given, on the chief; nothing for a new one.
 
     Raises:
         ConfigError: `statistics` failed, or gave something else than values by their names.
@@ -37,7 +37,7 @@ def with_statistics(
         return dataset
     text = ""
     if board.is_chief:
-        text = _text_of(dataset) if kept is None else json.dumps(kept)
+        text = json.dumps(kept) if kept else _text_of(dataset)
     told = json.loads(board.broadcast("statistics", text))
     return replace(
         dataset,
