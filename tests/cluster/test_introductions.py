@@ -77,14 +77,15 @@ def test_what_an_earlier_start_has_left_misleads_nobody(tmp_path):
     assert found[0] == found[1]
 
 
-def test_who_is_missing_is_named(tmp_path):
+@pytest.mark.parametrize("delays", [{}, {0: 0.7}, {2: 0.7}])
+def test_all_who_have_come_name_who_is_missing(tmp_path, delays):
     lines = []
     way = _way(folder=tmp_path, seconds=1.5, say=lines.append)
-    found = _all({0: way, 2: way}, size=4)
-    for rank, missing in ((0, "Worker 1, 3 of 4"), (2, "Worker 0 at")):
+    found = _all({0: way, 2: way}, size=4, delays=delays)
+    for rank in (0, 2):
         assert isinstance(found[rank], SharedFailure)
         assert found[rank].code == START_TIMEOUT_CODE
-        assert found[rank].reason.startswith(f"{missing}")
+        assert found[rank].reason.startswith("Worker 1, 3 of 4 hasn't come within 1.5 s"), rank
     assert not (tmp_path / introductions._FILE).exists()
 
 

@@ -14,7 +14,7 @@ import secrets
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,14 +80,15 @@ class _Meeting:
             if nonce:
                 stack.enter_context(self._announced(listening.getsockname()[1], nonce))
             come: dict[int, tuple[socket.socket, int]] = {}
-            while len(come) < self._said.size - 1:
-                self._tell_missing(come)
-                self._accept(listening, stack, come, nonce)
+            try:
+                while len(come) < self._said.size - 1:
+                    self._tell_missing(come)
+                    self._accept(listening, stack, come, nonce)
+            except SharedFailure as error:
+                _tell(come.values(), {"missing": error.reason})
+                raise
             addresses = self._addresses(come)
-            answer = json.dumps({"addresses": addresses}).encode() + b"\n"
-            for connection, _ in come.values():
-                with contextlib.suppress(OSError):
-                    connection.sendall(answer)
+            _tell(come.values(), {"addresses": addresses})
         return tuple(addresses)
 
     def _accept(
@@ -126,9 +127,7 @@ class _Meeting:
             problem = f"worker {rank} is there already"
         elif not 0 < port < 65536:
             problem = "it has no port"
-        answer = {"refused": problem} if problem else {"welcome": nonce}
-        with contextlib.suppress(OSError):
-            connection.sendall(json.dumps(answer).encode() + b"\n")
+        _tell([(connection, port)], {"refused": problem} if problem else {"welcome": nonce})
         if not problem:
             come[rank] = connection, port
 
@@ -178,6 +177,8 @@ class _Meeting:
                 answer = self._asked(host, port, {**hello, "nonce": nonce})
                 if answer is not None and "addresses" in answer:
                     return tuple(answer["addresses"])
+                if answer is not None and "missing" in answer:
+                    raise SharedFailure(str(answer["missing"]), START_TIMEOUT_CODE)
                 if answer is not None and not nonce:
                     raise ConfigError(
                         f"Worker 0 at {address(host, port)} doesn't take this worker in: "
@@ -208,7 +209,8 @@ class _Meeting:
                 answer = lines.next(_HELLO_SECONDS)
                 if answer is None or "welcome" not in answer:
                     return answer
-                return lines.next(self._deadline - time.monotonic())
+                # Worker 0 may have begun to wait later, and is who knows which of the others miss.
+                return lines.next(self._way.timeout_seconds + _HELLO_SECONDS)
         except OSError:
             return None
 
@@ -314,6 +316,14 @@ class _Lines:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+
+def _tell(come: Iterable[tuple[socket.socket, int]], words: dict[str, object]) -> None:
+    """Sends a line to all of them; who has gone meanwhile doesn't get it."""
+    line = json.dumps(words).encode() + b"\n"
+    for connection, _ in come:
+        with contextlib.suppress(OSError):
+            connection.sendall(line)
 
 
 def _whole(value: Json) -> int:
