@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 
 import tfscale
 from launch import program, worker_flags
-from tfscale.supervise.commands import require_free_folder, supervised_command
+from tfscale.supervise.commands import going_on, require_free_folder, supervised_commands
 from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
 
 
 def main(terminal: tfscale.Terminal, *words: str) -> int | None:
     """Translates the flags and trains, or lets a supervisor start what does."""
-    if worker_flags.restarts():
+    if worker_flags.is_supervisor():
         return _supervised()
     dry_run = worker_flags.dry_run()
     tfscale.train(
@@ -37,18 +37,20 @@ def main(terminal: tfscale.Terminal, *words: str) -> int | None:
 
 
 def _supervised() -> int:
-    """Starts this program without --restarts, as often as it takes; gives its last exit code."""
+    """Starts this node's workers, as often as it takes; gives the last exit code."""
     config, cluster = worker_flags.config(), worker_flags.cluster(os.environ)
+    is_alone = cluster.num_workers == worker_flags.processes()
     if cluster.is_chief:
         require_free_folder(Path(config.run_dir), sys.argv[1:])
+    program_file, processes = Path(__file__).resolve(), worker_flags.processes()
     launch = Launch(
-        lambda goes_on: [
-            supervised_command(Path(__file__).resolve(), sys.argv[1:], goes_on=goes_on)
-        ],
+        lambda goes_on: supervised_commands(
+            program_file, going_on(sys.argv[1:], goes_on), processes=processes, is_alone=is_alone
+        ),
         os.environ,
         Path(config.run_dir),
         worker=cluster.index,
-        has_peers=cluster.num_workers > 1,
+        has_peers=not is_alone,
     )
     return supervise(launch, restarts=worker_flags.restarts())
 
@@ -58,5 +60,5 @@ if __name__ == "__main__":
         main,
         parse=lambda words: worker_flags.parse(words, str(__doc__)),
         is_verbose=worker_flags.verbose,
-        is_launcher=lambda: worker_flags.restarts() > 0,
+        is_launcher=worker_flags.is_supervisor,
     )

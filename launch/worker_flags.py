@@ -33,6 +33,13 @@ _OWN: dict[str, list[flags.FlagHolder[Any]]] = {
         flags.DEFINE_integer("index", None, "Which of --hosts this worker is, from 0."),
         flags.DEFINE_enum("cluster", AUTO, NAMES, "Who says who the workers are, without --hosts."),
         flags.DEFINE_string("leader", "", "Host of worker 0, where no launcher says it."),
+        flags.DEFINE_integer(
+            "processes_per_node",
+            1,
+            "Workers that this command starts on its node; 1: one with all of its GPUs.",
+            lower_bound=1,
+        ),
+        flags.DEFINE_integer("process_of_node", None, "Which of them this is; set by the command."),
     ],
     settings.FAILURE: [
         flags.DEFINE_integer(
@@ -149,6 +156,8 @@ def cluster(
         FLAGS.start_timeout,
         silence if terminal is None else terminal.complain,
         waits=terminal is not None,
+        processes=FLAGS.processes_per_node,
+        process=FLAGS.process_of_node or 0,
     )
     return tfscale.resolve(FLAGS.hosts, FLAGS.index, environ, asked)
 
@@ -169,8 +178,20 @@ def verbose() -> bool:
 
 
 def restarts() -> int:
-    """How often in a row a supervisor starts a worker that failed; 0: there is none."""
-    return 0 if FLAGS.dry_run else int(FLAGS.restarts)
+    """How often in a row a supervisor starts workers that failed."""
+    return int(FLAGS.restarts)
+
+
+def processes() -> int:
+    """How many workers this command starts on its node."""
+    return int(FLAGS.processes_per_node)
+
+
+def is_supervisor() -> bool:
+    """Whether this process starts workers instead of being one."""
+    is_one_of_several = FLAGS.process_of_node is not None
+    starts_several = FLAGS.processes_per_node > 1 and not is_one_of_several
+    return (FLAGS.restarts > 0 or starts_several) and not FLAGS.dry_run
 
 
 def dry_run() -> bool:

@@ -348,3 +348,61 @@ def test_tasks_that_are_told_of_each_other_or_to_be_alone_are_not(hosts):
 def test_the_only_task_of_a_launcher_is_this_machine_alone():
     one = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
     assert discovery.resolve(None, None, one) == Cluster()
+
+
+# Several workers of each node that somebody names.
+
+
+@pytest.mark.parametrize(
+    ("nodes", "index", "process", "addresses", "rank"),
+    [
+        ("a:1,b:1", 1, 0, ("a:1", "a:2", "b:1", "b:2"), 2),
+        ("a:1,b:1", 1, 1, ("a:1", "a:2", "b:1", "b:2"), 3),
+        ("[::1]:7", 0, 1, ("[::1]:7", "[::1]:8"), 1),
+        # Two nodes that are one machine, to try it out.
+        ("localhost:10,localhost:20", 0, 1, tuple(f"localhost:{p}" for p in (10, 11, 20, 21)), 1),
+    ],
+)
+def test_processes_of_a_node_take_the_ports_that_follow_its_own(
+    nodes, index, process, addresses, rank
+):
+    asked = discovery.Asked(processes=2, process=process)
+    expected = Cluster(addresses, rank)
+    assert discovery.resolve(nodes, index, {}, asked) == expected
+    told = {"TF_CONFIG": _tf_config({"worker": nodes.split(",")}, index=index)}
+    assert discovery.resolve(None, None, told, asked) == expected
+
+
+def test_processes_of_a_node_keep_the_chief_that_tf_config_names():
+    roles = {"chief": ["a:1"], "worker": ["b:1"]}
+    found = discovery.resolve(
+        None, None, {"TF_CONFIG": _tf_config(roles)}, discovery.Asked(processes=2, process=1)
+    )
+    assert found == Cluster(("a:1", "a:2", "b:1", "b:2"), 3, has_chief=True)
+
+
+def test_processes_of_tasks_that_tell_their_addresses_are_tasks_themselves():
+    asked = discovery.Asked(leader="a", processes=3, process=2, waits=False)
+    found = discovery.resolve(None, None, SECOND_OF_TWO, asked)
+    assert (found.num_workers, found.index) == (6, 5)
+
+
+def test_processes_of_this_machine_alone_are_several_workers():
+    found = discovery.resolve(None, None, {}, discovery.Asked(processes=2))
+    assert (found.num_workers, found.workers_here) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "processes", "process", "words"),
+    [
+        ("a:1,a:2", 2, 0, "--processes_per_node=2 names a:2 twice"),
+        ("a:65535", 2, 0, "--processes_per_node=2 has the address 'a:65536'"),
+        ("a:1", 2, 2, "--process_of_node=2 came with --processes_per_node=2"),
+        ("a:1", 1, -1, "--process_of_node=-1"),
+    ],
+)
+def test_processes_that_cannot_be_are_refused(nodes, processes, process, words):
+    index = 0
+    asked = discovery.Asked(processes=processes, process=process)
+    with pytest.raises(ConfigError, match=words):
+        discovery.resolve(nodes, index, {}, asked)

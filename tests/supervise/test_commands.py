@@ -8,7 +8,7 @@ from tfscale.supervise.commands import (
     going_on,
     refuse_restarts,
     run_dir_of,
-    supervised_command,
+    supervised_commands,
     worker_commands,
 )
 
@@ -63,16 +63,33 @@ def test_a_worker_alone_gets_neither_addresses_nor_devices_that_were_not_asked_f
     ],
 )
 def test_a_supervised_worker_has_the_same_flags_and_no_supervisor(words, expected):
-    command = supervised_command(Path("worker.py"), words, goes_on=False)
-    assert command == [sys.executable, "worker.py", *expected]
+    for is_alone in (True, False):
+        commands = supervised_commands(Path("worker.py"), words, processes=1, is_alone=is_alone)
+        assert commands == [[sys.executable, "worker.py", *expected]]
+
+
+def test_several_workers_of_a_node_among_others_differ_in_which_they_are():
+    words = ["--processes_per_node=2", "--restarts=3", "--", "x"]
+    commands = supervised_commands(Path("worker.py"), words, processes=2, is_alone=False)
+    shared = [sys.executable, "worker.py", *words[:2], "--restarts=0"]
+    assert commands == [[*shared, f"--process_of_node={place}", "--", "x"] for place in (0, 1)]
+
+
+def test_several_workers_of_the_only_node_get_addresses_whatever_the_shell_says():
+    words = ["--processes_per_node=2", "--hosts=node0:2222", "--cluster=slurm"]
+    commands = supervised_commands(Path("worker.py"), words, processes=2, is_alone=True)
+    for index, command in enumerate(commands):
+        *_, cluster, processes, hosts, own_index = command
+        assert (cluster, processes) == ("--cluster=none", "--processes_per_node=1")
+        assert hosts == commands[0][-2]
+        assert hosts.count("127.0.0.1:") == 2
+        assert own_index == f"--index={index}"
 
 
 def test_an_attempt_that_goes_on_does_not_overwrite_what_it_goes_on_from():
     words = ["--overwrite", "--x=1"]
     assert going_on(words, goes_on=False) == words
     assert going_on(words, goes_on=True) == ["--overwrite", "--x=1", "--nooverwrite"]
-    command = supervised_command(Path("worker.py"), words, goes_on=True)
-    assert command[2:] == ["--overwrite", "--x=1", "--nooverwrite", "--restarts=0"]
 
 
 @pytest.mark.parametrize("word", ["--restarts=3", "-restarts=3", "--restarts"])

@@ -6,9 +6,9 @@ workers follow in the order of the list.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from tfscale.cluster.addresses import checked_rank, refusal, split_hosts
+from tfscale.cluster.addresses import checked_addresses, checked_rank, refusal, split_hosts
 from tfscale.cluster.machines import same_machine, split_address
 
 
@@ -49,6 +49,26 @@ class Cluster:
             )
         rank = 0 if index is None else index
         return cls(addresses, checked_rank(rank, len(addresses), "--index", example))
+
+    def of_processes(self, processes: int, process: int) -> "Cluster":
+        """The cluster where each of these is a node that has several workers.
+
+        They take the ports that follow each node's; a machine alone gets some that nobody tries.
+
+        Args:
+            processes: of each node.
+            process: which of its node's this worker is, from 0.
+
+        Raises:
+            ConfigError: two would have the same port.
+        """
+        if processes == 1:
+            return self
+        nodes = [split_address(address) for address in self.addresses or ("localhost:20000",)]
+        addresses = [f"{host}:{port + k}" for host, port in nodes for k in range(processes)]
+        source = f"--processes_per_node={processes}"
+        checked = checked_addresses(addresses, source, "--hosts=node0:2222,node1:2222")
+        return replace(self, addresses=checked, index=self.index * processes + process)
 
     def named(self, rank: int) -> str:
         """What people call a worker: with its address, unless there is only one.

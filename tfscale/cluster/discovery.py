@@ -45,6 +45,8 @@ class Asked:
         timeout_seconds: for the workers to tell each other their addresses.
         say: gets a line now and then while they wait.
         waits: whether other workers may be waited for; a dry run doesn't.
+        processes: workers of each node, where what is found are nodes.
+        process: which of its node's this one is, from 0.
     """
 
     cluster: str = AUTO
@@ -53,6 +55,8 @@ class Asked:
     timeout_seconds: float = 120.0
     say: Callable[[str], None] = lambda text: None
     waits: bool = True
+    processes: int = 1
+    process: int = 0
 
 
 def resolve(
@@ -80,9 +84,38 @@ def resolve(
         SharedFailure: not all workers have come to tell their addresses.
     """
     asked = asked or Asked()
+    if not 0 <= asked.process < asked.processes:
+        raise refusal(
+            f"--process_of_node={asked.process} came with --processes_per_node={asked.processes}",
+            f"0 to {asked.processes - 1}",
+            "--processes_per_node alone, which starts all of a node",
+        )
     if asked.cluster == NONE and hosts is None and index is None:
-        return Cluster()
+        return Cluster().of_processes(asked.processes, asked.process)
     said = _spoken(environ, asked)
+    told = _told(hosts, index, environ, said, asked)
+    if told is not None:
+        return told.of_processes(asked.processes, asked.process)
+    if said is None:
+        if asked.cluster != AUTO:
+            raise refusal(
+                f"--cluster={asked.cluster} is asked for, and the environment has nothing of it",
+                "a process that it has started",
+                "--cluster=auto, or --hosts and --index",
+            )
+        slurm.refuse_without_srun(environ)
+        return Cluster().of_processes(asked.processes, asked.process)
+    return _cluster_of(said, asked)
+
+
+def _told(
+    hosts: str | Sequence[str] | None,
+    index: int | None,
+    environ: Mapping[str, str],
+    said: Said | None,
+    asked: Asked,
+) -> Cluster | None:
+    """What `TF_CONFIG` or the flags say; None where neither is there."""
     if VARIABLE in environ and asked.cluster in (AUTO, TF_CONFIG):
         cluster = read_tf_config(environ[VARIABLE])
         _require_flags_alike(cluster, hosts, index)
@@ -95,16 +128,7 @@ def resolve(
     if index is not None:
         came = f"--index={index} came without --hosts"
         raise refusal(came, "both, or neither to use this machine alone", HOSTS_EXAMPLE)
-    if said is None:
-        if asked.cluster != AUTO:
-            raise refusal(
-                f"--cluster={asked.cluster} is asked for, and the environment has nothing of it",
-                "a process that it has started",
-                "--cluster=auto, or --hosts and --index",
-            )
-        slurm.refuse_without_srun(environ)
-        return Cluster()
-    return _cluster_of(said, asked)
+    return None
 
 
 def _spoken(environ: Mapping[str, str], asked: Asked) -> Said | None:
@@ -144,19 +168,21 @@ def _spoken(environ: Mapping[str, str], asked: Asked) -> Said | None:
 def _cluster_of(said: Said, asked: Asked) -> Cluster:
     """The cluster of what a launcher says, once all addresses are known."""
     source = f"{said.launcher} ({said.rank_variable})"
-    if said.size == 1:
-        return Cluster()
-    addresses = said.addresses
-    if addresses:
+    if said.addresses and said.size > 1:
+        addresses = said.addresses
         if said.launcher == "srun" and asked.waits:
             addresses = reachable(addresses)
         told_by = f"{said.launcher} ({said.size_variable})"
         addresses = checked_addresses(addresses, told_by, HOSTS_EXAMPLE)
-        return Cluster(addresses, said.rank, source=source)
+        nodes = Cluster(addresses, said.rank, source=source)
+        return nodes.of_processes(asked.processes, asked.process)
+    if said.size == 1:
+        return Cluster().of_processes(asked.processes, asked.process)
+    tasks = said.of_processes(asked.processes, asked.process)
     leader = asked.leader or said.leader
     if not asked.waits:
-        unknown = tuple(f"worker-{rank}:1" for rank in range(said.size))
-        return Cluster(unknown, said.rank, source=f"{source}, addresses told at the start")
+        unknown = tuple(f"worker-{rank}:1" for rank in range(tasks.size))
+        return Cluster(unknown, tasks.rank, source=f"{source}, addresses told at the start")
     if not leader and not asked.folder:
         raise refusal(
             f"This is task {said.rank} of {said.size} of {said.launcher} "
@@ -167,7 +193,7 @@ def _cluster_of(said: Said, asked: Asked) -> Cluster:
         )
     folder = None if leader else Path(asked.folder)
     way = introductions.Way(leader, folder, asked.timeout_seconds, asked.say)
-    return Cluster(introductions.introduce(said, way), said.rank, source=source)
+    return Cluster(introductions.introduce(tasks, way), tasks.rank, source=source)
 
 
 def _require_flags_alike(

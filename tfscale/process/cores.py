@@ -3,11 +3,12 @@
 import functools
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import psutil
 
 from tfscale.process.cpu_quota import cpu_quota
+from tfscale.process.topology import cores_near, side_by_side
 
 _SPARE_THREADS = 4
 _sharing: list[int] = []  # how many workers share a container's quota, once it is known
@@ -27,14 +28,14 @@ def inter_op_threads(cores: int, *, are_cores_free: bool) -> int:
     return cores + _SPARE_THREADS if are_cores_free else max(2, cores)
 
 
-def own_cores(cores: Collection[int], of_machine: int, workers: int, index: int) -> set[int]:
+def own_cores(cores: Sequence[int], of_machine: int, workers: int, index: int) -> set[int]:
     """The cores of this process alone, where several workers compute on those of one machine.
 
     In every step each waits for the slowest. Where all of them wander over all cores they interrupt
     each other, and wake each other's threads on cores that are busy: a step of 1.0 ms takes 1.45.
 
     Args:
-        cores: that this process may run on.
+        cores: that this process may run on, those that are near each other side by side.
         of_machine: number of cores of the machine.
         workers: on this machine.
         index: of this one among them.
@@ -43,13 +44,12 @@ def own_cores(cores: Collection[int], of_machine: int, workers: int, index: int)
         An equal part of the cores, or one of them where there are more workers. All where there
         are fewer than the machine has: a scheduler has dealt them out already.
     """
-    ordered = sorted(cores)
-    if len(ordered) < of_machine:
-        return set(ordered)
-    if workers >= len(ordered):
-        return {ordered[index % len(ordered)]}
-    edges = [len(ordered) * place // workers for place in (index, index + 1)]
-    return set(ordered[edges[0] : edges[1]])
+    if len(cores) < of_machine:
+        return set(cores)
+    if workers >= len(cores):
+        return {cores[index % len(cores)]}
+    edges = [len(cores) * place // workers for place in (index, index + 1)]
+    return set(cores[edges[0] : edges[1]])
 
 
 def share_of_cores(workers: int, index: int) -> set[int]:
@@ -62,7 +62,38 @@ def share_of_cores(workers: int, index: int) -> set[int]:
     cores = _cores()
     if _quota() < len(cores):
         return set(cores)
-    return own_cores(cores, os.cpu_count() or 1, workers, index)
+    return own_cores(side_by_side(cores), os.cpu_count() or 1, workers, index)
+
+
+def keep_near(devices: Collection[str]) -> None:
+    """Binds this process to the cores near its devices, unless somebody has bound it already.
+
+    Its memory is then of those nodes too: Linux gives a thread what is nearest to it.
+
+    Args:
+        devices: their PCI addresses.
+    """
+    cores = _cores()
+    if len(cores) == os.cpu_count() and _quota() >= len(cores):
+        if near := cores_near(devices) & set(cores):
+            bind(near)
+
+
+def binding_complaint(workers: int) -> str:
+    """What to say of a launcher that keeps this process to one core of many; "" for nothing.
+
+    Args:
+        workers: of this job on this machine.
+    """
+    of_machine = os.cpu_count() or 1
+    if len(_cores()) > 1 or of_machine // workers < 2:
+        return ""
+    part = of_machine // workers
+    return (
+        f"This worker is bound to one of {of_machine} cores, of which {part} could be its own: "
+        "reading and preparing data will be slow. mpirun binds each of two processes to a core: "
+        f"start it with `mpirun --bind-to none`; srun gives what --cpus-per-task={part} says."
+    )
 
 
 def num_cores() -> int:

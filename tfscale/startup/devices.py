@@ -5,7 +5,7 @@ a notebook that may have been long ago: then one worker takes what is there, as 
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -13,9 +13,17 @@ import tensorflow as tf
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
-from tfscale.process.cores import bind, inter_op_threads, num_cores, share_of_cores
+from tfscale.process.cores import (
+    bind,
+    binding_complaint,
+    inter_op_threads,
+    keep_near,
+    num_cores,
+    share_of_cores,
+)
 from tfscale.startup.environment import has_own_thread_count
 from tfscale.startup.gpu_libraries import installed_cudnn, require_driven
+from tfscale.startup.gpu_shares import Gpu, share_of_gpus, visible_gpus
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,13 @@ class Devices:
         kind: "GPU" or "CPU".
         count: devices, each of which holds a replica of the model.
         names: what the hardware is called, for the reader.
+        gpus: which they are; none where nobody knows.
     """
 
     kind: str
     count: int
     names: tuple[str, ...]
+    gpus: tuple[Gpu, ...] = ()
 
     @property
     def num_gpus(self) -> int:
@@ -65,15 +75,51 @@ def claim_devices(
     are_cores_free = is_emulated or devices.kind == "GPU"
     is_users_choice = has_own_thread_count()
     own_cores = share_of_cores(cluster.workers_here, cluster.index_here)
+    if cluster.num_workers > 1 and (words := binding_complaint(cluster.workers_here)):
+        complain(words)
     if not are_cores_free and not is_users_choice:
         bind(own_cores)
+    _set_threads(are_cores_free=are_cores_free)
+    return devices
+
+
+def take_share(
+    devices: Devices, seen: Sequence[Sequence[str]], cluster: Cluster, *, may_share: bool
+) -> Devices:
+    """Leaves other workers their part of the GPUs that they see too; before the first tensor.
+
+    Args:
+        devices: those that this worker sees.
+        seen: UUIDs of the GPUs that each worker sees, in the order of the ranks.
+        cluster: who the workers are.
+        may_share: as of `share_of_gpus`.
+
+    Returns:
+        This worker's own.
+
+    Raises:
+        ConfigError: the GPUs can't be dealt out.
+    """
+    places = share_of_gpus(seen, cluster.index, may_share=may_share)
+    if not devices.gpus:
+        return devices
+    gpus = tf.config.get_visible_devices("GPU")
+    tf.config.set_visible_devices([gpus[place] for place in places], "GPU")
+    names = tuple(devices.names[place] for place in places)
+    own = tuple(devices.gpus[place] for place in places)
+    if cluster.workers_here > 1:
+        keep_near([gpu.pci for gpu in own])
+        _set_threads(are_cores_free=True)
+    return Devices("GPU", len(own), names, own)
+
+
+def _set_threads(*, are_cores_free: bool) -> None:
+    """As many as there are cores for; if TensorFlow runs already, it keeps what it has."""
     threads = inter_op_threads(num_cores(), are_cores_free=are_cores_free)
-    # If TensorFlow runs already, it keeps the threads that it has: they only cost a little time.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-        if not is_users_choice:
+        if not has_own_thread_count():
             tf.config.threading.set_intra_op_parallelism_threads(num_cores())
-    return devices
 
 
 def is_tensorflow_running() -> bool:
@@ -130,7 +176,10 @@ def _physical_devices(complain: Callable[[str], None]) -> Devices:
     names = tuple(detail.get("device_name", "GPU") for detail in details)
     capabilities = [detail.get("compute_capability") for detail in details]
     require_driven(zip(names, capabilities, strict=True), installed_cudnn())
-    return Devices("GPU", len(gpus), names)
+    physical, seen = tf.config.list_physical_devices("GPU"), visible_gpus()
+    is_known = len(seen) == len(physical)
+    known = tuple(seen[physical.index(gpu)] for gpu in gpus) if is_known else ()
+    return Devices("GPU", len(gpus), names, known)
 
 
 def _logical_cpus(count: int) -> Devices:

@@ -65,7 +65,7 @@ class Job:
         collectives = collectives_for(config.collectives, devices, cluster.num_workers)
         if cluster.num_workers > 1:
             set_heartbeat_timeout(cluster, config.heartbeat_timeout, terminal.complain)
-        strategy = make_strategy(
+        strategy, devices = make_strategy(
             cluster,
             devices,
             collectives,

@@ -10,13 +10,13 @@ from tensorflow.python.framework import auto_control_deps
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
-from tfscale.startup.devices import Devices, is_tensorflow_running
+from tfscale.startup.devices import Devices, is_tensorflow_running, take_share
 from tfscale.startup.network.constructor_timeout import ended_at
 from tfscale.startup.network.rendezvous import meet
 from tfscale.structures import Foreign
 
 # A process has one strategy: the collectives of a second one would take the numbers of the first.
-_made: dict[tuple[Cluster, Devices, str], tf.distribute.Strategy] = {}
+_made: dict[tuple[Cluster, Devices, str], tuple[tf.distribute.Strategy, Devices]] = {}
 
 
 def collectives_for(asked: str, devices: Devices, num_workers: int) -> str:
@@ -50,7 +50,7 @@ def make_strategy(
     timeout_seconds: float,
     complain: Callable[[str], None],
     terminal: int = 2,
-) -> tf.distribute.Strategy:
+) -> tuple[tf.distribute.Strategy, Devices]:
     """Makes the strategy; with several workers it returns when all of them have arrived.
 
     A missing worker is named every few seconds, and after the timeout this process ends with a code
@@ -59,15 +59,20 @@ def make_strategy(
 
     Args:
         cluster: who the workers are, as `TF_CONFIG` says it too.
-        devices: this worker's.
+        devices: those that this worker sees.
         collectives: what `collectives_for` gave.
         timeout_seconds: how long to wait for the other workers.
         complain: gets the lines about workers that are waited for.
         terminal: descriptor of where such a line can be written without Python.
 
+    Returns:
+        The strategy, and the devices that are this worker's: workers that see the same GPUs share
+        them.
+
     Raises:
-        ConfigError: an earlier run of this process had other workers, devices or collectives, or
-            TensorFlow was used before it could be connected with the other workers'.
+        ConfigError: an earlier run of this process had other workers, devices or collectives,
+            TensorFlow was used before it could be connected with the other workers', or the GPUs
+            of a machine can't be dealt out to its workers.
     """
     key = (cluster, devices, collectives)
     if key not in _made:
@@ -78,12 +83,14 @@ def make_strategy(
             )
         if cluster.num_workers == 1:
             names = [f"{devices.kind}:{number}" for number in range(devices.count)]
-            _made[key] = tf.distribute.MirroredStrategy(names)
+            _made[key] = tf.distribute.MirroredStrategy(names), devices
         else:
             _require_first_use(cluster)
-            seconds_left = meet(cluster, timeout_seconds, complain)
-            with ended_at(seconds_left, cluster, terminal):
-                _made[key] = _of_several_workers(devices, collectives)
+            met = meet(cluster, timeout_seconds, complain, [gpu.uuid for gpu in devices.gpus])
+            own = take_share(devices, met.gpus, cluster, may_share=collectives == "ring")
+            with ended_at(met.seconds_left, cluster, terminal):
+                made = _of_several_workers(own, collectives), own
+            _made[key] = _made[cluster, own, collectives] = made  # a second run sees its own only
     return _made[key]
 
 

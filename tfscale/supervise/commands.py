@@ -12,7 +12,10 @@ from tfscale.settings import SETTINGS
 from tfscale.user_paths import local_path
 
 # Flags of a worker that are no settings of a run.
-_OF_WORKERS = ("dataset", "model", "hosts", "index", "cluster", "leader", "dry_run", "verbose")
+_OF_WORKERS = (
+    *("dataset", "model", "hosts", "index", "cluster", "leader", "dry_run", "verbose"),
+    *("processes_per_node", "process_of_node"),
+)
 
 
 def worker_commands(
@@ -37,16 +40,26 @@ def worker_commands(
     return [[*shared, f"--index={index}", *rest] for index in range(num_workers)]
 
 
-def supervised_command(program: Path, words: Sequence[str], *, goes_on: bool) -> list[str]:
-    """The command of a worker whose supervisor was started with these words.
+def supervised_commands(
+    program: Path, words: Sequence[str], *, processes: int, is_alone: bool
+) -> list[list[str]]:
+    """The commands of the workers of a node, whose supervisor was started with these words.
 
     Args:
         program: path of `worker.py`.
-        words: the supervisor's own, after its name.
-        goes_on: as of `going_on`.
+        words: the supervisor's own, after its name, as of `going_on`.
+        processes: workers of this node.
+        is_alone: whether there is no other node, so that nobody knows their ports yet.
     """
     # What follows a `--` is no flag, and the last one of a name counts.
-    return [sys.executable, str(program), *_with_flag(going_on(words, goes_on), "--restarts=0")]
+    shared = [sys.executable, str(program), *_with_flags(words, "--restarts=0")]
+    if processes == 1:
+        return [shared]
+    if not is_alone:
+        return [_with_flags(shared, f"--process_of_node={place}") for place in range(processes)]
+    hosts = f"--hosts={','.join(free_addresses(processes))}"
+    shared = _with_flags(shared, "--cluster=none", "--processes_per_node=1", hosts)
+    return [_with_flags(shared, f"--index={index}") for index in range(processes)]
 
 
 def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
@@ -56,7 +69,7 @@ def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
         words: flags of a worker.
         goes_on: whether an earlier attempt of the same supervisor has left a checkpoint.
     """
-    return _with_flag(words, "--nooverwrite") if goes_on else list(words)
+    return _with_flags(words, "--nooverwrite") if goes_on else list(words)
 
 
 def refuse_misplaced(flag: str) -> None:
@@ -104,9 +117,9 @@ def require_free_folder(run_dir: Path | None, worker_flags: Sequence[str]) -> No
         require_free(run_dir)
 
 
-def _with_flag(words: Sequence[str], flag: str) -> list[str]:
+def _with_flags(words: Sequence[str], *flags: str) -> list[str]:
     place = words.index("--") if "--" in words else len(words)
-    return [*words[:place], flag, *words[place:]]
+    return [*words[:place], *flags, *words[place:]]
 
 
 def run_dir_of(worker_flags: Sequence[str]) -> Path | None:

@@ -18,6 +18,13 @@ def test_what_a_worker_says_is_what_is_read():
     assert read_hello(hello.line()) == hello
 
 
+def test_a_worker_says_which_gpus_it_sees():
+    hello = Hello.of(Cluster(HOSTS, 1), ["a", "b"])
+    assert read_hello(hello.line()).gpus == ("a", "b")
+    assert read_hello(hello.line().replace(b'"a"', b"1")) is None
+    assert read_hello(hello.line().replace(b'["a", "b"]', b"3")) is None
+
+
 def test_two_processes_that_say_the_same_are_told_from_each_other():
     assert _hello(1).process != _hello(1).process
 

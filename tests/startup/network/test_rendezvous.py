@@ -45,7 +45,10 @@ class _Worker:
 
     def _meet(self):
         try:
-            self.result = meet(self._cluster, self._timeout_seconds, self.said.append)
+            gpus = [f"GPU {self._cluster.index}"]
+            met = meet(self._cluster, self._timeout_seconds, self.said.append, gpus)
+            assert met.seconds_left > 0
+            self.result = met.gpus
             own = self._cluster.addresses[self._cluster.index]
             self.servers.append(Server(port=_port(own)))
         except Exception as error:
@@ -88,7 +91,8 @@ def test_all_have_met_when_all_are_there_and_the_chiefs_server_runs(count):
     hosts = _hosts(count)
     others = [_Worker(hosts, rank) for rank in range(1, count)]
     chief = _Worker(hosts, 0)
-    assert all(worker.ended() > 0 for worker in (chief, *others))
+    expected = tuple((f"GPU {rank}",) for rank in range(count))
+    assert [worker.ended() for worker in (chief, *others)] == [expected] * count
 
 
 def test_a_worker_that_refuses_ends_all_others_with_its_reason():
@@ -133,7 +137,7 @@ def test_a_worker_whose_server_runs_already_has_been_met_if_it_was_here(monkeypa
     other, chief = _Worker(hosts, 1), _Worker(hosts, 0)
     chief.ended()
     is_late.set()
-    assert other.ended() > 0
+    assert other.ended() == (("GPU 0",), ("GPU 1",))
 
 
 def test_a_server_of_an_earlier_start_is_not_taken_for_a_worker():
@@ -232,8 +236,8 @@ def test_a_port_that_is_taken_is_named_at_once_with_who_has_it_and_taken_when_it
         )
         assert "(process " in chief.said[0]
     other = _Worker(hosts, 1)
-    assert chief.ended() > 0
-    assert other.ended() > 0
+    assert chief.ended() == (("GPU 0",), ("GPU 1",))
+    assert other.ended() == (("GPU 0",), ("GPU 1",))
 
 
 def test_a_port_that_stays_taken_ends_the_worker_with_a_code_to_try_again():

@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FIRST_PORT, _PORTS = 20000, 10000  # below those that a kernel hands out by itself
 DEFAULT_PORT = 2222  # where a worker has an address of its own, as TensorFlow's operators use it
@@ -32,6 +32,11 @@ class Said:
     addresses: tuple[str, ...] = ()
     leader: str = ""
     key: str = ""
+
+    def of_processes(self, processes: int, process: int) -> "Said":
+        """One of several processes of a task, each of which is one for itself."""
+        size, rank = self.size * processes, self.rank * processes + process
+        return replace(self, size=size, rank=rank)
 
 
 def place(environ: Mapping[str, str], size: str, rank: str) -> tuple[int, int] | None:

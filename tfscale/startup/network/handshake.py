@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfscale.cluster.cluster import Cluster
@@ -19,22 +20,26 @@ class Hello:
         rank: which worker it is.
         hosts: `host:port` of all workers of its job, as it was given them.
         process: tells it from every other process that may say the same.
+        gpus: UUIDs of those that it sees.
         refusal: why it doesn't take part, and nobody needs to wait for it; empty if it does.
     """
 
     rank: int
     hosts: tuple[str, ...]
     process: str
+    gpus: tuple[str, ...] = ()
     refusal: str = ""
 
     @classmethod
-    def of(cls, cluster: Cluster, refusal: str = "") -> "Hello":
+    def of(cls, cluster: Cluster, gpus: Sequence[str] = (), refusal: str = "") -> "Hello":
         """This worker's."""
-        return cls(cluster.index, cluster.addresses, secrets.token_hex(8), refusal)
+        own = secrets.token_hex(8)
+        return cls(cluster.index, cluster.addresses, own, tuple(gpus), refusal)
 
     def line(self) -> bytes:
         """As it travels."""
         told = {"rank": self.rank, "hosts": self.hosts, "process": self.process}
+        told |= {"gpus": self.gpus} if self.gpus else {}
         told |= {"refusal": self.refusal} if self.refusal else {}
         return GREETING + json.dumps(told).encode() + b"\n"
 
@@ -59,8 +64,8 @@ def read_hello(line: bytes) -> Hello | None:
         return None
     try:
         told = json.loads(line.removeprefix(GREETING))
-        refusal = told.get("refusal", "")
-        hello = Hello(told["rank"], tuple(told["hosts"]), told["process"], refusal)
+        refusal, gpus = told.get("refusal", ""), tuple(told.get("gpus", ()))
+        hello = Hello(told["rank"], tuple(told["hosts"]), told["process"], gpus, refusal)
         # Whoever reaches the port may say anything.
         if type(hello.rank) is not int or not 0 <= hello.rank < len(hello.hosts):
             return None
@@ -68,4 +73,5 @@ def read_hello(line: bytes) -> Hello | None:
             canonical_address(host)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return hello if isinstance(hello.process, str) and isinstance(refusal, str) else None
+    texts = (hello.process, refusal, *gpus)
+    return hello if all(isinstance(text, str) for text in texts) else None

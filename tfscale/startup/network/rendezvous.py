@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from tfscale.cluster.cluster import Cluster
 from tfscale.errors import START_TIMEOUT_CODE, ConfigError, End
@@ -38,7 +39,25 @@ _OTHERS_SERVER = (
 )
 
 
-def meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], None]) -> float:
+@dataclass(frozen=True)
+class Met:
+    """What a worker knows when all have met.
+
+    Args:
+        seconds_left: of the timeout.
+        gpus: UUIDs of those that each worker sees, in the order of the ranks.
+    """
+
+    seconds_left: float
+    gpus: tuple[tuple[str, ...], ...]
+
+
+def meet(
+    cluster: Cluster,
+    timeout_seconds: float,
+    complain: Callable[[str], None],
+    gpus: Sequence[str] = (),
+) -> Met:
     """Returns when every worker has been met at its address; says whom it waits for, and why.
 
     A worker has been met when what listens at its address says that it is that worker of this job,
@@ -49,18 +68,16 @@ def meet(cluster: Cluster, timeout_seconds: float, complain: Callable[[str], Non
         cluster: who the workers are.
         timeout_seconds: how long to wait for the others.
         complain: gets a line every five seconds, and the reason of an end.
-
-    Returns:
-        How many seconds are left.
+        gpus: UUIDs of those that this worker sees.
 
     Raises:
         ConfigError: this worker's port can't be had, or another worker refuses to take part.
     """
     deadline = time.monotonic() + timeout_seconds
-    meeting = _Meeting(cluster, timeout_seconds, complain)
+    meeting = _Meeting(cluster, timeout_seconds, complain, Hello.of(cluster, gpus))
     with _own_port(cluster, meeting) as listening:
         run_apart(lambda: meeting.held(listening))
-    return max(deadline - time.monotonic(), _LEAST_SECONDS)
+    return Met(max(deadline - time.monotonic(), _LEAST_SECONDS), meeting.gpus())
 
 
 def refuse(cluster: Cluster, reason: str) -> None:
@@ -74,7 +91,8 @@ def refuse(cluster: Cluster, reason: str) -> None:
         reason: one line.
     """
     if cluster.num_workers > 1:
-        meeting = _Meeting(cluster, _REFUSING_SECONDS, silence, reason)
+        own = Hello.of(cluster, refusal=reason)
+        meeting = _Meeting(cluster, _REFUSING_SECONDS, silence, own)
         with contextlib.suppress(PortTaken, ConfigError), listen(_port_of(cluster)) as listening:
             run_apart(lambda: meeting.refuse(listening))
 
@@ -87,18 +105,24 @@ class _Meeting:
         cluster: Cluster,
         timeout_seconds: float,
         complain: Callable[[str], None],
-        refusal: str = "",
+        own: Hello,
     ) -> None:
         self._cluster = cluster
-        self._own = Hello.of(cluster, refusal)
+        self._own = own
         self._refusal = ""  # of another worker
         self._timeout_seconds = timeout_seconds
         self._complain = complain
         self._began = time.monotonic()
         self._said = self._began
-        self._came: set[int] = set()  # who has been here: a server at its address is its own
+        # Who has been here: a server at its address is its own.
+        self._came: set[int] = set()
+        self._gpus = {cluster.index: own.gpus}
         others = [rank for rank in range(cluster.num_workers) if rank != cluster.index]
         self.missing = dict.fromkeys(others, "not asked yet")
+
+    def gpus(self) -> tuple[tuple[str, ...], ...]:
+        """UUIDs of those that each worker sees, once all have been met."""
+        return tuple(self._gpus.get(rank, ()) for rank in range(self._cluster.num_workers))
 
     def say(self, waiting_for: str) -> None:
         """Says what is waited for."""
@@ -190,6 +214,7 @@ class _Meeting:
         await link.say(self._own.line())
         if await link.line() != SEEN:
             return "it did not answer in time"
+        self._gpus[rank] = theirs.gpus
         self._refusal = self._refusal or theirs.refusal
         return theirs.refusal
 
@@ -205,6 +230,7 @@ class _Meeting:
             theirs = read_hello(await link.line(_LEAST_SECONDS))
             if theirs is not None and self._own.is_of_same_job(theirs):
                 self._came.add(theirs.rank)
+                self._gpus[theirs.rank] = theirs.gpus
                 await link.say(SEEN)
 
 
