@@ -88,7 +88,7 @@ def test_blanks_around_a_host_or_a_port_do_not_count(blank):
 
 
 @pytest.mark.parametrize(("role", "task"), [("master", "master"), ("master", "chief")])
-def test_a_master_is_the_chief_and_is_told_to_tensorflow_as_one(role, task):
+def test_a_master_is_the_chief_and_is_told_to_tensorflow_as_one(role, task):  # T22
     roles = {role: HOSTS[:1], "worker": HOSTS[1:], "ps": []}
     chief, last = _resolve(_tf_config(roles, task)), _resolve(_tf_config(roles, "worker", "1"))
     assert (chief.addresses, chief.index, chief.is_chief) == (tuple(HOSTS), 0, True)

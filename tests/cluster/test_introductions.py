@@ -96,6 +96,34 @@ def test_a_leader_that_is_not_there_is_named():
         introduce(_said(1), _way("nowhere.invalid:1", seconds=1))
 
 
+def test_a_leader_whose_name_leads_to_the_wrong_machine_is_said(monkeypatch):  # T1
+    found = socket.getaddrinfo
+
+    def copied(host, *args, **kwargs):
+        return found("127.0.1.1" if host == "node0" else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", copied)
+    words = r"Worker 0 at node0:1 \(its name means 127.0.1.1 on this machine, see /etc/hosts\)"
+    with pytest.raises(SharedFailure, match=words):
+        introduce(_said(1), _way("node0:1", seconds=1))
+
+
+@pytest.mark.parametrize("delays", [{}, {0: 1.0}])
+def test_a_leader_of_which_no_name_leads_anywhere_yet_is_asked_again(monkeypatch, delays):  # T17
+    found, began = socket.getaddrinfo, time.monotonic()
+
+    def late(host, *args, **kwargs):
+        if host == "node0" and time.monotonic() < began + 1.0:
+            raise socket.gaierror("Name or service not known")
+        return found("127.0.0.1" if host == "node0" else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    way = _way(f"node0:{_leader().rpartition(':')[2]}")
+    told = _all(dict.fromkeys(range(2), way), size=2, delays=delays)
+    assert isinstance(told[0], tuple), told
+    assert told[0] == told[1]
+
+
 def test_waiting_is_said(monkeypatch):
     monkeypatch.setattr(introductions, "_SAY_SECONDS", 0.1)
     lines = []

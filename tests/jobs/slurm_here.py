@@ -38,7 +38,8 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=n0 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=4000
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=4000
-PartitionName=main Nodes=n0,n1 Default=YES PriorityTier=1 GraceTime={grace} State=UP
+PartitionName=main Nodes=n0,n1 Default=YES PriorityTier=1 GraceTime=30 State=UP
+PartitionName=hard Nodes=n0,n1 PriorityTier=1 GraceTime=0 State=UP
 PartitionName=first Nodes=n0,n1 PriorityTier=9 PreemptMode=OFF State=UP
 """
 
@@ -53,19 +54,21 @@ def why_not():
 
 
 @contextlib.contextmanager
-def slurm(folder, *, grace=30):
+def slurm(folder):
     """Gives the environment in which Slurm's commands find it.
+
+    A job of the partition `first` preempts those of `main`, which get 30 seconds between the signal
+    and the kill, and those of `hard`, which get none.
 
     Args:
         folder: for all that it writes; of a short path, because sockets lie in it.
-        grace: seconds between the signal and the kill of a preemption.
     """
     for name in ("state", "n0", "n1", "munge"):
         (folder / name).mkdir(parents=True)
     _begin_munge(folder / "munge")
     ports = [one.rpartition(":")[2] for one in free_addresses(3)]
     host = socket.gethostname().partition(".")[0]
-    text = _CONFIGURATION.format(folder=folder, host=host, ports=ports, grace=grace)
+    text = _CONFIGURATION.format(folder=folder, host=host, ports=ports)
     (folder / "slurm.conf").write_text(text)
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SLURM_")},

@@ -59,6 +59,7 @@ def test_what_a_training_sets_for_the_whole_process_ends_with_it(notebook):
     assert notebook["modules"] == []
 
 
+# T24
 def test_a_worker_of_several_that_used_tensorflow_before_is_refused_before_it_waits(tmp_path):
     (seen,) = _seen(tmp_path, "workers_after_other_work")
     assert "was used before in this process, worker 0 of 2" in seen["refused"]

@@ -137,17 +137,21 @@ def paced(tmp_path_factory):
     return model, _alone(folder / "run", model, *LONG)["weights_sha256"]
 
 
-@pytest.mark.parametrize("how", ["time limit", "scontrol requeue", "preemption"])
+# T9, T10: the signal comes to all, in time; T11: no epoch begins again; T13: SIGTERM alone.
+@pytest.mark.parametrize(
+    "how", ["time limit", "scontrol requeue", "preemption", "preemption without grace"]
+)
 def test_a_job_that_is_stopped_goes_on_with_the_same_result(environ, tmp_path, paced, how):
     run_dir, log = tmp_path / "run", tmp_path / "log"
     has_limit, (model, expected) = how == "time limit", paced
     options = ["--time=2", "--signal=TERM@70"] if has_limit else []
+    options += ["--partition=hard"] if how == "preemption without grace" else []
     environ = environ | {"PAUSE_SECONDS": "0.5" if has_limit else "0.1"}
     job = _submit(environ, log, *options, SBATCH, *FLAGS, model, f"--run_dir={run_dir}", *LONG)
     _await_checkpoint(run_dir, log)
     if how == "scontrol requeue":
         _run(environ, "scontrol", "requeue", job)
-    elif how == "preemption":
+    elif not has_limit:
         urgent = _submit(
             environ,
             tmp_path / "urgent",
@@ -160,7 +164,39 @@ def test_a_job_that_is_stopped_goes_on_with_the_same_result(environ, tmp_path, p
         _await(environ, urgent, "COMPLETED", log=tmp_path / "urgent")
     state = _await(environ, job, "COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", log=log)
     assert state == "COMPLETED", log.read_text()[-3000:]
-    assert ("goes on as a new one" in log.read_text()) == (how != "scontrol requeue")
+    is_saved_by_us = how in ("time limit", "preemption")
+    assert ("goes on as a new one" in log.read_text()) == is_saved_by_us
     report = _report(run_dir)
     assert report["starts"] > 1
     assert report["weights_sha256"] == expected
+
+
+def test_an_array_trains_several_seeds_each_in_a_folder_of_its_own(environ, tmp_path):
+    flags = [*FLAGS, SMALL, f"--run_dir={tmp_path / 'runs'}", "--epochs=1"]
+    job = _submit(environ, tmp_path / "log-%a", "--array=3,5", "-N1", SBATCH, *flags)
+    for seed in (3, 5):
+        log = tmp_path / f"log-{seed}"
+        assert _await(environ, f"{job}_{seed}", "COMPLETED", "FAILED", log=log) == "COMPLETED"
+    configs = [
+        json.loads((tmp_path / "runs" / f"seed-{seed}" / "config.json").read_text())
+        for seed in (3, 5)
+    ]
+    assert [config["seed"] for config in configs] == [3, 5]
+    sums = {_report(tmp_path / "runs" / f"seed-{seed}")["weights_sha256"] for seed in (3, 5)}
+    assert len(sums) == 2
+
+
+def test_tasks_that_are_not_dealt_out_in_blocks_are_refused(environ, tmp_path):
+    step = ["srun", "-N2", "--ntasks=4", "--overcommit", "--distribution=cyclic", sys.executable]
+    flags = [*FLAGS, SMALL, f"--run_dir={tmp_path / 'run'}"]
+    done = subprocess.run(
+        [*step, "launch/worker.py", *flags],
+        env=environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "SLURM_DISTRIBUTION=cyclic" in done.stdout + done.stderr
+    assert not (tmp_path / "run").exists()

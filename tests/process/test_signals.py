@@ -45,6 +45,20 @@ def test_handlers_are_what_they_were_afterwards():
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+def test_a_handler_that_somebody_else_has_set_waits_until_the_training_is_over():  # T12
+    theirs, ours, come = [], [], threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: theirs.append(number))
+    try:
+        with heard(lambda number: (ours.append(number), come.set())):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert come.wait(20)
+        assert (ours, theirs) == ([signal.SIGTERM], [])
+        signal.raise_signal(signal.SIGTERM)
+        assert theirs == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_another_thread_hears_nothing_and_is_not_disturbed():
     done = []
 

@@ -40,6 +40,7 @@ def test_nccl_without_a_gpu_is_refused_with_what_to_use(devices, workers):
         collectives_for("nccl", devices, workers)
 
 
+# T25
 def test_a_second_run_of_another_kind_is_refused_in_the_same_process(monkeypatch):
     monkeypatch.setattr(strategy, "_made", {(Cluster(), CPU, "none"): "the first strategy"})
 

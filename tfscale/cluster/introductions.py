@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from tfscale.cluster.dialects.said import FIRST_PORT, Said, address, port_of
+from tfscale.cluster.machines import misnamed
 from tfscale.errors import START_TIMEOUT_CODE, ConfigError, SharedFailure
 from tfscale.structures import Json
 
@@ -68,6 +69,7 @@ class _Meeting:
         self._said, self._way, self._own_port = said, way, own_port
         self._deadline = time.monotonic() + way.timeout_seconds
         self._said_at = time.monotonic()
+        self._remark = ""  # about where the leader's name leads
 
     # Rank 0.
 
@@ -186,7 +188,7 @@ class _Meeting:
                         "of its own. End what is left of an earlier one, or look at the ranks that "
                         "your launcher gives."
                     )
-            self._wait(f"worker 0 at {self._way.leader or self._file()}")
+            self._wait(f"worker 0 at {self._way.leader or self._file()}{self._remark}")
             time.sleep(_POLL_SECONDS)
 
     def _places(self) -> list[tuple[str, int, str]]:
@@ -212,6 +214,10 @@ class _Meeting:
                 # Worker 0 may have begun to wait later, and is who knows which of the others miss.
                 return lines.next(self._way.timeout_seconds + _HELLO_SECONDS)
         except OSError:
+            with contextlib.suppress(OSError):
+                numbers = [str(one[4][0]) for one in socket.getaddrinfo(host, port)]
+                remarks = [misnamed(self._leader_host(), number) for number in numbers]
+                self._remark = f" ({remarks[0]})" if all(remarks) else ""
             return None
 
     def _wait(self, for_whom: str) -> None:

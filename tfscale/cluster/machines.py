@@ -35,6 +35,22 @@ def canonical_host(host: str) -> str:
     return _LOOPBACK if number.is_loopback or number.is_unspecified else str(number)
 
 
+def misnamed(host: str, number: str) -> str:
+    """What to say of a name that leads to this machine itself; "" where it doesn't, or says so.
+
+    An installer often writes the machine's own name beside 127.0.1.1, and a copied `/etc/hosts`
+    brings that to another machine, which then looks for the first one at its own.
+
+    Args:
+        host: as it came.
+        number: that it led to.
+    """
+    leads_here = canonical_host(number.partition("%")[0]) == _LOOPBACK
+    if not leads_here or canonical_host(host) == _LOOPBACK:
+        return ""
+    return f"its name means {number} on this machine, see /etc/hosts"
+
+
 def canonical_address(address: str) -> tuple[str, int]:
     """The same for every spelling of one `host:port`."""
     host, port = split_address(address)

@@ -294,6 +294,14 @@ def test_a_batch_script_without_srun_is_refused():  # T7
     assert _resolved(environ | mpi).num_workers == 2
 
 
+def test_srun_needs_no_pmi():  # T16
+    assert not [name for name in SLURM if name.startswith(("PMI", "OMPI"))]
+    assert _resolved(SLURM).num_workers == 2
+    # And mpirun's own variables are not asked for where another mpirun is first in the PATH.
+    hydra = {"PMI_SIZE": "2", "PMI_RANK": "1", "MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "1"}
+    assert discovery.resolve(None, None, hydra, discovery.Asked(leader="a", waits=False)).index == 1
+
+
 def test_rank_is_not_what_srun_sets():  # T8
     assert _resolved({**SLURM, "RANK": "0"}).index == 1
 

@@ -79,7 +79,21 @@ def test_what_the_system_says_is_told_in_plain_words_where_there_are_any(
     assert words in _problem("127.0.0.1:1234").reason
 
 
-def test_a_machine_that_does_not_answer_is_told(monkeypatch):
+def test_a_name_that_leads_to_this_machine_itself_is_told(monkeypatch):  # T1
+    found = socket.getaddrinfo
+
+    def copied(host, *args, **kwargs):
+        return found("127.0.1.1" if host == "node0" else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", copied)
+    port = free_port()
+    said = "nothing listens there yet: connection refused"
+    expected = f"{said} (its name means 127.0.1.1 on this machine, see /etc/hosts)"
+    assert _problem(f"node0:{port}").reason == expected
+    assert _problem(f"127.0.1.1:{port}").reason == said
+
+
+def test_a_machine_that_does_not_answer_is_told(monkeypatch):  # T26
     async def hang(*args, **kwargs):
         await asyncio.sleep(60.0)
 

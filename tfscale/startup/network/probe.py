@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tfscale.cluster.machines import split_address
+from tfscale.cluster.machines import misnamed, split_address
 
 ANSWER_SECONDS = 1.0  # in which whoever runs has answered
 _LATE_SECONDS = 0.05
@@ -50,6 +50,11 @@ class Link:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+
+    @property
+    def number(self) -> str:
+        """Of the machine at the other end."""
+        return str(self.writer.get_extra_info("peername")[0])
 
     def close(self) -> None:
         """Closes it, without waiting for what the other side makes of that."""
@@ -107,7 +112,7 @@ async def connect(address: str, timeout_seconds: float = ANSWER_SECONDS) -> Link
                 f"no answer within {timeout_seconds:g} s: a firewall, or the machine is down"
             )
         except OSError as error:
-            problem = _explained(error)
+            problem = _explained(error, misnamed(host, place[0]))
         else:
             ends = (writer.get_extra_info(name) for name in ("sockname", "peername"))
             if len(set(ends)) > 1:
@@ -167,8 +172,9 @@ def run_apart(work: Callable[[], Awaitable[_T]]) -> _T:
     return results[0]
 
 
-def _explained(error: OSError) -> Unreachable:
+def _explained(error: OSError, remark: str = "") -> Unreachable:
     reason = _PLAIN.get(error.errno or 0, error.strerror or str(error))
+    reason += f" ({remark})" if remark else ""
     return Unreachable(reason, is_refused=error.errno == errno.ECONNREFUSED)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfscale.cluster.cluster import Cluster
+from tfscale.cluster.machines import misnamed, split_address
 from tfscale.errors import START_TIMEOUT_CODE, ConfigError, End
 from tfscale.process.exit import leave, record_end
 from tfscale.process.terminal import silence
@@ -206,7 +207,9 @@ class _Meeting:
         if theirs is None:
             return await _described(link, words)
         if theirs.process == self._own.process:
-            return f"this worker itself answers there: has it the wrong --index={self._own.rank}?"
+            why = misnamed(split_address(self._cluster.addresses[rank])[0], link.number)
+            why = why or f"has it the wrong --index={self._own.rank}?"
+            return f"this worker itself answers there: {why}"
         if not self._own.is_of_same_job(theirs):
             return f"a worker of another job answers there, whose --hosts is {_short(theirs.hosts)}"
         if theirs.rank != rank:
