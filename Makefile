@@ -1,7 +1,8 @@
 # Each target sets up .venv by itself when it is missing, broken or out of date.
 # Choose the interpreter with: make PYTHON=/path/to/python3.11 test
 
-.PHONY: help demo test test-long test-nightly promises soak lint resolve bench clean run-env dev-env bench-env
+.PHONY: help demo test test-long test-nightly promises soak lint resolve bench gpu-check clean \
+    run-env dev-env bench-env gpu-env
 .DEFAULT_GOAL := help
 
 export PYTHON
@@ -18,6 +19,7 @@ help:
 	@echo 'make lint    check the format, the style, the imports and the types'
 	@echo 'make resolve find out whether the pinned packages fit together'
 	@echo 'make bench   measure how training scales, against others (about 30 minutes; root)'
+	@echo 'make gpu-check  what a machine with GPUs that is lent for minutes can tell (12 minutes)'
 	@echo 'make clean   remove .venv, .venv-nightly, runs and caches'
 
 demo: run-env
@@ -102,12 +104,19 @@ bench: bench-env
 	    $(BENCH)/vgg-16/$$system --profile=vgg-16 --time_scale=65 --workers=1,2 \
 	        --link_mbps=1000 --block_seconds=5 --notimeline --systems=$$system || exit 1; done
 
+# After the installation, which takes 3 GB and a few minutes by itself: make gpu-env.
+gpu-check: gpu-env
+	.venv/bin/python launch/gpu_check.py --out=runs/gpu-check-$$(date +%m%d-%H%M)
+
 clean:
 	rm -rf .venv .venv-nightly runs .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 bench-env:
 	@sh -c "$$SETUP" setup run requirements.txt bench requirements-bench.txt
+
+gpu-env:
+	@sh -c "$$SETUP" setup run requirements.txt gpu requirements-gpu.txt
 
 run-env:
 	@sh -c "$$SETUP" setup run requirements.txt
@@ -165,7 +174,7 @@ done
 if [ ! -f "$$stamp" ]; then
     echo "make: installing $$file into .venv (a few minutes the first time)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$$file"
-    rm -f .venv/.run-* .venv/.dev-*
+    rm -f .venv/.run-* .venv/.dev-* .venv/.gpu-*
     touch $$stamps
 fi
 endef

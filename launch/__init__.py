@@ -2,6 +2,6 @@
 
 `worker` trains (by `worker_flags`), `local` starts several workers on this machine, `evaluate`
 evaluates a saved model; `inspect_data` shows what a dataset file gives, `prepare` writes it as
-shards. `bench`, `bench_data` and `compare` measure, `profile_model` profiles. `program` is the
-shell that all of them share.
+shards. `bench`, `bench_data` and `compare` measure, `profile_model` profiles, `gpu_check` does all
+of that on a lent GPU. `program` is the shell that all of them share.
 """

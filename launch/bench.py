@@ -21,14 +21,16 @@ from tools.bench import study
 from tools.bench.task import Variant
 
 _PROFILE = flags.DEFINE_list("profile", [], "Shipped profiles or JSON files; the device waits.")
-_MODEL = flags.DEFINE_string("model", "", "tiny-mlp, small-resnet, or a model file.")
+_MODEL = flags.DEFINE_string("model", "", "tiny-mlp, small-resnet, full-resnet, or a file.")
 _DATASET = flags.DEFINE_string("dataset", "", "Dataset file, where --model is a file.")
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Examples of each worker's step of a model file.")
 _SCALE = flags.DEFINE_float("time_scale", 1.0, "Factor on the times of a profile.")
 _WORKERS = flags.DEFINE_list("workers", ["1", "2"], "How many workers to compare.")
 _GPUS = flags.DEFINE_list("gpus", [], "Real GPUs of one worker, in place of --workers: 1,2,4,8.")
 _LINKS = flags.DEFINE_list("link_mbps", ["0"], "Megabit/s of each link; needs root. 0: loopback.")
-_SYSTEMS = flags.DEFINE_list("systems", ["tfscale", "stock"], "Of tfscale, stock, ddp, bare.")
+_SYSTEMS = flags.DEFINE_list(
+    "systems", ["tfscale", "stock"], "Of tfscale, stock, ddp, plain_keras, bare."
+)
 _BLOCKS = flags.DEFINE_integer("blocks", 5, "Measured blocks of each system.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("block_seconds", 6.0, "How long a block lasts at least.")
 _TIMELINE = flags.DEFINE_bool("timeline", True, "Draw one step of each profile.")

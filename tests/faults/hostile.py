@@ -21,11 +21,13 @@ from pathlib import Path
 
 import tfscale
 from launch import program, worker_flags
+from tests.cluster.dialects.test_dialects import WITH_ADDRESSES, WITHOUT_ADDRESSES
 from tests.faults.hostile_values import hostile_values
 from tests.jobs.workers import ROOT
 from tfscale.checkpoints import load_script
 from tfscale.checkpoints.load_script import Brought
 from tfscale.cluster.cluster import Cluster
+from tfscale.cluster.discovery import Asked
 from tfscale.files.run_directory import RunDirectory
 from tfscale.process import shell
 from tfscale.report import tables
@@ -36,11 +38,20 @@ OBEYED = re.compile(
     rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
 )
 TEXT_FLAGS = ("run_dir", "data_dir", "cache", "dataset", "model", "dataset_option", "model_option")
-OTHER_FLAGS = ("hosts", "index", "batch_size", "learning_rate", "precision", "seed", "nothing")
-PROGRAMS = ("worker", "local", "prepare", "inspect_data", "profile_model", "bench", "compare")
+OTHER_FLAGS = (
+    *("hosts", "index", "batch_size", "learning_rate", "precision", "seed", "nothing"),
+    *("cluster", "leader", "processes_per_node", "process_of_node"),
+)
+PROGRAMS = (
+    *("worker", "local", "prepare", "inspect_data", "profile_model", "bench", "compare"),
+    *("evaluate", "gpu_check"),
+)
 OPTIONS_FILE = "text = 'a'\nnumber = 1\nreal = 0.5\nanything = None\nsizes = (1, 2)\nyes = True\n"
 STARTED_FLAGS = ("dataset", "model", "hosts", "out", "run_dir", "profile", "dataset_option")
 PROCESS_SECONDS = 120
+# What launchers say, of which one variable is another.
+LAUNCHERS = [told for told, *_ in (*WITH_ADDRESSES.values(), *WITHOUT_ADDRESSES.values())]
+ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
 FIGURES = (
     *("sent", "refused", "taken literally", "commands typed", "programs started", "executed"),
 )
@@ -72,6 +83,10 @@ class Doors:
             text = json.dumps(_tf_config(place, value))
             environ = {"TF_CONFIG": text}
             self._try("TF_CONFIG", value, lambda given=environ: tfscale.resolve(None, None, given))
+        for told in LAUNCHERS:
+            for name in told:
+                environ = told | {name: value}
+                self._try(name, value, lambda given=environ: self._found(given))
         for name in ("text", "number", "real", "anything", "sizes", "yes", value):
             self._try("an option", value, lambda name=name: self._option(name, value))
         self._try("the launcher", value, lambda: self._launched(value))
@@ -148,6 +163,11 @@ class Doors:
         given = ["worker.py", "--run_dir=runs/a", "--dataset=d.py", "--model=m.py", *words]
         rest = program.flags_read(worker_flags.FLAGS, given)
         return worker_flags.config(), worker_flags.cluster({}), rest
+
+    def _found(self, environ):
+        asked = Asked(folder=str(self.folder), waits=False)
+        for address in tfscale.resolve(None, None, environ, asked).addresses:
+            _require(ADDRESS.fullmatch(address))
 
     def _flag(self, name, value):
         config, cluster, _ = self._parsed([f"--{name}={value}"])

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tests.conftest import say
 from tests.jobs.scenes import SCENES
 from tests.jobs.workers import stage_commands, start_all
@@ -84,6 +86,18 @@ def play(asked: Iterable[Part], folder: Path):
         for worker in start_all(commands, deadline_seconds=deadline):
             how = f"had to be ended after {deadline} s" if worker.code is None else worker.code
             assert worker.code == 0, f"exit code {how}:\n{worker.err[-4000:]}"
+
+
+def numbers_in(result, path=""):
+    """Every number that a scene gave, by where it stands in the result; times aren't results."""
+    if isinstance(result, dict):
+        for name, value in result.items():
+            yield from numbers_in(value["metrics"] if name == "report" else value, f"{path}/{name}")
+    elif isinstance(result, list | tuple):
+        for position, value in enumerate(result):
+            yield from numbers_in(value, f"{path}/{position}")
+    else:
+        yield path, np.asarray(result, "float64")
 
 
 class Played:

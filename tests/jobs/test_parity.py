@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.jobs.playing import ALONE, SEVERAL, TWO
+from tests.jobs.playing import ALONE, SEVERAL, TWO, numbers_in
 from tests.jobs.scenes import examples
 from tests.jobs.workers import start_all
 
@@ -20,24 +20,12 @@ EPSILON_FLOAT32 = 1e-6
 PREDICTION_EPSILON_FLOAT32 = 1e-5  # logits, sums of many terms, are larger than weights
 
 
-def _numbers(result, path=""):
-    """Every number that a scene gave, by where it stands in the result; times aren't results."""
-    if isinstance(result, dict):
-        for name, value in result.items():
-            yield from _numbers(value["metrics"] if name == "report" else value, f"{path}/{name}")
-    elif isinstance(result, list | tuple):
-        for position, value in enumerate(result):
-            yield from _numbers(value, f"{path}/{position}")
-    else:
-        yield path, np.asarray(result, "float64")
-
-
 def _assert_same(played):
     epsilon = EPSILON.get(played.scene, EPSILON_FLOAT32)
-    expected = dict(_numbers(played.alone))
+    expected = dict(numbers_in(played.alone))
     assert expected
     for worker, result in enumerate(played.workers):
-        found = dict(_numbers(result))
+        found = dict(numbers_in(result))
         assert found.keys() == expected.keys()
         for path, value in found.items():
             is_prediction = "/predicted" in path and epsilon == EPSILON_FLOAT32
@@ -146,7 +134,7 @@ def test_an_overflow_on_the_last_replica_alone_is_skipped_on_all(played):
 
 
 @pytest.mark.plays("several_inputs", on=[TWO])
-def test_dict_inputs_two_losses_weights_and_metrics_give_the_same_numbers(played):
+def test_dict_inputs_two_losses_weights_and_metrics_give_the_samenumbers_in(played):
     """K2, K13: integer and string inputs, AUC, precision, sample weights, class weights."""
     _assert_same(played)
     metrics = played.workers[0]["report"]["metrics"]

@@ -1,6 +1,7 @@
 """A benchmark from what is asked to the files that it leaves. Read `run` as a table of contents."""
 
 import contextlib
+import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,9 @@ from tools.bench.task import Task, Variant
 from tools.bench.timeline import Moments, Span, chrome_trace, spans_of_step
 from tools.profiles.profile import load_profile
 
-_COMPUTING = {"tiny-mlp": 32, "small-resnet": 64}  # examples of each one's step
+# Examples of each one's step.
+_COMPUTING = {"tiny-mlp": 32, "small-resnet": 64, "full-resnet": 64}
+_ON_GPUS = {"tfscale", "stock", "plain_keras"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +74,8 @@ class Study:
         if not self.variants:
             raise ConfigError("--systems is empty; expected for example --systems=tfscale,stock.")
         systems = {variant.system for variant in self.variants}
-        if (is_file and systems != {"tfscale"}) or (self.gpus and systems - {"tfscale", "stock"}):
-            able = "tfscale alone" if is_file else "tfscale and stock"
+        if (is_file and systems != {"tfscale"}) or (self.gpus and systems - _ON_GPUS):
+            able = "tfscale alone" if is_file else ", ".join(sorted(_ON_GPUS))
             raise ConfigError(
                 f"--systems={','.join(map(str, self.variants))} can't all train this; {able} can. "
                 "Leave the others out."
@@ -98,8 +101,7 @@ def run(study: Study, folder: Path, say: Callable[[str], None]) -> str:
         WorkerError: a worker ended or didn't answer.
         ConfigError: a link can't be made.
     """
-    from tools.bench import plots  # its library is installed for benchmarks only
-
+    has_plots = importlib.util.find_spec("matplotlib") is not None  # installed for benchmarks only
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for workload in study.profiles or (study.model,):
@@ -114,8 +116,11 @@ def run(study: Study, folder: Path, say: Callable[[str], None]) -> str:
             rows += _measured(study, task, mbps, say)
             # After each, so that a run that is broken off leaves what it had.
             results.write(rows, folder)
-            plots.draw_scaling(rows, folder / "scaling.png")
-        if study.has_timeline and study.profiles and not study.gpus:
+            if has_plots:
+                from tools.bench import plots
+
+                plots.draw_scaling(rows, folder / "scaling.png")
+        if has_plots and study.has_timeline and study.profiles and not study.gpus:
             _timeline(study, task, folder, say)
     return results.markdown(rows)
 

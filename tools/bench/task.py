@@ -8,7 +8,7 @@ from tfscale.cluster.cluster import Cluster
 from tfscale.errors import ConfigError
 from tfscale.settings import Config
 
-SYSTEMS = ("tfscale", "stock", "ddp", "bare")  # each is a file of systems/
+SYSTEMS = ("tfscale", "stock", "ddp", "plain_keras", "bare")  # each is a file of systems/
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Options:
         compress: "none", "int8" or "topk".
         devices: logical CPU devices of a worker; 0 takes the real devices.
         jit: 1 lets XLA compile forward and backward.
+        precision: a dtype policy of Keras.
     """
 
     wire_dtype: str = "float32"
@@ -28,6 +29,7 @@ class Options:
     compress: str = "none"
     devices: int = 0
     jit: int = 0
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Plays scenes on one worker: python -m tests.jobs.scenes OUT HOSTS RANK DEVICES SCENE..."""
+"""Plays scenes on one worker: python -m tests.jobs.scenes OUT HOSTS RANK DEVICES[,HOW] SCENE...
+
+HOW are the collectives, as of --collectives.
+"""
 
 import os
 import pickle
@@ -14,10 +17,12 @@ from tests.jobs.scenes.stage import Stage
 
 def main(out, hosts, rank, devices, *names):
     """Writes what each scene gave to OUT/SCENE-RANK.pickle, and ends the process."""
+    number, _, how = devices.partition(",")
     cluster = tfscale.Cluster.from_hosts(hosts, int(rank)) if hosts else tfscale.Cluster()
     for name in one_by_one(names):
         try:
-            result = SCENES[name](Stage(name, Path(out), cluster, int(devices)))
+            stage = Stage(name, Path(out), cluster, int(number), how or "auto")
+            result = SCENES[name](stage)
         except Exception:
             traceback.print_exc()
             sys.stderr.flush()

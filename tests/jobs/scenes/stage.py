@@ -16,13 +16,15 @@ class Stage:
         name: of the scene.
         out: folder of this shape, the same for all its workers.
         cluster: who the workers are; differs in its index only.
-        devices: logical CPU devices of each worker.
+        devices: logical CPU devices of each worker; 0 for the real ones.
+        collectives: as of `tfscale.Config`.
     """
 
     name: str
     out: Path
     cluster: tfscale.Cluster
     devices: int
+    collectives: str = "auto"
 
     def train(self, data, build, *, at_end=None, callbacks=(), **settings):
         """Trains on all workers of the stage.
@@ -40,6 +42,7 @@ class Stage:
         log = _log(at_end)
         model = SimpleNamespace(build=build, callbacks=lambda: [log, *callbacks])
         settings = {"batch_size": GLOBAL_BATCH, "steps_per_execution": 1, **settings}
+        settings = {"collectives": self.collectives, **settings}
         config = tfscale.Config(
             run_dir=str(self.out / self.name), devices=self.devices, overwrite=True, **settings
         )

@@ -27,6 +27,7 @@ def test_every_option_is_read_with_its_type():
         "tfscale:jit=1",
         "tfscale:bucket_mb=0.1",
         "tfscale:bucket_mb=4.5:compress=topk:devices=2",
+        "plain_keras:jit=1:precision=mixed_bfloat16",
         f"tfscale:bucket_mb={1 / 3}",
     ],
 )
@@ -42,7 +43,7 @@ def test_defaults_and_the_order_of_options_make_no_second_name():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "--systems= is unknown; expected tfscale, stock, ddp, bare"),
+        ("", "--systems= is unknown; expected tfscale, stock, ddp, plain_keras, bare"),
         ("horovod", "--systems=horovod is unknown"),
         ("tfscale:bucket=8", "any of :wire_dtype=, :bucket_mb=, :compress=, :devices="),
         ("tfscale:", "--systems=tfscale: is unknown"),

@@ -55,6 +55,7 @@ def prepare(task: Task) -> Run:
         compress=options.compress,
         devices=options.devices,
         jit=bool(options.jit),
+        precision=options.precision,
     )
     # Where a device that waits stands for a GPU, the processors are as free as a GPU's host's.
     is_emulated = workloads.is_emulated(task)

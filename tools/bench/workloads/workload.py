@@ -8,7 +8,7 @@ import numpy as np
 from tfscale.structures import Foreign
 from tools.bench.task import Task
 
-COMPUTING = ("tiny-mlp", "small-resnet")
+COMPUTING = ("tiny-mlp", "small-resnet", "full-resnet")
 
 
 class Workload(Protocol):
@@ -52,6 +52,10 @@ def load(task: Task) -> Workload:
         from tools.bench.workloads.small_resnet import SmallResNet
 
         return SmallResNet()
+    if task.workload == "full-resnet":
+        from tools.bench.workloads.full_resnet import FullResNet
+
+        return FullResNet()
     from tools.bench.workloads.waiting import Waiting
     from tools.profiles.profile import load_profile
 
