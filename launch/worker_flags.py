@@ -38,6 +38,7 @@ _OWN: dict[str, list[flags.FlagHolder[Any]]] = {
             1,
             "Workers that this command starts on its node; 1: one with all of its GPUs.",
             lower_bound=1,
+            upper_bound=1024,
         ),
         flags.DEFINE_integer("process_of_node", None, "Which of them this is; set by the command."),
     ],

@@ -7,7 +7,7 @@ import pytest
 from tfscale.cluster import discovery
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.dialects.said import port_of
-from tfscale.errors import ConfigError
+from tfscale.errors import ConfigError, describe_failure
 
 SLURM = {
     "SLURM_JOB_ID": "77",
@@ -197,6 +197,19 @@ def test_a_launcher_that_is_asked_for_has_to_be_there():
     assert _resolved(SLURM, cluster="none") == Cluster()
 
 
+@pytest.mark.parametrize("name", [*WITH_ADDRESSES, *WITHOUT_ADDRESSES])
+@pytest.mark.parametrize("value", ["999999999", "\u00b2", "-1", "9" * 5000, "[" * 9999, "a\nb"])
+def test_no_value_of_a_variable_is_more_than_a_line_or_takes_long(name, value):
+    environ = (WITH_ADDRESSES | WITHOUT_ADDRESSES)[name][0]
+    for variable in environ:
+        try:
+            found = _resolved(environ | {variable: value})
+        except ConfigError as error:
+            assert "\n" not in describe_failure(error)[0]
+        else:
+            assert found.num_workers < 1000
+
+
 # Several that speak at once.
 
 
@@ -317,7 +330,7 @@ def test_rank_is_not_what_srun_sets():  # T8
             {"CLUSTER_SPEC": json.dumps(SPEC | {"task": {"type": "workerpool2", "index": 0}})},
             "makes this process 'workerpool2' 0",
         ),
-        ({"SM_HOSTS": '["algo-1"]', "SM_CURRENT_HOST": "algo-2"}, "SM_CURRENT_HOST=algo-2 isn't"),
+        ({"SM_HOSTS": '["algo-1"]', "SM_CURRENT_HOST": "algo-2"}, "SM_CURRENT_HOST='algo-2' isn't"),
         (
             {"JOB_COMPLETION_INDEX": "2", "TFSCALE_WORKERS": "2", "HOSTNAME": "x-2"},
             "JOB_COMPLETION_INDEX=2, TFSCALE_WORKERS=2",

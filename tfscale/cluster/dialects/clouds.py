@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfscale.cluster.addresses import refusal, shown
-from tfscale.cluster.dialects.said import DEFAULT_PORT, Said, address, place
+from tfscale.cluster.dialects.said import DEFAULT_PORT, Said, address, place, whole
 
 
 def vertex(environ: Mapping[str, str]) -> Said | None:
@@ -18,19 +18,21 @@ def vertex(environ: Mapping[str, str]) -> Said | None:
     text = environ.get("CLUSTER_SPEC", "")
     if not text:
         return None
-    content = _json(text, "CLUSTER_SPEC")
-    pools, task = content.get("cluster") or {}, content.get("task") or {}
-    workers = [*(pools.get("workerpool0") or []), *(pools.get("workerpool1") or [])]
-    kind, index = task.get("type"), task.get("index")
+    content = _object(_json(text, "CLUSTER_SPEC"))
+    pools, task = _object(content.get("cluster")), _object(content.get("task"))
+    leaders, others = (_texts(pools.get(name)) for name in ("workerpool0", "workerpool1"))
+    workers = [*leaders, *others]
+    kind, index = task.get("type"), whole(task.get("index"))
     if not workers:
         return None
-    if kind not in ("workerpool0", "workerpool1") or not str(index).isdigit():
+    if kind not in ("workerpool0", "workerpool1") or index is None:
         raise refusal(
-            f"CLUSTER_SPEC makes this process {shown(kind)} {shown(index)}, and two pools train",
+            f"CLUSTER_SPEC makes this process {shown(kind)} {shown(task.get('index'))}, and two "
+            "pools train",
             "a process of workerpool0 or workerpool1",
             "replicas in the first two worker pools only",
         )
-    rank = int(str(index)) + (len(pools.get("workerpool0") or []) if kind == "workerpool1" else 0)
+    rank = index + (len(leaders) if kind == "workerpool1" else 0)
     return Said("Vertex AI", len(workers), rank, "CLUSTER_SPEC", "CLUSTER_SPEC", tuple(workers))
 
 
@@ -38,11 +40,11 @@ def sagemaker(environ: Mapping[str, str]) -> Said | None:
     """SageMaker: `SM_HOSTS` in its own order (algo-10 comes before algo-2), `SM_CURRENT_HOST`."""
     if "SM_HOSTS" not in environ or "SM_CURRENT_HOST" not in environ:
         return None
-    hosts = _json(environ["SM_HOSTS"], "SM_HOSTS")
+    hosts = _texts(_json(environ["SM_HOSTS"], "SM_HOSTS"))
     own = environ["SM_CURRENT_HOST"]
-    if not isinstance(hosts, list) or own not in hosts:
+    if own not in hosts:
         raise refusal(
-            f"SM_CURRENT_HOST={own} isn't among SM_HOSTS={environ['SM_HOSTS']}",
+            f"SM_CURRENT_HOST={shown(own)} isn't among SM_HOSTS={shown(environ['SM_HOSTS'])}",
             "one of the hosts",
             "both as SageMaker sets them",
         )
@@ -77,10 +79,20 @@ def _listed(
     return Said(launcher, *found, *names, addresses, leader, environ.get(key, ""))
 
 
+def _object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON has
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> list[str]:  # noqa: ANN401 - whatever JSON has
+    """A list of texts; none where it is anything else."""
+    is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return value if is_list else []
+
+
 def _json(text: str, variable: str) -> Any:  # noqa: ANN401 - whatever JSON has
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise refusal(
             f"{variable}={shown(text)} is not JSON ({error})",
             "what the cloud sets",

@@ -2,7 +2,7 @@
 
 import re
 
-_MOST = 2**16  # names; more is a typing error
+from tfscale.cluster.dialects.said import MOST_TASKS as _MOST
 
 
 def expand(text: str) -> list[str]:
@@ -34,7 +34,9 @@ def counts(text: str) -> list[int]:
         match = re.fullmatch(r"([0-9]{1,6})(?:\(x([0-9]{1,6})\))?", part.strip())
         if not match:
             raise ValueError(f"{part!r} is no number")
-        found += [int(match[1])] * int(match[2] or 1)
+        found += [int(match[1])] * min(int(match[2] or 1), _MOST + 1)
+        if len(found) > _MOST or sum(found) > _MOST:
+            raise ValueError(f"more than {_MOST} tasks")
     return found
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from tfscale.cluster.addresses import refusal
-from tfscale.cluster.dialects.said import DEFAULT_PORT, Said, address, place
+from tfscale.cluster.dialects.said import DEFAULT_PORT, Said, address, place, whole
 
 INDEX, SIZE, SERVICE = "JOB_COMPLETION_INDEX", "TFSCALE_WORKERS", "TFSCALE_SERVICE"
 
@@ -70,15 +70,16 @@ def volcano(environ: Mapping[str, str]) -> Said | None:
         for name, hosts in environ.items()
         if re.fullmatch(r"VC_[A-Z0-9_]+_HOSTS", name) and hosts
     }
-    if not index.isdigit() or len(lists) != 1:
+    rank = whole(index)
+    if rank is None or len(lists) != 1:
         return None  # of several tasks nobody says which is ours
     ((variable, hosts),) = lists.items()
-    if int(index) >= len(hosts):
+    if rank >= len(hosts):
         return None
     addresses = tuple(address(host.strip(), _port(environ)) for host in hosts)
-    return Said("Volcano", len(hosts), int(index), variable, "VC_TASK_INDEX", addresses, hosts[0])
+    return Said("Volcano", len(hosts), rank, variable, "VC_TASK_INDEX", addresses, hosts[0])
 
 
 def _port(environ: Mapping[str, str]) -> int:
-    text = environ.get("TFSCALE_PORT", "")
-    return int(text) if text.isdigit() and 0 < int(text) < 65536 else DEFAULT_PORT
+    port = whole(environ.get("TFSCALE_PORT", "")) or 0
+    return port if 0 < port < 65536 else DEFAULT_PORT

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tfscale.cluster.dialects.said import Said, place
+from tfscale.cluster.dialects.said import Said, place, whole
 
 
 def torchrun(environ: Mapping[str, str]) -> Said | None:
@@ -35,8 +35,8 @@ def aws_batch(environ: Mapping[str, str]) -> Said | None:
     if found is None:
         return None
     size, index = found
-    main = environ.get("AWS_BATCH_JOB_MAIN_NODE_INDEX", "0")
-    first = int(main) if main.isdigit() and int(main) < size else 0
+    main = whole(environ.get("AWS_BATCH_JOB_MAIN_NODE_INDEX", "")) or 0
+    first = main if main < size else 0
     # The main node is the chief, and what was 0 takes its number.
     rank = {first: 0, 0: first}.get(index, index)
     said = Said("AWS Batch", size, rank, size_variable, rank_variable)

@@ -5,7 +5,10 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from tfscale.cluster.addresses import refusal
+
 FIRST_PORT, _PORTS = 20000, 10000  # below those that a kernel hands out by itself
+MOST_TASKS = 2**16  # more is a typing error
 DEFAULT_PORT = 2222  # where a worker has an address of its own, as TensorFlow's operators use it
 
 
@@ -43,17 +46,30 @@ def place(environ: Mapping[str, str], size: str, rank: str) -> tuple[int, int] |
     """Size and rank by the names of their variables.
 
     Variables that are there in part, or hold no numbers that fit together, say nothing.
+
+    Raises:
+        ConfigError: there are more tasks than anybody has.
     """
-    words = environ.get(size, ""), environ.get(rank, "")
-    if not all(re.fullmatch(r"[0-9]{1,9}", word) for word in words):
+    found = whole(environ.get(size, "")), whole(environ.get(rank, ""))
+    if found[0] is None or found[1] is None or found[1] >= found[0]:
         return None
-    found = int(words[0]), int(words[1])
-    return found if found[1] < found[0] else None
+    if found[0] > MOST_TASKS:
+        raise refusal(
+            f"{size}={found[0]} says that there are so many tasks",
+            f"at most {MOST_TASKS}",
+            "--cluster=none to train on this machine alone",
+        )
+    return found[0], found[1]
+
+
+def whole(text: object) -> int | None:
+    """A whole number of at most nine digits as a launcher writes it; None for anything else."""
+    return int(str(text)) if re.fullmatch(r"[0-9]{1,9}", str(text)) else None
 
 
 def port_of(key: str) -> int:
     """A port that all tasks of a launch derive, and those of another one hardly share."""
-    return FIRST_PORT + zlib.crc32(key.encode()) % _PORTS
+    return FIRST_PORT + zlib.crc32(key.encode(errors="surrogateescape")) % _PORTS
 
 
 def address(host: str, port: int) -> str:

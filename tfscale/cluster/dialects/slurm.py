@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tfscale.cluster.addresses import refusal
 from tfscale.cluster.dialects.hostlist import counts, expand
-from tfscale.cluster.dialects.said import Said, address, place, port_of
+from tfscale.cluster.dialects.said import Said, address, place, port_of, whole
 
 _SIZE, _RANK = "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"
 _NODES, _TASKS = "SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE"
@@ -27,7 +27,7 @@ def read(environ: Mapping[str, str]) -> Said | None:
     key = f"slurm {environ.get('SLURM_JOB_ID', '')}.{environ.get('SLURM_STEP_ID', '')}"
     if size == 1:
         return Said("srun", size, rank, _SIZE, _RANK, key=key)
-    if int(environ.get("SLURM_HET_SIZE") or 1) > 1:
+    if (whole(environ.get("SLURM_HET_SIZE", "")) or 1) > 1:
         raise refusal(
             f"This is a heterogeneous job of Slurm (SLURM_HET_SIZE={environ['SLURM_HET_SIZE']}), "
             "whose steps don't know each other's nodes",
@@ -56,7 +56,7 @@ def refuse_without_srun(environ: Mapping[str, str]) -> None:
     """
     tasks = environ.get("SLURM_NTASKS", "")
     is_batch = "SLURM_JOB_ID" in environ and "SLURM_STEP_NUM_TASKS" not in environ
-    if is_batch and tasks.isdigit() and int(tasks) > 1:
+    if is_batch and (whole(tasks) or 1) > 1:
         raise refusal(
             f"This process of Slurm's job {environ['SLURM_JOB_ID']} was started without srun, and "
             f"the job has {tasks} tasks (SLURM_NTASKS)",
