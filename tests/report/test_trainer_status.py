@@ -1,73 +1,24 @@
-"""What a pod of a TrainJob tells Kubeflow Trainer, whose server is played here, over real HTTPS."""
+"""What a pod of a TrainJob tells Kubeflow Trainer."""
 
-import contextlib
-import http.server
-import json
 import shutil
 import ssl
-import subprocess
-import threading
 from types import SimpleNamespace
 
 import pytest
 
 from tests.report.boundaries import boundary_of
+from tests.report.trainer_server import PATH, certificate_in, environ_of, serving
 from tfscale.fit.loop.events import EpochEnd, Point
 from tfscale.report import trainer_status
 from tfscale.report.trainer_status import Server, TrainerStatus, status_listeners
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="it needs openssl")
-PATH = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/me/trainjobs/digits/status"
+NAMES = ("URL", "CA_CERT", "TOKEN")
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A key and a certificate of `localhost` that vouches for itself, in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, found = folder / "key.pem", folder / "certificate.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    words += ["-keyout", key, "-out", found, "-subj", "/CN=localhost"]
-    words += ["-addext", "subjectAltName=DNS:localhost"]
-    words += ["-addext", "keyUsage=digitalSignature,keyCertSign"]
-    subprocess.run(words, check=True, capture_output=True, timeout=60)
-    return SimpleNamespace(key=key, path=found)
-
-
-@contextlib.contextmanager
-def _serving(certificate, status=200):
-    """Trainer's server, as long as the body lasts; gives what it was sent."""
-    got = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            got.append(SimpleNamespace(path=self.path, headers=self.headers, body=body))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.path, certificate.key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield SimpleNamespace(got=got, port=server.server_port)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _environ(certificate, port, token):
-    return {
-        "KUBEFLOW_TRAINER_SERVER_URL": f"https://localhost:{port}{PATH}",
-        "KUBEFLOW_TRAINER_SERVER_CA_CERT": str(certificate.path),
-        "KUBEFLOW_TRAINER_SERVER_TOKEN": str(token),
-    }
+    return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
 def _job(is_chief=True, epochs=4):
@@ -95,24 +46,19 @@ def token(tmp_path):
     return path
 
 
-def _told(listener):
-    """Waits for what is on its way."""
-    listener._wait()
-
-
 def test_progress_time_left_and_figures_come_in_the_form_that_trainer_reads(
     certificate, token, clock
 ):
-    with _serving(certificate) as server:
-        (listener,) = status_listeners(_environ(certificate, server.port, token))
+    with serving(certificate) as server:
+        (listener,) = status_listeners(environ_of(server.port, certificate.path, token))
         listener.begin(_job(), None)
         listener.at_point(Point("fit", 5, 10, 5))
-        _told(listener)
+        listener._wait()
         clock.now += 60
         token.write_text("second\n")  # it is exchanged now and then
         listener.at_boundary(boundary_of(logs={"loss": 0.25}))
         listener.at_point(Point("fit", 5, 10, 15))
-        _told(listener)
+        listener._wait()
     first, second = server.got
     assert first.path == second.path == PATH
     assert first.headers["Authorization"] == "Bearer first"
@@ -130,12 +76,12 @@ def test_progress_time_left_and_figures_come_in_the_form_that_trainer_reads(
 def test_it_is_told_no_more_often_than_asked_and_at_the_end_whatever_came_before(
     certificate, token, clock
 ):
-    with _serving(certificate) as server:
-        (listener,) = status_listeners(_environ(certificate, server.port, token))
+    with serving(certificate) as server:
+        (listener,) = status_listeners(environ_of(server.port, certificate.path, token))
         listener.begin(_job(epochs=2), None)
         for step in range(1, 10):
             listener.at_point(Point("fit", step, 10, step))
-            _told(listener)
+            listener._wait()
             clock.now += 1
         listener.at_epoch_end(EpochEnd(0, 10, {"loss": 1.0, "val_loss": 2.0, "picture": "x"}))
         assert len(server.got) == 1
@@ -147,27 +93,27 @@ def test_it_is_told_no_more_often_than_asked_and_at_the_end_whatever_came_before
 
 
 def test_an_epoch_of_unknown_length_counts_as_a_whole(certificate, token, clock):
-    with _serving(certificate) as server:
-        (listener,) = status_listeners(_environ(certificate, server.port, token))
+    with serving(certificate) as server:
+        (listener,) = status_listeners(environ_of(server.port, certificate.path, token))
         listener.begin(_job(epochs=4), None)
         listener.at_point(Point("fit", 5, None, 5))
-        _told(listener)
+        listener._wait()
         listener.at_epoch_end(EpochEnd(0, 10, {}))
         clock.now += 20
         listener.at_point(Point("validation", 0, None, 10))
-        _told(listener)
+        listener._wait()
     assert "progressPercentage" not in server.got[0].body["trainerStatus"]
     assert server.got[1].body["trainerStatus"]["progressPercentage"] == 25
 
 
 def test_the_chief_alone_tells(certificate, token):
-    with _serving(certificate) as server:
-        (listener,) = status_listeners(_environ(certificate, server.port, token))
+    with serving(certificate) as server:
+        (listener,) = status_listeners(environ_of(server.port, certificate.path, token))
         listener.begin(_job(is_chief=False), None)
         listener.at_point(Point("fit", 5, 10, 5))
         listener.at_epoch_end(EpochEnd(0, 10, {}))
         listener.report()
-        _told(listener)
+        listener._wait()
     assert server.got == []
 
 
@@ -182,8 +128,8 @@ def test_a_server_that_does_not_take_it_costs_one_line_and_no_training(
         "no token": "No such file",
         "no TLS": "no address of HTTPS",
     }[case]
-    with _serving(certificate, status=403) as server:
-        environ = _environ(certificate, server.port, token)
+    with serving(certificate, status=403) as server:
+        environ = environ_of(server.port, certificate.path, token)
         if case == "nobody":
             environ["KUBEFLOW_TRAINER_SERVER_URL"] = f"https://localhost:1{PATH}"
         if case == "other authority":
@@ -192,21 +138,18 @@ def test_a_server_that_does_not_take_it_costs_one_line_and_no_training(
             token.unlink()
         if case == "no TLS":
             environ["KUBEFLOW_TRAINER_SERVER_URL"] = f"http://localhost:{server.port}{PATH}"
-        job, found = _job(), [environ[f"KUBEFLOW_TRAINER_SERVER_{name}"] for name in _NAMES]
+        job, found = _job(), [environ[f"KUBEFLOW_TRAINER_SERVER_{name}"] for name in NAMES]
         listener = TrainerStatus(Server(*found))
         listener.begin(job, None)
         for step in range(1, 4):
             listener.at_point(Point("fit", step, 10, step))
-            _told(listener)
+            listener._wait()
             clock.now += 20
         listener.report()
     (line,) = job.said
     assert words in line
     assert line.startswith("Kubeflow Trainer isn't told how far this run is (")
     assert "first" not in line, "a token is nobody's business"
-
-
-_NAMES = ("URL", "CA_CERT", "TOKEN")
 
 
 def test_outside_of_a_trainjob_nobody_is_told():
