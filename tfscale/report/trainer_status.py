@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tfscale.fit.prepare_job import Prepared
     from tfscale.startup.job import Job
 
-EVERY_SECONDS = 10.0  # Trainer asks for 5 or more between two
+_EVERY_SECONDS = 10.0  # Trainer asks for 5 or more between two
 _ANSWER_SECONDS = 5.0
 _MOST_METRICS, _LONGEST_NAME, _MOST_SECONDS = 256, 64, 2**31 - 1  # that such a status holds
 
@@ -66,11 +66,10 @@ class TrainerStatus(Listener):
 
     Args:
         server: where.
-        every_seconds: the shortest time between two messages.
     """
 
-    def __init__(self, server: Server, *, every_seconds: float = EVERY_SECONDS) -> None:
-        self._server, self._every_seconds = server, every_seconds
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._job: Job | None = None
         self._share: float | None = None  # of the training that is done
         self._began: tuple[float, float] | None = None  # when, with which share
@@ -93,7 +92,7 @@ class TrainerStatus(Listener):
             return
         if point.loop == "fit" and point.steps:
             self._reach(point.step / (point.steps * self._job.config.epochs))
-        if time.monotonic() - self._sent_at >= self._every_seconds:
+        if time.monotonic() - self._sent_at >= _EVERY_SECONDS:
             self._send()
 
     def at_epoch_end(self, end: EpochEnd) -> None:
