@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 
 import tfscale
 from launch import program, worker_flags
+from tfscale.report.trainer_status import status_listeners
 from tfscale.supervise.commands import going_on, require_free_folder, supervised_commands
 from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
@@ -32,6 +33,7 @@ def main(terminal: tfscale.Terminal, *words: str) -> int | None:
         worker_flags.model(),
         terminal=terminal,
         dry_run=dry_run,
+        listeners=status_listeners(os.environ),
     )
     return None
 

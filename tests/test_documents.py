@@ -59,7 +59,10 @@ DOCUMENTS = (
 SPLITS = ("train", "validation")
 ONE_CPU = Devices("CPU", 1, ("CPU",))
 # Programs of others whose flags the documents show.
-FOREIGN_FLAGS = {"logdir", "requeue", "array", "bind", "hostfile", "kill", "ntasks"}
+FOREIGN_FLAGS = {
+    *("logdir", "requeue", "array", "bind", "hostfile", "kill", "ntasks"),
+    *("build", "gpus", "rm"),
+}
 # Files that a reader is told to write.
 TO_BE_WRITTEN = {"datasets/flowers.py", "models/vit.py", "launch/NAME.py"}
 

@@ -9,7 +9,12 @@ from tfscale.cluster.addresses import HOSTS_EXAMPLE, checked_addresses, refusal,
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.dialects import clouds, kubernetes, leaders, mpi, slurm
 from tfscale.cluster.dialects.said import Said
-from tfscale.cluster.machines import canonical_address
+from tfscale.cluster.machines import (
+    canonical_address,
+    canonical_host,
+    own_hosts,
+    split_address,
+)
 from tfscale.cluster.node_addresses import reachable
 from tfscale.cluster.tf_config import VARIABLE, read_tf_config
 from tfscale.errors import ConfigError
@@ -174,6 +179,8 @@ def _cluster_of(said: Said, asked: Asked) -> Cluster:
             addresses = reachable(addresses)
         told_by = f"{said.launcher} ({said.size_variable})"
         addresses = checked_addresses(addresses, told_by, HOSTS_EXAMPLE)
+        if asked.waits:
+            _require_own(said, addresses, asked.say)
         nodes = Cluster(addresses, said.rank, source=source)
         return nodes.of_processes(asked.processes, asked.process)
     if said.size == 1:
@@ -194,6 +201,30 @@ def _cluster_of(said: Said, asked: Asked) -> Cluster:
     folder = None if leader else Path(asked.folder)
     way = introductions.Way(leader, folder, asked.timeout_seconds, asked.say)
     return Cluster(introductions.introduce(tasks, way), tasks.rank, source=source)
+
+
+def _require_own(said: Said, addresses: Sequence[str], say: Callable[[str], None]) -> None:
+    """Refuses a rank whose address this machine hasn't, but another rank's.
+
+    Behind a translation of addresses nobody has his own, which is only told.
+    """
+    hosts = [canonical_host(split_address(address)[0]) for address in addresses]
+    if hosts[said.rank] in own_hosts():
+        return
+    here = [rank for rank, host in enumerate(hosts) if host in own_hosts()]
+    if here:
+        raise refusal(
+            f"{said.launcher} says that this is task {said.rank} ({said.rank_variable}) at "
+            f"{addresses[said.rank]}, and this machine has the address of task {here[0]}, "
+            f"{addresses[here[0]]}",
+            "addresses in the order of the ranks",
+            f"--hosts={','.join(addresses)} --index={here[0]}",
+        )
+    if hosts[said.rank].replace(".", "").isdigit() or ":" in hosts[said.rank]:
+        say(
+            f"{said.launcher} says that this worker is at {addresses[said.rank]}, which is none "
+            "of this machine's addresses: the others may not reach it there."
+        )
 
 
 def _require_flags_alike(

@@ -341,6 +341,42 @@ def test_what_a_cloud_cannot_mean_is_refused(environ, words):
     assert words in _refusal(environ)
 
 
+SKYPILOT, _, _ = WITH_ADDRESSES["skypilot"]
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Makes this machine the one that has an address."""
+    return lambda *hosts: monkeypatch.setattr(discovery, "own_hosts", lambda: frozenset(hosts))
+
+
+def test_rank_0_need_not_be_the_head_of_skypilot(at):  # T29
+    at("10.0.0.2")
+    listed = {**SKYPILOT, "SKYPILOT_NODE_IPS": "10.0.0.2\n10.0.0.1", "SKYPILOT_NODE_RANK": "0"}
+    cluster = discovery.resolve(None, None, listed)
+    assert (cluster.addresses[0], cluster.is_chief) == ("10.0.0.2:2222", True)
+
+
+def test_a_rank_with_the_address_of_another_one_is_refused(at):  # T28, T29
+    at("10.0.0.1")
+    with pytest.raises(ConfigError) as caught:
+        discovery.resolve(None, None, SKYPILOT)
+    message = str(caught.value)
+    assert "task 1 (SKYPILOT_NODE_RANK) at 10.0.0.2:2222, and this machine has" in message
+    assert "--hosts=10.0.0.1:2222,10.0.0.2:2222 --index=0" in message
+    assert _resolved(SKYPILOT).index == 1  # a dry run is tried anywhere
+
+
+@pytest.mark.parametrize("name", ["skypilot", "kubernetes"])
+def test_a_pod_behind_an_address_of_its_host_is_told_so(at, name):  # T28
+    at("172.16.0.9", "digits-1")
+    environ, rank, addresses = WITH_ADDRESSES[name]
+    said = []
+    cluster = discovery.resolve(None, None, environ, discovery.Asked(say=said.append))
+    assert cluster == Cluster(tuple(addresses), rank)
+    assert [addresses[rank] in line for line in said] == [True] * (name == "skypilot")
+
+
 def test_an_index_without_a_size_is_left_to_whoever_else_speaks():
     assert _resolved({"JOB_COMPLETION_INDEX": "1", "HOSTNAME": "x-1"}) == Cluster()
 
