@@ -108,3 +108,24 @@ def test_reading_is_compared(tmp_path):
     assert all(row["examples_per_second_median"] > 0 for row in written["rows"])
     assert len(written["position_seconds"]) == 1
     assert (tmp_path / "reading.md").read_text() in shown
+
+
+def test_a_machine_that_is_lent_leaves_a_summary_however_short_the_time(tmp_path):
+    out = tmp_path / "found"
+    command = ["launch/gpu_check.py", "--devices=2", "--minutes=1", f"--out={out}"]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    steps = {step["name"]: step for step in summary["steps"]}
+    assert steps["doctor"]["code"] == 0
+    assert steps["training"]["code"] == 0
+    assert not steps["profile"]["is_begun"]
+    assert (out / "training" / "report.json").exists()
+    assert (out / "summary.md").read_text() in done.stdout
+    assert done.returncode == (1 if steps["driver"]["code"] else 0)  # nvidia-smi isn't there
+    again = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert again.returncode == 2
+    assert "expected a new folder" in again.stderr

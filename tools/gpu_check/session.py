@@ -86,12 +86,17 @@ def _ran(step: Step, out: Path, limit: float, root: Path) -> Outcome:
 
 
 def rates(out: Path) -> list[dict[str, Any]]:
-    """What the benchmarks have measured so far: system, model, replicas and examples a second."""
+    """What the benchmarks have measured so far.
+
+    Returns:
+        Of each its `run`, the `profile` that was trained, the `system`, how many `workers` (replicas
+        here), and `examples_per_second`.
+    """
     names = ("profile", "system", "workers", "examples_per_second")
     found: list[dict[str, Any]] = []
     for path in sorted(out.glob("*/scaling.json")):
         rows = json.loads(path.read_text(encoding="utf-8"))
-        found += [{name: row[name] for name in names} for row in rows]
+        found += [{"run": path.parent.name} | {name: row[name] for name in names} for row in rows]
     return found
 
 
@@ -101,15 +106,20 @@ def against_plain_keras(rows: Sequence[dict[str, Any]]) -> list[str]:
     Args:
         rows: as of `rates`.
     """
-    plain = {
-        (row["profile"], row["system"].removeprefix("plain_keras")): row["examples_per_second"]
-        for row in rows
-        if row["system"].startswith("plain_keras")
-    }
+    plain: dict[tuple[str, ...], float] = {}
+    for row in rows:
+        if row["system"].startswith("plain_keras"):
+            options = row["system"].removeprefix("plain_keras")
+            plain[row["profile"], options] = row["examples_per_second"]
+            plain[row["run"], row["profile"], options] = row["examples_per_second"]
     lines = ["| model | system | replicas | examples/s | of plain Keras |", "| --- " * 5 + "|"]
     for row in rows:
         options = row["system"].removeprefix("tfscale")
-        base = plain.get((row["profile"], options)) if row["workers"] == 1 else None
+        # Of the same run, where there is one: both took turns then.
+        base = plain.get(
+            (row["run"], row["profile"], options), plain.get((row["profile"], options))
+        )
+        base = base if row["workers"] == 1 else None
         share = f"{100 * row['examples_per_second'] / base:.1f} %" if base else ""
         rate = f"{row['examples_per_second']:.4g}"
         columns = (row["profile"], row["system"], str(row["workers"]), rate, share)

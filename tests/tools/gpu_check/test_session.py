@@ -74,8 +74,21 @@ def test_the_summary_has_what_the_benchmarks_measured_so_far(tmp_path):
     ],
 )
 def test_a_rate_is_compared_with_plain_keras_of_the_same_options(system, share):
-    base = {"profile": "r", "workers": 1}
+    base = {"profile": "r", "workers": 1, "run": "a"}
     plain = base | {"system": "plain_keras:precision=mixed_float16", "examples_per_second": 200.0}
     rows = [plain, base | {"system": system, "examples_per_second": 100.0}]
     rows = rows[:1] if system.startswith("plain") else rows
     assert against_plain_keras(rows)[-1].endswith(f" {share} |")
+
+
+def test_a_rate_is_compared_within_its_own_run_where_that_has_both():
+    row = {"profile": "r", "workers": 1, "examples_per_second": 100.0}
+    rows = [
+        row | {"run": "a", "system": "plain_keras", "examples_per_second": 200.0},
+        row | {"run": "a", "system": "tfscale"},
+        row | {"run": "b", "system": "plain_keras"},
+        row | {"run": "c", "system": "tfscale"},
+        row | {"run": "a", "system": "tfscale", "workers": 2},
+    ]
+    shares = [line.split("|")[-2].strip() for line in against_plain_keras(rows)[2:]]
+    assert shares == ["", "50.0 %", "", "100.0 %", ""]
