@@ -89,8 +89,8 @@ def rates(out: Path) -> list[dict[str, Any]]:
     """What the benchmarks have measured so far.
 
     Returns:
-        Of each its `run`, the `profile` that was trained, the `system`, how many `workers` (replicas
-        here), and `examples_per_second`.
+        Of each its `run`, the `profile` that was trained, the `system`, how many replicas
+        (`workers`), and `examples_per_second`.
     """
     names = ("profile", "system", "workers", "examples_per_second")
     found: list[dict[str, Any]] = []
