@@ -13,7 +13,7 @@ import pytest
 
 from tests.jobs.workers import ROOT, start_all, worker_commands
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.promise("launchers")]
 
 DEADLINE_SECONDS = 240
 FLAGS = ["--dataset=datasets/digits.py", "--model=models/mlp.py", "--batch_size=64", "--epochs=2"]

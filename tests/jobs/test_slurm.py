@@ -16,6 +16,7 @@ from tests.jobs.workers import ROOT, start_all, worker_commands
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.promise("launchers"),
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
 ]
 

@@ -11,6 +11,8 @@ from tfscale.startup import devices as claimed
 from tfscale.startup.devices import Devices, take_share
 from tfscale.startup.gpu_shares import Gpu, share_of_gpus, visible_gpus
 
+pytestmark = pytest.mark.promise("gpus")
+
 FOUR = ("a", "b", "c", "d")
 
 
