@@ -46,7 +46,7 @@ def supervised_command(program: Path, words: Sequence[str], *, goes_on: bool) ->
         goes_on: as of `going_on`.
     """
     # What follows a `--` is no flag, and the last one of a name counts.
-    return [sys.executable, str(program), *_with_flag(going_on(words, goes_on), "--restarts=0")]
+    return [sys.executable, str(program), *with_flag(going_on(words, goes_on), "--restarts=0")]
 
 
 def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
@@ -56,14 +56,15 @@ def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
         words: flags of a worker.
         goes_on: whether an earlier attempt of the same supervisor has left a checkpoint.
     """
-    return _with_flag(words, "--nooverwrite") if goes_on else list(words)
+    return with_flag(words, "--nooverwrite") if goes_on else list(words)
 
 
-def refuse_misplaced(flag: str) -> None:
+def refuse_misplaced(flag: str, launcher: str = "launch/local.py --workers=2") -> None:
     """Refuses a flag of the workers that stands before the `--`, or without one.
 
     Args:
         flag: one that the launcher hasn't got, without dashes.
+        launcher: how it is started, for example.
 
     Raises:
         ConfigError: the workers have it.
@@ -71,12 +72,16 @@ def refuse_misplaced(flag: str) -> None:
     if {flag, flag.removeprefix("no")} & {*_OF_WORKERS, *SETTINGS}:
         raise ConfigError(
             f"--{flag} is a flag of the workers; expected it behind --. Write for example "
-            "launch/local.py --workers=2 -- --dataset=datasets/digits.py ..."
+            f"{launcher} -- --dataset=datasets/digits.py ..."
         )
 
 
-def refuse_restarts(worker_flags: Sequence[str]) -> None:
+def refuse_restarts(worker_flags: Sequence[str], launcher: str = "launch/local.py") -> None:
     """Refuses the flag where each worker would have a supervisor of its own below the launcher.
+
+    Args:
+        worker_flags: what all workers get alike.
+        launcher: its program.
 
     Raises:
         ConfigError: it is there.
@@ -85,7 +90,7 @@ def refuse_restarts(worker_flags: Sequence[str]) -> None:
         if word.lstrip("-").partition("=")[0] == "restarts" and word.startswith("-"):
             raise ConfigError(
                 f"{word} came behind the `--`; expected it in front, because all workers of a "
-                "machine are started again together. Use launch/local.py --restarts=3 -- ..."
+                f"launcher are started again together. Use {launcher} --restarts=3 -- ..."
             )
 
 
@@ -104,7 +109,8 @@ def require_free_folder(run_dir: Path | None, worker_flags: Sequence[str]) -> No
         require_free(run_dir)
 
 
-def _with_flag(words: Sequence[str], flag: str) -> list[str]:
+def with_flag(words: Sequence[str], flag: str) -> list[str]:
+    """The words and one more flag, which counts more than one of its name that is there."""
     place = words.index("--") if "--" in words else len(words)
     return [*words[:place], flag, *words[place:]]
 
@@ -115,9 +121,15 @@ def run_dir_of(worker_flags: Sequence[str]) -> Path | None:
     Raises:
         ConfigError: it is one that every worker would refuse.
     """
-    found = ""
-    for flag, following in itertools.pairwise([*worker_flags, ""]):
-        name, equals, value = flag.partition("=")
-        if name in ("--run_dir", "-run_dir"):
-            found = value if equals else following
+    found = value_of(worker_flags, "run_dir")
     return Path(local_path(found, "--run_dir")) if found else None
+
+
+def value_of(worker_flags: Sequence[str], flag: str) -> str:
+    """What a worker's flag is given, the last one as in absl; empty without."""
+    found = ""
+    for word, following in itertools.pairwise([*worker_flags, ""]):
+        name, equals, value = word.partition("=")
+        if name in (f"--{flag}", f"-{flag}"):
+            found = value if equals else following
+    return found
