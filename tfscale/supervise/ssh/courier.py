@@ -131,8 +131,9 @@ class _Visit:
             echo(text if text.endswith("\n") else f"{text}\n", sys.stderr)
         elif text.strip():
             self.said.append(text)
-        if mark:
-            self._take(Record.of_line(told))
+        with contextlib.suppress(ValueError):  # cut off in the middle, as the connection is
+            if mark:
+                self._take(Record.of_line(told))
 
     def _take(self, record: Record) -> None:
         if record.code is not None:

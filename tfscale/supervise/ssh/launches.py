@@ -24,12 +24,14 @@ from tfscale.files.run_holder import Holder
 from tfscale.files.run_lock import RunLock, holder_of
 from tfscale.process.terminal import silence
 from tfscale.supervise.echo import echo
+from tfscale.supervise.group_attempt import SAVING_SECONDS
 from tfscale.supervise.ssh.courier import BEFORE
 
 _OUTPUT = "output"  # of a launcher that has no terminal
 _CODE = "exit-code"
 _POLL_SECONDS = 0.2
 _BEGIN_SECONDS = 60.0
+_END_SECONDS = 2 * SAVING_SECONDS  # workers that don't save in their time are killed
 
 
 def state_folder(environ: Mapping[str, str], *key: str) -> Path:
@@ -72,6 +74,9 @@ class Launches:
             raise self._refusal(run_holder.read(self.folder) or Holder())
         code = FAILURE_CODE
         try:
+            if not self._is_detached():
+                # An earlier launch's lines would be taken for this one's.
+                (self.folder / _OUTPUT).unlink(missing_ok=True)
             for path in (self.folder / _CODE, *self._left_behind()):
                 path.unlink(missing_ok=True)
             code = work()
@@ -120,6 +125,7 @@ class Launches:
                 )
                 return 0
             time.sleep(_POLL_SECONDS)
+        process.kill()
         echo((self.folder / _OUTPUT).read_text(encoding="utf-8", errors="replace"), sys.stderr)
         return FAILURE_CODE if code is None else code
 
@@ -166,7 +172,7 @@ class Launches:
         return 0
 
     def stop(self) -> int:
-        """Has a launcher stop its run, and waits until it has; gives its exit code."""
+        """Has a launcher stop its run, and waits until it has; gives 0 if it has ended."""
         holder = holder_of(self.folder)
         if holder is None:
             echo("[launch] doesn't run\n")
@@ -179,7 +185,11 @@ class Launches:
         with contextlib.suppress(ProcessLookupError):
             os.kill(holder.pid, signal.SIGTERM)
         echo(f"[launch] SIGTERM was sent to process {holder.pid}, which lets all workers save\n")
+        deadline = time.monotonic() + _END_SECONDS
         while (now := holder_of(self.folder)) is not None and now.nonce == holder.nonce:
+            if time.monotonic() >= deadline:
+                echo(f"[launch] it still runs after {_END_SECONDS:g} s; {holder.stop()}\n")
+                return FAILURE_CODE
             time.sleep(_POLL_SECONDS)
         code = self._code()
         echo(f"[launch] it has ended with exit code {code}\n")
@@ -188,6 +198,12 @@ class Launches:
     def _code(self) -> int | None:
         text = self._read(self.folder / _CODE)
         return int(text) if text.isdecimal() else None
+
+    def _is_detached(self) -> bool:
+        """Whether this process's lines go where `attach` reads them."""
+        with contextlib.suppress(OSError):
+            return os.path.samestat(os.fstat(1), (self.folder / _OUTPUT).stat())
+        return False
 
     def _left_behind(self) -> list[Path]:
         """What an earlier launch has left of its progress; its lines stay."""

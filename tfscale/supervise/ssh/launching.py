@@ -89,13 +89,15 @@ def run(
     _refuse_own(start.worker_flags)
     launches = start.launches(environ)
 
+    # The member of worker 0, which sees the run's folder, decides about what goes on.
+    commands = courier_commands(start, nodes, launches.run_dir)
+
     def work() -> int:
-        _say(f"what the workers say is filed in {launches.run_dir / LOGS}")
+        if len(commands) > 1:  # one alone has the terminal to itself
+            _say(f"what the workers say is filed in {launches.run_dir / LOGS}")
         if copies:
             targets = [node.target for node in nodes]
             copy_tree(_ROOT, start.place, targets, start.client, _say)
-        # The member of worker 0, which sees the run's folder, decides about what goes on.
-        commands = courier_commands(start, nodes, launches.run_dir)
         # They run in whatever folder the user is in, which must not lend them modules.
         own = {**environ, "PYTHONPATH": str(_ROOT)}
         launch = Launch(lambda goes_on: commands, own, launches.run_dir)
