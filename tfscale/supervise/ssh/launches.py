@@ -32,6 +32,7 @@ _CODE = "exit-code"
 _POLL_SECONDS = 0.2
 _BEGIN_SECONDS = 60.0
 _END_SECONDS = 2 * SAVING_SECONDS  # workers that don't save in their time are killed
+_detached: list["subprocess.Popen[bytes]"] = []  # Python complains if nobody has one any more
 
 
 def state_folder(environ: Mapping[str, str], *key: str) -> Path:
@@ -114,6 +115,7 @@ class Launches:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _detached.append(process)
         deadline = time.monotonic() + _BEGIN_SECONDS
         while (code := process.poll()) is None and time.monotonic() < deadline:
             holder = holder_of(self.folder)
