@@ -14,10 +14,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # see program.py
 
+from absl import flags
+
 import tfscale
 from launch import program, ssh_flags
 from tfscale.supervise.commands import with_flag
 from tfscale.supervise.ssh import launching
+
+flags.adopt_module_key_flags(ssh_flags)  # so that --help shows them
 
 
 def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:

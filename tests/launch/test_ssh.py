@@ -42,6 +42,13 @@ def test_what_names_no_nodes_or_too_much_is_refused(words, said):
     assert re.search(said, out), out
 
 
+def test_help_shows_its_flags():
+    code, out = _run("--help")
+    assert code == 0
+    for flag in ("hosts", "hosts_from", "copy", "detach", "restarts"):
+        assert re.search(rf"--(\[no\])?{flag}:", out), out
+
+
 def test_the_nodes_of_a_job_get_the_flags_behind_the_dashes(tmp_path):
     there = repository(tmp_path / "there", "print(sys.argv[1:], os.environ['X'], flush=True)\n")
     (tmp_path / "nodes").write_text("n0\nn0\nn1\n")

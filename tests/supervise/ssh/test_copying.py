@@ -18,6 +18,7 @@ def tree(tmp_path):
     (source / "data.ignored").write_text("large")
     (source / "a.py").chmod(0o750)
     (source / "link").symlink_to("a.py")
+    (source / "links").symlink_to("in")
     return source
 
 
@@ -26,7 +27,7 @@ def _git(source, *words):
     subprocess.run(["git", "-c", "init.defaultBranch=main", *words], cwd=source, env=environ)
 
 
-NAMES = [".gitignore", "a.py", "in/b c.py", "in/new.py", "link"]
+NAMES = [".gitignore", "a.py", "in/b c.py", "in/new.py", "link", "links"]
 
 
 def test_a_tree_is_what_git_knows_and_does_not_ignore(tree):

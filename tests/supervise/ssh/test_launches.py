@@ -6,6 +6,7 @@ import pytest
 
 from tests.supervise.sources import DEADLINE_SECONDS, ROOT
 from tfscale.errors import ConfigError
+from tfscale.supervise.ssh import launches as module
 from tfscale.supervise.ssh.launches import Launches, state_folder
 
 PROGRAM = """
@@ -25,7 +26,9 @@ sys.exit(Launches(Path({folder!r})).run(work))
 
 @pytest.fixture
 def launches(tmp_path):
-    return Launches(tmp_path / "launches")
+    yield Launches(tmp_path / "launches")
+    while module._detached:
+        module._detached.pop().wait(2 * DEADLINE_SECONDS)
 
 
 def _command(launches, code=0):

@@ -65,10 +65,11 @@ def files_of(source: Path) -> list[str]:
         found = []
         for folder, folders, files in os.walk(source):
             folders[:] = [name for name in folders if name not in _LEFT_OUT]
-            found += [os.path.relpath(os.path.join(folder, name), source) for name in files]
+            names = (*files, *(name for name in folders if os.path.islink(f"{folder}/{name}")))
+            found += [os.path.relpath(f"{folder}/{name}", source) for name in names]
     there = [name for name in found if name.split("/")[0] not in _LEFT_OUT]
     return sorted(
-        name for name in there if os.path.lexists(source / name) and not (source / name).is_dir()
+        name for name in there if (source / name).is_symlink() or (source / name).is_file()
     )
 
 
