@@ -106,6 +106,17 @@ def test_lines_come_here_and_are_filed_and_words_arrive_literally(launch, capfd,
     assert odd not in (tmp_path / "bin" / "words").read_text(), "no shell has read it"
 
 
+def test_a_worker_alone_has_the_terminal_to_itself(tmp_path, capfd):
+    there = repository(tmp_path / "there", "")
+    source = "import sys; print('out', flush=True); sys.exit('the reason')"
+    (tmp_path / "there" / "launch" / "worker.py").write_text(source)
+    start = Start("worker", ("--run_dir=r",), **there)
+    assert launching.run(start, _nodes("n0"), os.environ, restarts=1) == 1
+    out, err = capfd.readouterr()
+    assert out == "out\nout\n"
+    assert err.splitlines()[-1].endswith("worker 0 ended with exit code 1: the reason")
+
+
 @pytest.mark.parametrize(
     ("source", "code", "words"),
     [
