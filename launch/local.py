@@ -21,7 +21,7 @@ from launch import program
 from tfscale.supervise.commands import (
     going_on,
     refuse_misplaced,
-    refuse_restarts,
+    refuse_own,
     require_free_folder,
     run_dir_of,
     worker_commands,
@@ -44,7 +44,7 @@ _RESTARTS = flags.DEFINE_integer(
 
 def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     """Starts the workers with the flags that stand after `--` and waits for them."""
-    refuse_restarts(worker_flags)
+    refuse_own(worker_flags, "launch/local.py --workers=2")
     program_file, run_dir = FOLDER / f"{_PROGRAM.value}.py", None
     if _PROGRAM.value == "worker":
         run_dir = run_dir_of(worker_flags)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.paced import PACED
 from tests.jobs.slurm_here import slurm, why_not
 from tests.jobs.workers import ROOT, start_all, worker_commands
 
@@ -23,23 +24,6 @@ pytestmark = [
 DEADLINE_SECONDS = 240
 FLAGS = ["--dataset=datasets/digits.py", "--batch_size=64"]
 SMALL = "--model=models/mlp.py"
-# Steps as long as the environment says, so that there is something to stop.
-PACED = """
-import os, time
-import keras
-
-class Pause(keras.callbacks.Callback):
-    everywhere = True
-    def on_train_batch_end(self, batch, logs=None):
-        time.sleep(float(os.environ.get("PAUSE_SECONDS", "0")))
-
-def build(spec, num_classes):
-    flat = [keras.Input(spec.shape), keras.layers.Flatten()]
-    return keras.Sequential([*flat, keras.layers.Dense(num_classes)])
-
-def callbacks():
-    return [Pause()]
-"""
 SBATCH = "launch/slurm/train.sbatch"
 
 

@@ -6,7 +6,7 @@ import pytest
 from tfscale.errors import ConfigError
 from tfscale.supervise.commands import (
     going_on,
-    refuse_restarts,
+    refuse_own,
     run_dir_of,
     supervised_commands,
     worker_commands,
@@ -92,11 +92,13 @@ def test_an_attempt_that_goes_on_does_not_overwrite_what_it_goes_on_from():
     assert going_on(words, goes_on=True) == ["--overwrite", "--x=1", "--nooverwrite"]
 
 
-@pytest.mark.parametrize("word", ["--restarts=3", "-restarts=3", "--restarts"])
-def test_restarts_of_each_worker_below_a_launcher_are_refused(word):
-    with pytest.raises(ConfigError, match="in front"):
-        refuse_restarts(["--epochs=3", word])
+@pytest.mark.parametrize(
+    "word", ["--restarts=3", "-restarts=3", "--restarts", "--hosts", "--index=1", "--cluster=slurm"]
+)
+def test_what_a_launcher_says_to_its_workers_is_refused_behind_it(word):
+    with pytest.raises(ConfigError, match="came behind the `--`.* --workers=2 --restarts=3 -- "):
+        refuse_own(["--epochs=3", word], "launch/local.py --workers=2")
 
 
 def test_other_words_are_not_taken_for_restarts():
-    refuse_restarts(["--run_dir=restarts", "restarts=3", "--restarts_of=3"])
+    refuse_own(["--run_dir=restarts", "restarts=3", "--restarts_of=3"], "launch/local.py")

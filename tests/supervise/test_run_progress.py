@@ -1,7 +1,9 @@
 import shutil
 
+import pytest
+
 from tfscale.files.atomic import write_text
-from tfscale.supervise.run_progress import RunProgress
+from tfscale.supervise.run_progress import Before, RunProgress
 
 
 def _commit(run_dir, step):
@@ -59,3 +61,18 @@ def test_a_node_without_the_checkpoints_sees_the_step_that_its_worker_has_left(t
     assert (progress.step, RunProgress(tmp_path, 2).is_visible) == (12, False)
     mark.write_text("twelve")
     assert progress.step is None
+
+
+def test_another_process_looks_on_from_where_the_first_one_began(tmp_path):
+    _commit(tmp_path, 500)
+    (tmp_path / "report.json").write_text("{}")
+    before = RunProgress(tmp_path, 0).before
+    _commit(tmp_path, 600)
+    seen = RunProgress(tmp_path, 0, Before.of_text(before.as_text()))
+    assert (seen.before, seen.step, seen.is_done) == (before, 600, False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"checkpoints": {"x": [1]}, "report": null}'])
+def test_what_says_nothing_of_a_folder_is_refused(text):
+    with pytest.raises(ValueError):
+        Before.of_text(text)

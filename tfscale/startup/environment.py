@@ -68,6 +68,21 @@ def take_end_record(environ: MutableMapping[str, str] = os.environ) -> Path | No
     return Path(path) if path else None
 
 
+def worker_environment(
+    record: Path, more: Mapping[str, str], environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """What a worker has in its environment that a launcher of another machine starts here.
+
+    Args:
+        record: where it says how it ended.
+        more: what its user gives it.
+        environ: of this process, without what says otherwise who the workers are.
+    """
+    kept = {name: value for name, value in environ.items() if name != "TF_CONFIG"}
+    # Without the second one Python keeps lines back, and those of a killed worker are lost.
+    return {**kept, END_RECORD: str(record), "PYTHONUNBUFFERED": "1", **more}
+
+
 def has_own_thread_count(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the user says how many threads an operation may have; TensorFlow reads it itself."""
     return bool(environ.get("TF_NUM_INTRAOP_THREADS"))

@@ -11,11 +11,13 @@ from tfscale.files.run_lock import require_free
 from tfscale.settings import SETTINGS
 from tfscale.user_paths import local_path
 
-# Flags of a worker that are no settings of a run.
-_OF_WORKERS = (
-    *("dataset", "model", "hosts", "index", "cluster", "leader", "dry_run", "verbose"),
+# Flags of a worker that its launcher gives it.
+_OF_LAUNCHERS = (
+    *("hosts", "index", "cluster", "leader", "restarts"),
     *("processes_per_node", "process_of_node"),
 )
+# Flags of a worker that are no settings of a run.
+_OF_WORKERS = ("dataset", "model", "dry_run", "verbose", *_OF_LAUNCHERS)
 
 
 def worker_commands(
@@ -52,14 +54,14 @@ def supervised_commands(
         is_alone: whether there is no other node, so that nobody knows their ports yet.
     """
     # What follows a `--` is no flag, and the last one of a name counts.
-    shared = [sys.executable, str(program), *_with_flags(words, "--restarts=0")]
+    shared = [sys.executable, str(program), *with_flags(words, "--restarts=0")]
     if processes == 1:
         return [shared]
     if not is_alone:
-        return [_with_flags(shared, f"--process_of_node={place}") for place in range(processes)]
+        return [with_flags(shared, f"--process_of_node={place}") for place in range(processes)]
     hosts = f"--hosts={','.join(free_addresses(processes))}"
-    shared = _with_flags(shared, "--cluster=none", "--processes_per_node=1", hosts)
-    return [_with_flags(shared, f"--index={index}") for index in range(processes)]
+    shared = with_flags(shared, "--cluster=none", "--processes_per_node=1", hosts)
+    return [with_flags(shared, f"--index={index}") for index in range(processes)]
 
 
 def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
@@ -69,14 +71,15 @@ def going_on(words: Sequence[str], goes_on: bool) -> list[str]:
         words: flags of a worker.
         goes_on: whether an earlier attempt of the same supervisor has left a checkpoint.
     """
-    return _with_flags(words, "--nooverwrite") if goes_on else list(words)
+    return with_flags(words, "--nooverwrite") if goes_on else list(words)
 
 
-def refuse_misplaced(flag: str) -> None:
+def refuse_misplaced(flag: str, launcher: str = "launch/local.py --workers=2") -> None:
     """Refuses a flag of the workers that stands before the `--`, or without one.
 
     Args:
         flag: one that the launcher hasn't got, without dashes.
+        launcher: how it is started, for example.
 
     Raises:
         ConfigError: the workers have it.
@@ -84,21 +87,27 @@ def refuse_misplaced(flag: str) -> None:
     if {flag, flag.removeprefix("no")} & {*_OF_WORKERS, *SETTINGS}:
         raise ConfigError(
             f"--{flag} is a flag of the workers; expected it behind --. Write for example "
-            "launch/local.py --workers=2 -- --dataset=datasets/digits.py ..."
+            f"{launcher} -- --dataset=datasets/digits.py ..."
         )
 
 
-def refuse_restarts(worker_flags: Sequence[str]) -> None:
-    """Refuses the flag where each worker would have a supervisor of its own below the launcher.
+def refuse_own(worker_flags: Sequence[str], launcher: str) -> None:
+    """Refuses flags that say to a worker what its launcher says: its place, and its supervisor.
+
+    Args:
+        worker_flags: what all workers get alike.
+        launcher: its program, with what stands in front of `--`.
 
     Raises:
-        ConfigError: it is there.
+        ConfigError: one of them is there.
     """
     for word in worker_flags:
-        if word.lstrip("-").partition("=")[0] == "restarts" and word.startswith("-"):
+        name = word.lstrip("-").partition("=")[0]
+        if word.startswith("-") and name in _OF_LAUNCHERS:
             raise ConfigError(
-                f"{word} came behind the `--`; expected it in front, because all workers of a "
-                "machine are started again together. Use launch/local.py --restarts=3 -- ..."
+                f"{word} came behind the `--`; expected nothing there about who the workers are "
+                "and who starts them again, because their launcher says that. Use for example "
+                f"{launcher} --restarts=3 -- ..."
             )
 
 
@@ -117,7 +126,8 @@ def require_free_folder(run_dir: Path | None, worker_flags: Sequence[str]) -> No
         require_free(run_dir)
 
 
-def _with_flags(words: Sequence[str], *flags: str) -> list[str]:
+def with_flags(words: Sequence[str], *flags: str) -> list[str]:
+    """The words and more flags, each of which counts more than one of its name that is there."""
     place = words.index("--") if "--" in words else len(words)
     return [*words[:place], *flags, *words[place:]]
 
@@ -128,9 +138,15 @@ def run_dir_of(worker_flags: Sequence[str]) -> Path | None:
     Raises:
         ConfigError: it is one that every worker would refuse.
     """
-    found = ""
-    for flag, following in itertools.pairwise([*worker_flags, ""]):
-        name, equals, value = flag.partition("=")
-        if name in ("--run_dir", "-run_dir"):
-            found = value if equals else following
+    found = value_of(worker_flags, "run_dir")
     return Path(local_path(found, "--run_dir")) if found else None
+
+
+def value_of(worker_flags: Sequence[str], flag: str) -> str:
+    """What a worker's flag is given, the last one as in absl; empty without."""
+    found = ""
+    for word, following in itertools.pairwise([*worker_flags, ""]):
+        name, equals, value = word.partition("=")
+        if name in (f"--{flag}", f"-{flag}"):
+            found = value if equals else following
+    return found

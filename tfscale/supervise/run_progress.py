@@ -5,12 +5,45 @@ A checkpoint is a folder `RUN_DIR/checkpoints/step-0000001234`, there as a whole
 leaves the step of the last checkpoint in `RUN_DIR/logs/worker-N.step`.
 """
 
+import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from tfscale.files.checkpoint_names import FOLDER, mark_of, step_of
 
 _Identity = tuple[int, int]  # of a file: another one of the same name has another
+
+
+class Before(NamedTuple):
+    """What was in a run's folder when somebody began to look.
+
+    Args:
+        checkpoints: by their steps.
+        report: None for none.
+    """
+
+    checkpoints: dict[int, _Identity]
+    report: _Identity | None
+
+    def as_text(self) -> str:
+        """For a process that looks on in the place of this one."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def of_text(cls, text: str) -> "Before":
+        """From there.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            found = json.loads(text)
+            of = {int(step): (one[0], one[1]) for step, one in found["checkpoints"].items()}
+            report = found["report"]
+            return cls(of, report and (report[0], report[1]))
+        except (TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"{text!r} says nothing of a folder") from error
 
 
 class RunProgress:
@@ -19,15 +52,15 @@ class RunProgress:
     Args:
         run_dir: the run's folder, which need not be there; None sees nothing.
         worker: whose step is looked at where there are no checkpoints.
+        before: what was there when somebody else began to look.
     """
 
-    def __init__(self, run_dir: Path | None, worker: int) -> None:
+    def __init__(self, run_dir: Path | None, worker: int, before: Before | None = None) -> None:
         """Remembers what an earlier run, or an earlier part of this one, has left."""
         self._run_dir = run_dir
         self._mark = run_dir and run_dir / mark_of(worker)
         self._marked = _identity_of(self._mark)
-        self._checkpoints = self._committed()
-        self._report = self._reported()
+        self.before = before or Before(self._committed(), self._reported())
 
     @property
     def is_visible(self) -> bool:
@@ -39,14 +72,14 @@ class RunProgress:
     @property
     def step(self) -> int | None:
         """The highest step that was committed since; None for none."""
-        then = self._checkpoints
+        then = self.before.checkpoints
         new = [step for step, found in self._committed().items() if then.get(step) != found]
         return max([*new, *self._marked_step()], default=None)
 
     @property
     def is_done(self) -> bool:
         """Whether the run's report was written since."""
-        return self._reported() not in (None, self._report)
+        return self._reported() not in (None, self.before.report)
 
     def _marked_step(self) -> list[int]:
         if self._mark is None or _identity_of(self._mark) in (None, self._marked):
