@@ -44,7 +44,7 @@ OTHER_FLAGS = (
 )
 PROGRAMS = (
     *("worker", "local", "prepare", "inspect_data", "profile_model", "bench", "compare"),
-    *("evaluate", "gpu_check"),
+    *("evaluate", "gpu_check", "ssh"),
 )
 OPTIONS_FILE = "text = 'a'\nnumber = 1\nreal = 0.5\nanything = None\nsizes = (1, 2)\nyes = True\n"
 STARTED_FLAGS = ("dataset", "model", "hosts", "out", "run_dir", "profile", "dataset_option")
