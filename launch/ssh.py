@@ -19,7 +19,7 @@ from absl import flags
 import tfscale
 from launch import program, ssh_flags
 from tfscale.supervise.commands import with_flags
-from tfscale.supervise.ssh import launching
+from tools.ssh import launching
 
 flags.adopt_module_key_flags(ssh_flags)  # so that --help shows them
 

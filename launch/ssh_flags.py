@@ -5,14 +5,14 @@ from pathlib import Path
 
 from absl import flags
 
-from tfscale.cluster.dialects.host_files import SCHEDULERS, hosts_from, hosts_in
 from tfscale.cluster.dialects.said import DEFAULT_PORT
 from tfscale.errors import ConfigError
 from tfscale.supervise.commands import refuse_misplaced
-from tfscale.supervise.ssh.connection import Client
-from tfscale.supervise.ssh.launches import Launches
-from tfscale.supervise.ssh.launching import Start, variables
-from tfscale.supervise.ssh.nodes import EXAMPLE, Node, nodes_of
+from tools.ssh.connection import Client
+from tools.ssh.host_files import SCHEDULERS, hosts_from, hosts_in
+from tools.ssh.launches import Launches
+from tools.ssh.launching import Start, variables
+from tools.ssh.nodes import EXAMPLE, Node, nodes_of
 
 _KINDS = ("worker", "evaluate", "doctor")
 _HOSTS = flags.DEFINE_list("hosts", [], "Of ssh: host, user@host or host:port; worker 0 is first.")

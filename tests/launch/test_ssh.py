@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.supervise.sources import DEADLINE_SECONDS, ROOT
-from tests.supervise.ssh.fake_ssh import fake_ssh, repository  # noqa: F401
+from tests.tools.ssh.fake_ssh import fake_ssh, repository  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("fake_ssh")
 

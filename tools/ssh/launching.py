@@ -12,14 +12,14 @@ from tfscale.settings import SETTINGS
 from tfscale.supervise.commands import refuse_own, value_of
 from tfscale.supervise.group_attempt import Launch, say
 from tfscale.supervise.restarts import supervise
-from tfscale.supervise.ssh.connection import Client, in_folder
-from tfscale.supervise.ssh.copying import copy_tree
-from tfscale.supervise.ssh.courier import Errand
-from tfscale.supervise.ssh.launches import Launches, state_folder
-from tfscale.supervise.ssh.messages import Order
-from tfscale.supervise.ssh.nodes import Node
+from tools.ssh.connection import Client, in_folder
+from tools.ssh.copying import copy_tree
+from tools.ssh.courier import Errand
+from tools.ssh.launches import Launches, state_folder
+from tools.ssh.messages import Order
+from tools.ssh.nodes import Node
 
-_ROOT = Path(__file__).resolve().parents[3]  # of the working tree
+_ROOT = Path(__file__).resolve().parents[2]  # of the working tree
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def courier_commands(start: Start, nodes: Sequence[Node], folder: Path) -> list[
         nodes: where.
         folder: where worker 0's courier leaves how far the run is.
     """
-    module = [start.python, "-m", "tfscale.supervise.ssh.member"]
+    module = [start.python, "-m", "tools.ssh.member"]
     there = in_folder(start.place, module)
     places = [(node.target, address) for node in nodes for address in node.addresses]
     hosts = ",".join(address for _, address in places)
@@ -134,7 +134,7 @@ def courier_commands(start: Start, nodes: Sequence[Node], folder: Path) -> list[
             "" if index else str(folder),
             _seconds(patience),
         )
-        courier = [sys.executable, "-P", "-m", "tfscale.supervise.ssh.courier"]
+        courier = [sys.executable, "-P", "-m", "tools.ssh.courier"]
         commands.append([*courier, errand.as_text()])
     return commands
 

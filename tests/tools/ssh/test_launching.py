@@ -11,14 +11,14 @@ import psutil
 import pytest
 
 from tests.supervise.sources import DEADLINE_SECONDS, FOREVER, ROOT
-from tests.supervise.ssh.fake_ssh import fake_ssh, repository  # noqa: F401
+from tests.tools.ssh.fake_ssh import fake_ssh, repository  # noqa: F401
 from tfscale.errors import ConfigError
 from tfscale.supervise import restart_policy
-from tfscale.supervise.ssh import launching
-from tfscale.supervise.ssh.courier import Errand
-from tfscale.supervise.ssh.launching import Start, courier_commands, variables
-from tfscale.supervise.ssh.messages import Order
-from tfscale.supervise.ssh.nodes import nodes_of
+from tools.ssh import launching
+from tools.ssh.courier import Errand
+from tools.ssh.launching import Start, courier_commands, variables
+from tools.ssh.messages import Order
+from tools.ssh.nodes import nodes_of
 
 pytestmark = pytest.mark.usefixtures("fake_ssh")
 
@@ -233,9 +233,9 @@ def test_a_node_without_the_repository_ends_with_2(launch, capfd, tmp_path):
 
 PROGRAM = """
 import os, sys
-from tfscale.supervise.ssh import launching
-from tfscale.supervise.ssh.launching import Start
-from tfscale.supervise.ssh.nodes import nodes_of
+from tools.ssh import launching
+from tools.ssh.launching import Start
+from tools.ssh.nodes import nodes_of
 start = Start("worker", ("--run_dir={run}",), {folder!r}, sys.executable)
 sys.exit(launching.run(start, nodes_of(["n0", "n1"], port=2222, processes_per_node=1), os.environ))
 """

@@ -1,6 +1,6 @@
 import pytest
 
-from tfscale.supervise.ssh.messages import Order, Record
+from tools.ssh.messages import Order, Record
 
 
 def test_an_order_is_one_line_whatever_is_in_it():

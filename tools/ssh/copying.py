@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfscale.errors import ConfigError, WorkerError
 from tfscale.supervise.gang import Gang, Streams
-from tfscale.supervise.ssh.connection import Client, quoted
+from tools.ssh.connection import Client, quoted
 
 _SECONDS = 600.0
 _LEFT_OUT = (".venv", ".git", "runs", "__pycache__")

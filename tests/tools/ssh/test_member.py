@@ -9,12 +9,12 @@ import time
 import pytest
 
 from tests.supervise.sources import DEADLINE_SECONDS, FOREVER, ROOT
-from tests.supervise.ssh.fake_ssh import repository
-from tfscale.supervise.ssh.messages import GO, STOP, Order, Record
+from tests.tools.ssh.fake_ssh import repository
+from tools.ssh.messages import GO, STOP, Order, Record
 
 MEMBER = """
 import sys
-from tfscale.supervise.ssh import member
+from tools.ssh import member
 member.LOST_SECONDS = {lost}
 sys.exit(member.main())
 """

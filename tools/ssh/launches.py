@@ -25,7 +25,7 @@ from tfscale.files.run_lock import RunLock, holder_of
 from tfscale.process.terminal import silence
 from tfscale.supervise.echo import echo
 from tfscale.supervise.group_attempt import SAVING_SECONDS
-from tfscale.supervise.ssh.courier import BEFORE
+from tools.ssh.courier import BEFORE
 
 _OUTPUT = "output"  # of a launcher that has no terminal
 _CODE = "exit-code"

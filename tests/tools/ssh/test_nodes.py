@@ -1,7 +1,7 @@
 import pytest
 
 from tfscale.errors import ConfigError
-from tfscale.supervise.ssh.nodes import Node, nodes_of
+from tools.ssh.nodes import Node, nodes_of
 
 
 def _nodes(hosts, **more):

@@ -1,6 +1,6 @@
 """Stands for a worker of another machine among the processes of this one.
 
-    python -P -m tfscale.supervise.ssh.courier ERRAND
+    python -P -m tools.ssh.courier ERRAND
 
 It holds the connection, shows the worker's lines as they come, passes SIGTERM on and ends as the
 worker has ended: with its exit code, its signal and its record. A node that can't be reached yet is
@@ -33,9 +33,9 @@ from tfscale.startup.environment import take_end_record
 from tfscale.supervise.echo import echo
 from tfscale.supervise.gang import Gang, Member, Streams
 from tfscale.supervise.lines import Lines
-from tfscale.supervise.ssh.connection import end_without_meeting
-from tfscale.supervise.ssh.messages import BEAT, BEAT_SECONDS, GO, STOP, Order, Record
 from tfscale.supervise.stop_signals import noted_stops
+from tools.ssh.connection import end_without_meeting
+from tools.ssh.messages import BEAT, BEAT_SECONDS, GO, STOP, Order, Record
 
 BEFORE = "before.json"  # of a launch's folder
 _POLL_SECONDS = 0.05

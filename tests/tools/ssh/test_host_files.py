@@ -1,7 +1,7 @@
 import pytest
 
-from tfscale.cluster.dialects.host_files import hosts_from, hosts_in
 from tfscale.errors import ConfigError
+from tools.ssh.host_files import hosts_from, hosts_in
 
 
 def _file(tmp_path, text):

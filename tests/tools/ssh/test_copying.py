@@ -3,9 +3,9 @@ import subprocess
 
 import pytest
 
-from tests.supervise.ssh.fake_ssh import CLIENT, fake_ssh  # noqa: F401
+from tests.tools.ssh.fake_ssh import CLIENT, fake_ssh  # noqa: F401
 from tfscale.errors import ConfigError
-from tfscale.supervise.ssh.copying import copy_tree, files_of
+from tools.ssh.copying import copy_tree, files_of
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Starts a worker on its node, and ends it when nobody holds the connection any more.
 
-    python -m tfscale.supervise.ssh.member
+    python -m tools.ssh.member
 
 What it is to do comes by the standard input, so that no shell reads it and it is in no list of
 processes. The worker has a process group of its own. It is killed when the input ends, because the
@@ -22,9 +22,9 @@ from tfscale.supervise.commands import going_on
 from tfscale.supervise.echo import echo
 from tfscale.supervise.gang import Gang, Member
 from tfscale.supervise.run_progress import Before, RunProgress
-from tfscale.supervise.ssh.messages import GO, LOST_SECONDS, STOP, Order, Record
 from tfscale.supervise.stop_signals import noted_stops
 from tfscale.user_paths import local_path
+from tools.ssh.messages import GO, LOST_SECONDS, STOP, Order, Record
 
 _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 0.5

@@ -6,14 +6,14 @@ import pytest
 
 from tests.supervise.sources import DEADLINE_SECONDS, ROOT
 from tfscale.errors import ConfigError
-from tfscale.supervise.ssh import launches as module
-from tfscale.supervise.ssh.launches import Launches, state_folder
+from tools.ssh import launches as module
+from tools.ssh.launches import Launches, state_folder
 
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tfscale.supervise.ssh.launches import Launches
+from tools.ssh.launches import Launches
 signal.alarm({seconds})
 def work():
     print("works", flush=True)

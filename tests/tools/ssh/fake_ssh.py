@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.supervise.sources import ALARM, ROOT
-from tfscale.supervise.ssh.connection import Client
+from tools.ssh.connection import Client
 
 # What it gets is for a shell, as there. `REFUSES` has the lines that it says in place of that.
 _SSH = """#!/bin/sh

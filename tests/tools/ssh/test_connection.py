@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tfscale.errors import CONFIG_CODE, Kind
-from tfscale.supervise.ssh.connection import Client, end_without_meeting, in_folder
+from tools.ssh.connection import Client, end_without_meeting, in_folder
 
 
 def test_a_host_is_never_an_option_and_a_users_option_comes_first():
