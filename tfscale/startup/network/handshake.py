@@ -52,6 +52,16 @@ class Hello:
         pairs = enumerate(zip(ours, theirs, strict=True))
         return all(mine == its or rank in own for rank, (mine, its) in pairs)
 
+    def problem_with(self, other: "Hello", rank: int) -> str:
+        """Why the one that answers isn't the worker of a rank that is looked for; "" if it is."""
+        if other.process == self.process:
+            return f"this worker itself answers there: has it the wrong --index={self.rank}?"
+        if not self.is_of_same_job(other):
+            return f"a worker of another job answers there, whose --hosts is {_short(other.hosts)}"
+        if other.rank != rank:
+            return f"worker {other.rank} answers there: has it the wrong --index={other.rank}?"
+        return ""
+
 
 def read_hello(line: bytes) -> Hello | None:
     """What somebody said of itself; None if that is nothing which a worker says."""
@@ -69,3 +79,8 @@ def read_hello(line: bytes) -> Hello | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return hello if isinstance(hello.process, str) and isinstance(refusal, str) else None
+
+
+def _short(hosts: tuple[str, ...]) -> str:
+    shown = ",".join(hosts[:4])
+    return shown if len(hosts) <= 4 else f"{shown},... ({len(hosts)} workers)"
