@@ -1,0 +1,281 @@
+"""All nodes together: they meet at the run's own ports, and worker 0 asks the others."""
+
+import json
+import queue
+import secrets
+import time
+from dataclasses import asdict
+from functools import partial
+
+from tfscale.cluster.cluster import Cluster
+from tfscale.cluster.machines import split_address
+from tfscale.errors import ConfigError
+from tfscale.startup.network.handshake import Hello
+from tfscale.startup.network.own_port import PortTaken, holder, listen
+from tfscale.structures import Json
+from tools.doctor import comparison, links, measurement, node, shared_folder
+from tools.doctor.asked import Asked
+from tools.doctor.examination import Examination
+from tools.doctor.findings import Finding, Reason, fail, refused
+from tools.doctor.orders import Order
+from tools.doctor.reception import Line, Reception, line_to, problems
+from tools.doctor.tensorflow_process import TensorflowProcess
+from tools.doctor.time_limits import Background, all_within
+
+_PORT_SECONDS = 2.0  # for what has just ended there
+_ASK_SECONDS = 3.0  # for what needs no work
+_CLOCK_ROUNDS = 3
+_LONGEST_SECONDS = 90.0  # of worker 0's silence while others measure
+
+
+def receive(own: Hello, cluster: Cluster) -> Reception | Finding:
+    """Listens at the port of the run, or says why that can't be done."""
+    _, port = split_address(cluster.addresses[cluster.index])
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        try:
+            return Reception(own, listen(port))
+        except ConfigError as error:
+            return refused(Reason.PORT, error).at(cluster.index)
+        except PortTaken:
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            return fail(
+                Reason.PORT,
+                f"its port {port} is taken by {holder(port)}",
+                "a free port",
+                "End that process, or use another port in --hosts.",
+            ).at(cluster.index)
+
+
+class Lead:
+    """Worker 0's part: it waits for the others, asks them, and lets them measure.
+
+    Args:
+        asked: what a run would be.
+        examination: gets what is found.
+        tensorflow: this node's.
+        deadline: of `time.monotonic`, for all of it.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        examination: Examination,
+        tensorflow: TensorflowProcess,
+        deadline: float,
+    ) -> None:
+        self._asked, self._found, self._tensorflow = asked, examination, tensorflow
+        self._cluster, self._deadline = examination.cluster, deadline
+        self._lines: dict[int, Line] = {}
+        self._missing: dict[int, str] = {}  # why those that didn't come can't be reached, by rank
+        self._unmet: dict[int, dict[int, str]] = {}  # whom each that came can't reach, and why
+
+    def examine(self, own_facts: Background[node.Facts]) -> None:
+        """Finds out everything, of all nodes."""
+        found, reception = self._found, None
+        try:
+            if self._cluster.num_workers > 1:
+                with found.doing("meeting"):
+                    reception = self._receive()
+            with found.doing("nodes"):
+                self._hear_facts(own_facts)
+            with found.doing("clocks"):
+                self._compare_clocks()
+            if self._asked.run_dir:
+                with found.doing("folder"):
+                    self._try_folder()
+        finally:
+            if reception is not None:
+                reception.close()
+        if not found.would_fail:
+            with found.doing("links"):
+                self._measure()
+        for line in self._lines.values():
+            line.say({"order": "end", "fails": found.would_fail})
+            line.close()
+
+    def _receive(self) -> Reception | None:
+        """Meets the others, if the port can be had."""
+        own = Hello.of(self._cluster)
+        reception = receive(own, self._cluster)
+        if isinstance(reception, Finding):
+            self._found.findings.append(reception)
+            return None
+        self._meet(own, reception)
+        return reception
+
+    def _meet(self, own: Hello, reception: Reception) -> None:
+        cluster, until = self._cluster, time.monotonic() + self._asked.start_timeout
+        looking = Background(lambda: problems(cluster, own, until))
+        while len(self._lines) < cluster.num_workers - 1 and time.monotonic() < until:
+            try:
+                rank, line = reception.staying.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if rank in self._lines:
+                self._found.findings.append(_twice(rank, self._lines[rank], line))
+                line.close()
+            else:
+                self._lines[rank] = line
+        unmet = looking.result(until + _ASK_SECONDS - time.monotonic(), {})
+        self._unmet[0] = unmet
+        for rank in range(1, cluster.num_workers):
+            if rank not in self._lines:
+                self._missing[rank] = unmet.get(rank, "it is there, and can't reach worker 0")
+
+    def _hear_facts(self, own_facts: Background[node.Facts]) -> None:
+        found = self._found
+        seconds = node.SECONDS + self._asked.start_timeout
+        hearing = [partial(line.hear, seconds) for line in self._lines.values()]
+        told = all_within(seconds, hearing, None)
+        for rank, words in zip(self._lines, told, strict=True):
+            if words is None:
+                self._missing[rank] = "it came, and has not said what it is"
+                continue
+            found.nodes[rank] = words["facts"]
+            found.findings += map(Finding.of_json, words["findings"])
+            self._unmet[rank] = {int(other): why for other, why in words["unmet"].items()}
+        found.nodes[0] = own_facts.result(node.SECONDS + _ASK_SECONDS, {})
+        found.findings += node.judge(found.nodes[0], self._asked, self._cluster)
+        came_from = {rank: line.came_from for rank, line in self._lines.items()}
+        found.findings += comparison.reachability(
+            self._cluster, self._missing, self._unmet, came_from
+        )
+        found.findings += comparison.judge(dict(sorted(found.nodes.items())))
+        self._lines = {rank: line for rank, line in self._lines.items() if rank in found.nodes}
+
+    def _compare_clocks(self) -> None:
+        for rank, line in self._lines.items():
+            rounds = []
+            for _ in range(_CLOCK_ROUNDS):
+                before = self._asked.clock()
+                answer = line.ask({"order": "clock"}, _ASK_SECONDS)
+                after = self._asked.clock()
+                if answer is not None:
+                    # What came back was said in the middle, give or take half of the way.
+                    ahead = answer["clock"] - (before + after) / 2
+                    rounds.append(((after - before) / 2, ahead))
+            if rounds:
+                uncertain, ahead = min(rounds)
+                self._found.offsets[rank] = ahead, uncertain
+        self._found.findings += comparison.clocks(self._found.offsets)
+
+    def _try_folder(self) -> None:
+        run_dir, name = self._asked.run_dir, f"probe-{secrets.token_hex(8)}"
+        told = {0: shared_folder.write(run_dir, name)}
+        lines = self._lines if "error" not in told[0] else {}
+        seconds = shared_folder.SECONDS + _ASK_SECONDS
+        words = {"order": "folder", "name": name}
+        asking = [partial(line.ask, words, seconds) for line in lines.values()]
+        heard = all_within(seconds, asking, None)
+        for rank, answer in zip(lines, heard, strict=True):
+            told[rank] = answer or {"error": "that node has not answered"}
+        shared_folder.remove(run_dir, name)
+        self._found.folder = told
+        self._found.findings += shared_folder.judge(run_dir, told)
+
+    def _measure(self) -> None:
+        for line in self._lines.values():
+            line.ask({"order": "quiet"}, _ASK_SECONDS)  # nothing listens at its port any more
+
+        def send(rank: int, order: Order, seconds: float) -> dict[str, Json] | None:
+            if rank == 0:
+                return self._tensorflow.measure(order, seconds)
+            words = {"order": "measure", "what": asdict(order), "seconds": seconds}
+            return self._lines[rank].ask(words, seconds + 1.0)
+
+        found = self._found
+        rounds = measurement.Measurement(self._asked, self._cluster, found.nodes, send)
+        found.measured = rounds.run(self._deadline)
+        found.findings += found.measured.findings
+        found.findings += links.judge(found.measured.pairs, self._cluster)
+
+
+def _twice(rank: int, first: Line, second: Line) -> Finding:
+    return fail(
+        Reason.CLUSTER,
+        f"two processes say that they are worker {rank}, from {first.came_from} and "
+        f"{second.came_from}",
+        "an --index of its own for each",
+        "Give each node its own --index, or start one process on each.",
+    ).at(rank)
+
+
+class Follower:
+    """Every other worker's part: it tells what it is, and does what worker 0 asks.
+
+    Args:
+        asked: what a run would be.
+        examination: gets what is found here.
+        tensorflow: this node's.
+    """
+
+    def __init__(
+        self, asked: Asked, examination: Examination, tensorflow: TensorflowProcess
+    ) -> None:
+        self._asked, self._found, self._tensorflow = asked, examination, tensorflow
+        self._cluster = examination.cluster
+
+    def examine(self, own_facts: Background[node.Facts]) -> bool | None:
+        """Takes part; gives whether a run would fail, as worker 0 says, None where it can't."""
+        own = Hello.of(self._cluster)
+        reception = receive(own, self._cluster)
+        if isinstance(reception, Finding):
+            self._found.findings.append(reception)
+        try:
+            return self._take_part(own, own_facts, reception)
+        finally:
+            if isinstance(reception, Reception):
+                reception.close()
+
+    def _take_part(
+        self, own: Hello, own_facts: Background[node.Facts], reception: Reception | Finding
+    ) -> bool | None:
+        found, cluster = self._found, self._cluster
+        until = time.monotonic() + self._asked.start_timeout
+        with found.doing("meeting"):
+            why = problems(cluster, own, until, [0]).get(0, "")
+            line = None if why else line_to(cluster, own)
+            others = [rank for rank in range(1, cluster.num_workers) if rank != cluster.index]
+            unmet = problems(cluster, own, until, others) if line else {}
+        with found.doing("nodes"):
+            facts = own_facts.result(node.SECONDS + _ASK_SECONDS, {})
+            found.nodes[cluster.index] = facts
+            found.findings += node.judge(facts, self._asked, cluster)
+        if line is None:
+            found.told_by = cluster.index
+            missing = {0: why or "it hangs up"}
+            found.findings += comparison.reachability(cluster, missing, {}, {})
+            return None
+        told = [finding.as_json() for finding in found.findings]
+        line.say({"facts": facts, "findings": told, "unmet": unmet})
+        with found.doing("worker 0's questions"):
+            return self._answer(line, reception)
+
+    def _answer(self, line: Line, reception: Reception | Finding) -> bool | None:
+        while (asks := line.hear(_LONGEST_SECONDS)) is not None:
+            if asks["order"] == "clock":
+                line.say({"clock": self._asked.clock()})
+            elif asks["order"] == "folder":
+                line.say(shared_folder.read(self._asked.run_dir, asks["name"]))
+            elif asks["order"] == "quiet":
+                if isinstance(reception, Reception):
+                    reception.close()
+                line.say({"is_quiet": True})
+            elif asks["order"] == "measure":
+                order = Order.from_json(json.dumps(asks["what"]))
+                line.say(self._tensorflow.measure(order, asks["seconds"]))
+            else:
+                return bool(asks["fails"])
+        self._found.findings.append(
+            fail(
+                Reason.MISSING,
+                f"{self._cluster.named(0)} has gone before the end",
+                "its word on all nodes",
+                "Look at its output.",
+            ).at(0)
+        )
+        self._found.told_by = self._cluster.index
+        return None

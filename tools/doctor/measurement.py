@@ -1,0 +1,174 @@
+"""The timed all-reduce: pairs first, so that one bad node has a name, then all together."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from tfscale.cluster.cluster import Cluster
+from tfscale.structures import Json
+from tools.doctor.asked import Asked
+from tools.doctor.findings import Finding, Reason, fail
+from tools.doctor.links import pair_rounds
+from tools.doctor.node import Facts
+from tools.doctor.orders import Order
+from tools.doctor.time_limits import Background
+from tools.profiles.link_curve import Group, LinkCurve, Point
+
+_ROUND_SECONDS = 6.0  # of summing
+_START_SECONDS = 15.0  # for those of a round to meet
+_SLACK_SECONDS = 12.0  # for TensorFlow to be imported on a busy machine, and to trace
+_LEAST_SECONDS = 14.0  # for a round to have a chance
+_MOST_BYTES = 256 * 2**20
+_COPIES = 8  # of the largest size that TensorFlow may have at a time
+
+# Gives what a worker answers to an order within some seconds; None where it doesn't.
+Send = Callable[[int, Order, float], dict[str, Json] | None]
+
+
+@dataclass
+class Measured:
+    """What came of it.
+
+    Args:
+        pairs: a curve of each pair.
+        together: of all, where that is another measurement; of one worker's devices, too.
+        findings: what failed.
+        skipped: why something wasn't measured.
+    """
+
+    pairs: list[LinkCurve] = field(default_factory=list)
+    together: LinkCurve | None = None
+    findings: list[Finding] = field(default_factory=list)
+    skipped: str = ""
+
+    @property
+    def curves(self) -> tuple[LinkCurve, ...]:
+        """All of them, that of all workers last."""
+        return (*self.pairs, *([self.together] if self.together else []))
+
+
+class Measurement:
+    """Lets workers sum, and says what came of it.
+
+    Args:
+        asked: what a run would be.
+        cluster: who the workers are.
+        nodes: the facts of each.
+        send: asks a worker.
+    """
+
+    def __init__(
+        self, asked: Asked, cluster: Cluster, nodes: Mapping[int, Facts], send: Send
+    ) -> None:
+        self._order = _order(asked, nodes)
+        self._cluster, self._nodes, self._send = cluster, nodes, send
+
+    def run(self, deadline: float) -> Measured:
+        """Lets pairs sum, then all; ends at the first round in which something fails.
+
+        Args:
+            deadline: of `time.monotonic`.
+        """
+        measured, workers = Measured(), self._cluster.num_workers
+        rounds: list[list[tuple[int, ...]]] = [[(0,)]]
+        if workers > 1:
+            rounds = [list(pairs) for pairs in pair_rounds(workers)]
+            rounds += [[tuple(range(workers))]] if workers > 2 else []
+        for number, groups in enumerate(rounds):
+            if deadline - time.monotonic() < _LEAST_SECONDS:
+                measured.skipped = f"{number} of {len(rounds)} rounds measured: no time was left"
+                break
+            curves = self._round(groups, deadline, measured.findings)
+            if len(groups[0]) == 2:
+                measured.pairs += curves
+            elif curves:
+                measured.together = curves[0]
+            if measured.findings:
+                break
+        return measured
+
+    def _round(
+        self, groups: Sequence[tuple[int, ...]], deadline: float, findings: list[Finding]
+    ) -> list[LinkCurve]:
+        """Lets each group sum by itself, all groups at the same time."""
+        order = self._order
+        most = order.seconds + order.start_seconds + _SLACK_SECONDS
+        seconds = min(most, deadline - time.monotonic() - 1.0)
+        asked = {}
+        for ranks in groups:
+            places = [self._cluster.addresses[rank] for rank in ranks if len(ranks) > 1]
+            for index, rank in enumerate(ranks):
+                own = replace(order, hosts=tuple(places), index=index)
+                asked[rank] = Background(partial(self._send, rank, own, seconds))
+        until = time.monotonic() + seconds + 2.0
+        answers = {rank: one.result(until - time.monotonic(), None) for rank, one in asked.items()}
+        curves = []
+        for ranks in groups:
+            problems = {rank: said for rank in ranks if (said := _problem(answers[rank], seconds))}
+            answer = answers[ranks[0]]
+            if problems:
+                findings.append(_failed(ranks, problems, self._cluster))
+            elif answer and answer["points"]:
+                curves.append(_curve(ranks, answer, order, self._nodes))
+        return curves
+
+
+def _order(asked: Asked, nodes: Mapping[int, Facts]) -> Order:
+    """What all orders have in common."""
+    free = [
+        node["machine"]["memory_free_bytes"] / node["machine"]["workers_here"] / _COPIES
+        for node in nodes.values()
+        if node["machine"]
+    ]
+    return Order(
+        hosts=(),
+        index=0,
+        collectives=asked.collectives,
+        wire_dtype=asked.wire_dtype,
+        devices=asked.devices,
+        seconds=_ROUND_SECONDS,
+        start_seconds=_START_SECONDS,
+        most_bytes=int(min([_MOST_BYTES, *free])),
+    )
+
+
+def _problem(answer: dict[str, Json] | None, seconds: float) -> str:
+    if answer is None:
+        return f"no answer within {seconds:.0f} s"
+    return str(answer.get("error", ""))
+
+
+def _failed(ranks: Sequence[int], problems: Mapping[int, str], cluster: Cluster) -> Finding:
+    names = " and ".join(cluster.named(rank) for rank in ranks)
+    said = "; ".join(f"worker {rank}: {why}" for rank, why in problems.items())
+    found = fail(
+        Reason.ALL_REDUCE,
+        f"the all-reduce of {names} has not come to its end ({said})",
+        "sums",
+        "A firewall that lets only some ports through, an interface that NCCL or gRPC has chosen "
+        "(NCCL_SOCKET_IFNAME, NCCL_DEBUG=INFO), or a node that is out of memory.",
+    )
+    return found.at(next(iter(problems))) if len(problems) == 1 else found
+
+
+def _curve(
+    ranks: tuple[int, ...], answer: dict[str, Json], order: Order, nodes: Mapping[int, Facts]
+) -> LinkCurve:
+    names = tuple(str(nodes[rank]["machine"].get("host", "")) for rank in ranks)
+    promised = min((_promised(nodes[rank], ranks, answer) for rank in ranks), default=0.0)
+    kind = str(answer["collectives"])
+    group = Group(ranks, names, int(answer["replicas"]), kind, order.wire_dtype, promised)
+    return LinkCurve(group, tuple(Point(int(size), *rest) for size, *rest in answer["points"]))
+
+
+def _promised(node: Facts, ranks: Sequence[int], answer: Mapping[str, Json]) -> float:
+    """Bytes a second of the cards by which a node reaches the others; 0 where one doesn't say."""
+    if len(ranks) == 1 or not node["ways"]:
+        return 0.0
+    active = [port["gbits"] for port in node["machine"]["infiniband"] if port["state"] == "ACTIVE"]
+    if answer["collectives"] == "nccl" and active:
+        return float(max(active)) * 1e9 / 8
+    cards = {node["ways"]["peers"][rank]["interface"] for rank in ranks}
+    speeds = [node["ways"]["interfaces"][card]["mbits"] for card in cards if card not in ("", "lo")]
+    return float(min(speeds, default=0)) * 1e6 / 8
