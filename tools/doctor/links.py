@@ -116,13 +116,12 @@ def _slow_link(curve: LinkCurve, cluster: Cluster) -> Finding:
     promised = curve.group.promised_bytes_per_second
     expected = f"about {rate(promised)}, as the card promises" if promised else "1 Gbit/s or more"
     help_text = advice(curve)
+    setting = f" {help_text}." if help_text else ""
     return warn(
         Reason.SLOW_LINK,
         f"the link between {left} and {right} gives {rate(curve.bus_bytes_per_second)}: a step "
         f"with 25 MB of gradients waits {curve.seconds_of(_SHOWN_BYTES):.1f} s",
         expected,
-        "Use the addresses of the fast network in --hosts (NCCL_SOCKET_IFNAME for its card), look "
-        f"at ethtool (Speed, Duplex), or {help_text}."
-        if help_text
-        else "Look at ethtool.",
+        "Use the addresses of the fast network in --hosts, NCCL_SOCKET_IFNAME for its card; look "
+        f"at ethtool (Speed, Duplex).{setting}",
     )

@@ -15,15 +15,17 @@ from tools.doctor.orders import Order
 from tools.doctor.time_limits import Background
 from tools.profiles.link_curve import Group, LinkCurve, Point
 
-_ROUND_SECONDS = 6.0  # of summing
+_SUMMING_SECONDS = 6.0
 _START_SECONDS = 15.0  # for those of a round to meet
-_SLACK_SECONDS = 12.0  # for TensorFlow to be imported on a busy machine, and to trace
+# With TensorFlow's import on a busy machine, and tracing.
+_ROUND_SECONDS = _SUMMING_SECONDS + _START_SECONDS + 12.0
 _LEAST_SECONDS = 14.0  # for a round to have a chance
 _MOST_BYTES = 256 * 2**20
 _COPIES = 8  # of the largest size that TensorFlow may have at a time
 
 # Gives what a worker answers to an order within some seconds; None where it doesn't.
 Send = Callable[[int, Order, float], dict[str, Json] | None]
+_Answers = dict[int, dict[str, Json]]  # by rank
 
 
 @dataclass
@@ -76,42 +78,48 @@ class Measurement:
             rounds = [list(pairs) for pairs in pair_rounds(workers)]
             rounds += [[tuple(range(workers))]] if workers > 2 else []
         for number, groups in enumerate(rounds):
-            if deadline - time.monotonic() < _LEAST_SECONDS:
+            left = deadline - time.monotonic()
+            answers = self._answers(groups, left) if left > _LEAST_SECONDS else {}
+            curves, findings = self._curves(groups, answers)
+            if not answers or (findings and left < _ROUND_SECONDS and _are_late(answers)):
                 measured.skipped = f"{number} of {len(rounds)} rounds measured: no time was left"
                 break
-            curves = self._round(groups, deadline, measured.findings)
+            measured.findings += findings
             if len(groups[0]) == 2:
                 measured.pairs += curves
             elif curves:
                 measured.together = curves[0]
-            if measured.findings:
+            if findings:
                 break
         return measured
 
-    def _round(
-        self, groups: Sequence[tuple[int, ...]], deadline: float, findings: list[Finding]
-    ) -> list[LinkCurve]:
+    def _answers(self, groups: Sequence[tuple[int, ...]], left: float) -> _Answers:
         """Lets each group sum by itself, all groups at the same time."""
-        order = self._order
-        most = order.seconds + order.start_seconds + _SLACK_SECONDS
-        seconds = min(most, deadline - time.monotonic() - 1.0)
+        seconds = min(_ROUND_SECONDS, left - 1.0)
         asked = {}
         for ranks in groups:
             places = [self._cluster.addresses[rank] for rank in ranks if len(ranks) > 1]
             for index, rank in enumerate(ranks):
-                own = replace(order, hosts=tuple(places), index=index)
+                own = replace(self._order, hosts=tuple(places), index=index)
                 asked[rank] = Background(partial(self._send, rank, own, seconds))
         until = time.monotonic() + seconds + 2.0
-        answers = {rank: one.result(until - time.monotonic(), None) for rank, one in asked.items()}
-        curves = []
-        for ranks in groups:
-            problems = {rank: said for rank in ranks if (said := _problem(answers[rank], seconds))}
-            answer = answers[ranks[0]]
+        late: dict[str, Json] = {"error": f"no answer within {seconds:.0f} s", "is_late": True}
+        return {
+            rank: one.result(until - time.monotonic(), None) or late for rank, one in asked.items()
+        }
+
+    def _curves(
+        self, groups: Sequence[tuple[int, ...]], answers: _Answers
+    ) -> tuple[list[LinkCurve], list[Finding]]:
+        """What the groups have measured, and which of them have failed."""
+        curves, findings = [], []
+        for ranks in groups if answers else ():
+            problems = {rank: answers[rank]["error"] for rank in ranks if "error" in answers[rank]}
             if problems:
                 findings.append(_failed(ranks, problems, self._cluster))
-            elif answer and answer["points"]:
-                curves.append(_curve(ranks, answer, order, self._nodes))
-        return curves
+            elif answers[ranks[0]]["points"]:
+                curves.append(_curve(ranks, answers[ranks[0]], self._order, self._nodes))
+        return curves, findings
 
 
 def _order(asked: Asked, nodes: Mapping[int, Facts]) -> Order:
@@ -127,16 +135,14 @@ def _order(asked: Asked, nodes: Mapping[int, Facts]) -> Order:
         collectives=asked.collectives,
         wire_dtype=asked.wire_dtype,
         devices=asked.devices,
-        seconds=_ROUND_SECONDS,
+        seconds=_SUMMING_SECONDS,
         start_seconds=_START_SECONDS,
         most_bytes=int(min([_MOST_BYTES, *free])),
     )
 
 
-def _problem(answer: dict[str, Json] | None, seconds: float) -> str:
-    if answer is None:
-        return f"no answer within {seconds:.0f} s"
-    return str(answer.get("error", ""))
+def _are_late(answers: _Answers) -> bool:
+    return all(answer.get("is_late") for answer in answers.values() if "error" in answer)
 
 
 def _failed(ranks: Sequence[int], problems: Mapping[int, str], cluster: Cluster) -> Finding:

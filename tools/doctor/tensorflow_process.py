@@ -1,6 +1,7 @@
 """TensorFlow, asked in processes of its own: it may hang in a driver, and is killed then."""
 
 import contextlib
+import re
 import sys
 import time
 
@@ -12,6 +13,8 @@ from tools.doctor.orders import Order
 
 _KILL_SECONDS = 3.0
 _CHILD = "tools.doctor.tensorflow_child"
+# The last word of a process that has not failed by itself: something that went well.
+_WITHOUT_A_REASON = re.compile(r": [IW]\d{4} .*$", re.DOTALL)
 # So that it says which library of a GPU it can't load, which it otherwise keeps to itself.
 _TALKATIVE = ["env", "TF_CPP_MIN_LOG_LEVEL=0", "TF_CPP_VMODULE=dso_loader=1"]
 
@@ -48,7 +51,7 @@ class TensorflowProcess:
 
         Returns:
             `replicas`, `collectives` and `points`, each [bytes, seconds, bus bytes a second]; or
-            `error`, a line.
+            `error`, a line, and `is_late`, whether the time was over.
         """
         deadline = time.monotonic() + seconds
         try:
@@ -60,7 +63,8 @@ class TensorflowProcess:
             (answer,) = self._workers.answers(deadline - time.monotonic())
             return answer
         except WorkerError as error:
-            return {"error": error.reason}
+            said = _WITHOUT_A_REASON.sub("", error.reason)
+            return {"error": said, "is_late": time.monotonic() >= deadline}
         finally:
             self.end()
 
