@@ -158,7 +158,9 @@ def _should_be_seen_alike(node: Mapping[str, Json]) -> dict[str, Json] | None:
     }
 
 
-def _should_be_alike(node: Mapping[str, Json]) -> dict[str, Json]:
+def _should_be_alike(node: Mapping[str, Json]) -> dict[str, Json] | None:
+    if not (node["packages"] and node["machine"]):
+        return None
     versions = {
         name: version
         for name, version in node["packages"]["packages"].items()

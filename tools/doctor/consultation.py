@@ -1,5 +1,6 @@
 """All nodes together: they meet at the run's own ports, and worker 0 asks the others."""
 
+import contextlib
 import json
 import queue
 import secrets
@@ -73,7 +74,20 @@ class Lead:
         self._unmet: dict[int, dict[int, str]] = {}  # whom each that came can't reach, and why
 
     def examine(self, own_facts: Background[node.Facts]) -> None:
-        """Finds out everything, of all nodes."""
+        """Finds out everything, of all nodes, and tells them whether a run would fail."""
+        try:
+            self._ask_everything(own_facts)
+            if not self._found.would_fail:
+                with self._found.doing("links"):
+                    self._measure()
+            for line in self._lines.values():
+                line.say({"order": "end", "fails": self._found.would_fail})
+        finally:
+            for line in self._lines.values():
+                line.close()
+
+    def _ask_everything(self, own_facts: Background[node.Facts]) -> None:
+        """All but what needs the ports of the run, which are free again afterwards."""
         found, reception = self._found, None
         try:
             if self._cluster.num_workers > 1:
@@ -89,12 +103,6 @@ class Lead:
         finally:
             if reception is not None:
                 reception.close()
-        if not found.would_fail:
-            with found.doing("links"):
-                self._measure()
-        for line in self._lines.values():
-            line.say({"order": "end", "fails": found.would_fail})
-            line.close()
 
     def _receive(self) -> Reception | None:
         """Meets the others, if the port can be had."""
@@ -130,9 +138,10 @@ class Lead:
         seconds = node.SECONDS + self._asked.start_timeout
         hearing = [partial(line.hear, seconds) for line in self._lines.values()]
         told = all_within(seconds, hearing, None)
-        for rank, words in zip(self._lines, told, strict=True):
+        for rank, words in zip(tuple(self._lines), told, strict=True):
             if words is None:
                 self._missing[rank] = "it came, and has not said what it is"
+                self._lines.pop(rank).close()
                 continue
             found.nodes[rank] = words["facts"]
             found.findings += map(Finding.of_json, words["findings"])
@@ -144,7 +153,6 @@ class Lead:
             self._cluster, self._missing, self._unmet, came_from
         )
         found.findings += comparison.judge(dict(sorted(found.nodes.items())))
-        self._lines = {rank: line for rank, line in self._lines.items() if rank in found.nodes}
 
     def _compare_clocks(self) -> None:
         for rank, line in self._lines.items():
@@ -251,7 +259,7 @@ class Follower:
             return None
         told = [finding.as_json() for finding in found.findings]
         line.say({"facts": facts, "findings": told, "unmet": unmet})
-        with found.doing("worker 0's questions"):
+        with found.doing("worker 0's questions"), contextlib.closing(line):
             return self._answer(line, reception)
 
     def _answer(self, line: Line, reception: Reception | Finding) -> bool | None:

@@ -170,7 +170,7 @@ def _curve(
 
 def _promised(node: Facts, ranks: Sequence[int], answer: Mapping[str, Json]) -> float:
     """Bytes a second of the cards by which a node reaches the others; 0 where one doesn't say."""
-    if len(ranks) == 1 or not node["ways"]:
+    if len(ranks) == 1 or not (node["ways"] and node["machine"]):
         return 0.0
     active = [port["gbits"] for port in node["machine"]["infiniband"] if port["state"] == "ACTIVE"]
     if answer["collectives"] == "nccl" and active:
