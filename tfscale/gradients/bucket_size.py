@@ -140,13 +140,13 @@ def all_reduce_timer(strategy: tf.distribute.Strategy, wire: Wire) -> Callable[[
         wire: how it is sent.
     """
 
-    def on_replica(size: int, before: tf.Tensor) -> tf.Tensor:
+    def on_replica(size: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         # Depends on the time before it, so that one follows the other.
         value = tf.ones([size]) + 0.0 * tf.cast(before, tf.float32)
         total, _ = wire.send(value, sum_over_replicas)
         return time_of(total)
 
-    def one(size: int, before: tf.Tensor) -> tf.Tensor:
+    def one(size: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         done = strategy.experimental_local_results(strategy.run(on_replica, args=(size, before)))
         return tf.reduce_max(tf.stack(done))
 
@@ -155,7 +155,7 @@ def all_reduce_timer(strategy: tf.distribute.Strategy, wire: Wire) -> Callable[[
         return sum_over_replicas(seconds[tf.newaxis])[0] / replicas
 
     @tf.function(autograph=False)
-    def loop(size: int, repetitions: tf.Tensor) -> tf.Tensor:
+    def loop(size: tf.Tensor, repetitions: tf.Tensor) -> tf.Tensor:
         started = one(size, tf.zeros([], tf.float64))
         _, ended = tf.while_loop(
             lambda number, _: number < repetitions,
@@ -167,7 +167,7 @@ def all_reduce_timer(strategy: tf.distribute.Strategy, wire: Wire) -> Callable[[
         mean = strategy.run(mean_of_workers, args=((ended - started) / count,))
         return strategy.experimental_local_results(mean)[0]
 
-    return lambda size, repetitions: float(loop(size, tf.constant(repetitions)))
+    return lambda size, repetitions: float(loop(tf.constant(size), tf.constant(repetitions)))
 
 
 def best(times: LinkTimes, gradient_bytes: int, *, wire_share: float = 1.0) -> int:

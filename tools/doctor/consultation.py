@@ -188,10 +188,12 @@ class Lead:
         for line in self._lines.values():
             line.ask({"order": "quiet"}, _ASK_SECONDS)  # nothing listens at its port any more
 
-        def send(rank: int, order: Order, seconds: float) -> dict[str, Json] | None:
-            if rank == 0:
+        def send(rank: int, order: Order | None, seconds: float) -> dict[str, Json] | None:
+            if rank == 0 and order is None:
+                return self._tensorflow.get_ready(seconds)
+            if rank == 0 and order is not None:
                 return self._tensorflow.measure(order, seconds)
-            words = {"order": "measure", "what": asdict(order), "seconds": seconds}
+            words = {"order": "measure", "what": order and asdict(order), "seconds": seconds}
             return self._lines[rank].ask(words, seconds + 1.0)
 
         found = self._found
@@ -273,8 +275,7 @@ class Follower:
                     reception.close()
                 line.say({"is_quiet": True})
             elif asks["order"] == "measure":
-                order = Order.from_json(json.dumps(asks["what"]))
-                line.say(self._tensorflow.measure(order, asks["seconds"]))
+                line.say(self._sum(asks["what"], asks["seconds"]))
             else:
                 return bool(asks["fails"])
         self._found.findings.append(
@@ -287,3 +288,9 @@ class Follower:
         )
         self._found.told_by = self._cluster.index
         return None
+
+    def _sum(self, what: Json, seconds: float) -> dict[str, Json]:
+        """Sums as it is told, or gets ready where it is told nothing."""
+        if what is None:
+            return self._tensorflow.get_ready(seconds)
+        return self._tensorflow.measure(Order.from_json(json.dumps(what)), seconds)

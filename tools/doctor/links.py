@@ -9,7 +9,7 @@ from tools.profiles.link_curve import LinkCurve
 
 _SHOWN_BYTES = 25_000_000  # gradients of a small ResNet: what a reader can imagine
 _LEAST_SHARE = 0.4  # of what others, or the card, give
-_LEAST_BYTES_PER_SECOND = 30e6  # 240 Mbit/s: a link of 1 Gbit/s gives 117 MB/s
+_LEAST_BYTES_PER_SECOND = 20e6  # 160 Mbit/s: a link of 1 Gbit/s gives 117 MB/s
 # One ring over gRPC is busy with its own copying before a card of 10 Gbit/s is.
 _MOST_OF_RING = 500e6
 

@@ -17,14 +17,15 @@ from tools.profiles.link_curve import Group, LinkCurve, Point
 
 _SUMMING_SECONDS = 6.0
 _START_SECONDS = 15.0  # for those of a round to meet
-# With TensorFlow's import on a busy machine, and tracing.
-_ROUND_SECONDS = _SUMMING_SECONDS + _START_SECONDS + 12.0
+_ROUND_SECONDS = _SUMMING_SECONDS + _START_SECONDS + 6.0
+_IMPORT_SECONDS = 30.0  # on a busy machine, from a slow disk
 _LEAST_SECONDS = 14.0  # for a round to have a chance
 _MOST_BYTES = 256 * 2**20
 _COPIES = 8  # of the largest size that TensorFlow may have at a time
 
-# Gives what a worker answers to an order within some seconds; None where it doesn't.
-Send = Callable[[int, Order, float], dict[str, Json] | None]
+# Gives what a worker answers to an order within some seconds, or once it is ready for one where
+# there is none; None where it doesn't answer.
+Send = Callable[[int, Order | None, float], dict[str, Json] | None]
 _Answers = dict[int, dict[str, Json]]  # by rank
 
 
@@ -78,10 +79,9 @@ class Measurement:
             rounds = [list(pairs) for pairs in pair_rounds(workers)]
             rounds += [[tuple(range(workers))]] if workers > 2 else []
         for number, groups in enumerate(rounds):
-            left = deadline - time.monotonic()
-            answers = self._answers(groups, left) if left > _LEAST_SECONDS else {}
+            answers = self._answers(groups, deadline)
             curves, findings = self._curves(groups, answers)
-            if not answers or (findings and left < _ROUND_SECONDS and _are_late(answers)):
+            if not answers or (findings and _have_run_out_of_time(answers, deadline)):
                 measured.skipped = f"{number} of {len(rounds)} rounds measured: no time was left"
                 break
             measured.findings += findings
@@ -93,15 +93,28 @@ class Measurement:
                 break
         return measured
 
-    def _answers(self, groups: Sequence[tuple[int, ...]], left: float) -> _Answers:
-        """Lets each group sum by itself, all groups at the same time."""
-        seconds = min(_ROUND_SECONDS, left - 1.0)
-        asked = {}
+    def _answers(self, groups: Sequence[tuple[int, ...]], deadline: float) -> _Answers:
+        """Lets each group sum by itself, all groups at the same time; nothing without time."""
+        orders: dict[int, Order | None] = {}
         for ranks in groups:
             places = [self._cluster.addresses[rank] for rank in ranks if len(ranks) > 1]
             for index, rank in enumerate(ranks):
-                own = replace(self._order, hosts=tuple(places), index=index)
-                asked[rank] = Background(partial(self._send, rank, own, seconds))
+                orders[rank] = replace(self._order, hosts=tuple(places), index=index)
+        if deadline - time.monotonic() < _LEAST_SECONDS:
+            return {}
+        # TensorFlow may take long to be imported, which is no fault of the links.
+        ready = self._ask(dict.fromkeys(orders), _IMPORT_SECONDS, deadline)
+        if any("error" in answer for answer in ready.values()):
+            return ready
+        return self._ask(orders, _ROUND_SECONDS, deadline)
+
+    def _ask(self, orders: Mapping[int, Order | None], seconds: float, deadline: float) -> _Answers:
+        """What each worker answers within some seconds."""
+        seconds = max(0.0, min(seconds, deadline - time.monotonic() - 1.0))
+        asked = {
+            rank: Background(partial(self._send, rank, order, seconds))
+            for rank, order in orders.items()
+        }
         until = time.monotonic() + seconds + 2.0
         late: dict[str, Json] = {"error": f"no answer within {seconds:.0f} s", "is_late": True}
         return {
@@ -141,8 +154,10 @@ def _order(asked: Asked, nodes: Mapping[int, Facts]) -> Order:
     )
 
 
-def _are_late(answers: _Answers) -> bool:
-    return all(answer.get("is_late") for answer in answers.values() if "error" in answer)
+def _have_run_out_of_time(answers: _Answers, deadline: float) -> bool:
+    """Whether those that haven't answered had less time than a round takes."""
+    are_late = all(answer.get("is_late") for answer in answers.values() if "error" in answer)
+    return are_late and time.monotonic() > deadline - _LEAST_SECONDS
 
 
 def _failed(ranks: Sequence[int], problems: Mapping[int, str], cluster: Cluster) -> Finding:

@@ -42,6 +42,16 @@ class TensorflowProcess:
             self.end()
             raise
 
+    def get_ready(self, seconds: float) -> dict[str, Json]:
+        """Starts a process, unless there is one; `error` and `is_late` as of `measure`."""
+        deadline = time.monotonic() + seconds
+        try:
+            if self._workers is None:
+                self.see(seconds)
+            return {"is_ready": True}
+        except WorkerError as error:
+            return _told(error, deadline)
+
     def measure(self, order: Order, seconds: float) -> dict[str, Json]:
         """Measures, in a process that has measured nothing before, which ends with it.
 
@@ -56,15 +66,12 @@ class TensorflowProcess:
         deadline = time.monotonic() + seconds
         try:
             if self._workers is None:
-                self.see(seconds)
-            if self._workers is None:
-                return {"error": "TensorFlow was ended"}
+                return {"error": "TensorFlow has ended", "is_late": False}
             self._workers.order(order.as_json())
             (answer,) = self._workers.answers(deadline - time.monotonic())
             return answer
         except WorkerError as error:
-            said = _WITHOUT_A_REASON.sub("", error.reason)
-            return {"error": said, "is_late": time.monotonic() >= deadline}
+            return _told(error, deadline)
         finally:
             self.end()
 
@@ -74,3 +81,8 @@ class TensorflowProcess:
         if workers is not None:
             with contextlib.suppress(OSError):
                 do_within(_KILL_SECONDS, workers.end)
+
+
+def _told(error: WorkerError, deadline: float) -> dict[str, Json]:
+    said = _WITHOUT_A_REASON.sub("", error.reason)
+    return {"error": said, "is_late": time.monotonic() >= deadline}

@@ -1,10 +1,13 @@
+import threading
 import time
 
 from tfscale.cluster.cluster import Cluster
+from tools.doctor import measurement
 from tools.doctor.asked import Asked
 from tools.doctor.measurement import Measurement
 
 MACHINE = {"host": "a", "memory_free_bytes": 2**40, "workers_here": 1, "infiniband": []}
+READY = {"is_ready": True}
 POINTS = [[1024, 1e-3, 1e6]]
 
 
@@ -13,17 +16,18 @@ def _node(interface="eth0", mbits=10_000, **machine):
     return {"machine": MACHINE | machine, "ways": ways}
 
 
-def _run(workers, answer, *, nodes=None, seconds=100.0, asked=None):
+def _run(workers, answer, *, nodes=None, seconds=100.0, readiness=READY):
     orders = []
 
     def send(rank, order, limit):
+        if order is None:
+            return readiness
         orders.append((rank, order, limit))
         return answer(rank, order) if callable(answer) else answer
 
     cluster = Cluster(tuple(f"n{rank}:1" for rank in range(workers))) if workers > 1 else Cluster()
     nodes = nodes or {rank: _node() for rank in range(workers)}
-    asked = asked or Asked(lambda: cluster, {})
-    measured = Measurement(asked, cluster, nodes, send).run(time.monotonic() + seconds)
+    measured = Measurement(Asked(Cluster, {}), cluster, nodes, send).run(time.monotonic() + seconds)
     return measured, orders
 
 
@@ -92,14 +96,26 @@ def test_the_round_in_which_one_fails_is_the_last():
 def test_whoever_does_not_answer_is_named():
     measured, _ = _run(2, lambda rank, order: None if rank else _sums())
     assert measured.findings[0].node == 1
-    assert "worker 1: no answer within 33 s" in measured.findings[0].came
+    assert "worker 1: no answer within 27 s" in measured.findings[0].came
 
 
-def test_a_round_for_which_there_was_too_little_time_has_not_failed():
+def test_a_round_for_which_there_was_too_little_time_has_not_failed(monkeypatch):
     late = {"error": "did not answer in time", "is_late": True}
-    measured, _ = _run(2, late, seconds=20.0)
+    monkeypatch.setattr(measurement, "_LEAST_SECONDS", 0.2)
+
+    def answer(rank, order):
+        threading.Event().wait(0.5)
+        return late
+
+    measured, _ = _run(2, answer, seconds=0.4)
     assert measured.findings == []
     assert measured.skipped == "0 of 1 rounds measured: no time was left"
+
+
+def test_a_tensorflow_that_cannot_be_started_again_is_named():
+    measured, orders = _run(2, _sums(), readiness={"error": "no memory", "is_late": False})
+    assert orders == []
+    assert "worker 1: no memory" in measured.findings[0].came
 
 
 def test_without_time_nothing_is_begun():
