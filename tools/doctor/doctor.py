@@ -9,9 +9,10 @@ from tfscale.errors import ConfigError, SharedFailure
 from tfscale.files import atomic
 from tools.doctor import node
 from tools.doctor.asked import Asked
-from tools.doctor.consultation import Follower, Lead
 from tools.doctor.examination import Examination
 from tools.doctor.findings import Finding, Reason, fail, refused
+from tools.doctor.follower import Follower
+from tools.doctor.lead import Lead
 from tools.doctor.tensorflow_process import TensorflowProcess
 from tools.doctor.time_limits import Background
 from tools.profiles.link_curve import link_curves_text

@@ -16,14 +16,18 @@ from dataclasses import asdict
 from tfscale.cluster.cluster import Cluster
 from tfscale.cluster.json_lines import JsonLines, tell
 from tfscale.cluster.machines import split_address
+from tfscale.errors import ConfigError
 from tfscale.startup.network.handshake import GREETING, Hello, read_hello
+from tfscale.startup.network.own_port import PortTaken, holder, listen
 from tfscale.startup.network.probe import Unreachable, connect, described, is_grpc, run_apart
 from tfscale.structures import Json
+from tools.doctor.findings import Finding, Reason, fail, refused
 
 _DOCTOR = b"doctor of "  # in front of what a worker says of itself
 _HELLO_SECONDS = 3.0
 _POLL_SECONDS = 0.1
 _CONNECT_SECONDS = 3.0
+_PORT_SECONDS = 2.0  # for what has just ended there
 
 
 class Line:
@@ -103,6 +107,27 @@ class Reception:
             self.staying.put((theirs.rank, Line(connection, lines, came_from)))
         else:
             connection.close()
+
+
+def receive(own: Hello, cluster: Cluster) -> Reception | Finding:
+    """Listens at the port of the run, or says why that can't be done."""
+    _, port = split_address(cluster.addresses[cluster.index])
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        try:
+            return Reception(own, listen(port))
+        except ConfigError as error:
+            return refused(Reason.PORT, error).at(cluster.index)
+        except PortTaken:
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            return fail(
+                Reason.PORT,
+                f"its port {port} is taken by {holder(port)}",
+                "a free port",
+                "End that process, or use another port in --hosts.",
+            ).at(cluster.index)
 
 
 def problems(

@@ -7,8 +7,9 @@ from tests.jobs.workers import free_addresses
 from tfscale.cluster.cluster import Cluster
 from tools.doctor import comparison, machine, packages, ways
 from tools.doctor.asked import Asked
-from tools.doctor.consultation import Follower, Lead
 from tools.doctor.examination import Examination
+from tools.doctor.follower import Follower
+from tools.doctor.lead import Lead
 from tools.doctor.time_limits import Background
 
 SEEN = {"gpus": [], "kinds": ["CPU"], "cudnn": None, "compared": {"keras": "3"}}
