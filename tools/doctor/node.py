@@ -80,7 +80,7 @@ def judge(found: Facts, asked: Asked, cluster: Cluster) -> list[Finding]:
     if driver:
         findings += gpus.judge(driver, seen, asked.least_gpus)
     if found["ways"]:
-        findings += ways.judge(found["ways"], cluster)
+        findings += ways.judge(found["ways"], cluster, has_gpu=bool(seen.get("gpus")))
     return [finding.at(cluster.index) for finding in findings]
 
 

@@ -4,7 +4,7 @@ import contextlib
 import ipaddress
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 
@@ -120,12 +120,13 @@ def _source(number: str) -> str:
     return ""
 
 
-def judge(found: Mapping[str, Json], cluster: Cluster) -> list[Finding]:
+def judge(found: Mapping[str, Json], cluster: Cluster, *, has_gpu: bool = False) -> list[Finding]:
     """What is wrong with the ways of a node.
 
     Args:
         found: its `facts`.
         cluster: as the node sees it.
+        has_gpu: whether NCCL carries gradients, which chooses a card for itself.
     """
     if cluster.num_workers == 1:
         return []
@@ -138,6 +139,13 @@ def judge(found: Mapping[str, Json], cluster: Cluster) -> list[Finding]:
         findings += problem or ([] if is_here else _of_interface(cluster.named(rank), way))
     if found["proxies"]:
         findings.append(_of_proxies(found["proxies"], hosts))
+    if has_gpu:
+        cards = {
+            way["interface"]
+            for way, is_here in zip(found["peers"], are_here, strict=True)
+            if not is_here
+        }
+        findings += _of_choice(found, cards - {"", "lo"})
     return findings + _of_own_address(found, cluster.index) + _of_setting(found)
 
 
@@ -198,6 +206,25 @@ def _of_own_address(found: Mapping[str, Json], own: int) -> list[Finding]:
             f"its address in --hosts, {way['host']}, is none of this machine's ({shown})",
             "the address of one of its network cards",
             "Put the right address or --index there.",
+        )
+    ]
+
+
+def _of_choice(found: Mapping[str, Json], ways: Set[str]) -> list[Finding]:
+    """A card that NCCL would take for itself (its misc/socket.cc), and that leads to nobody."""
+    up = [name for name, card in found["interfaces"].items() if card["is_up"] and card["addresses"]]
+    others = [name for name in up if not name.startswith(("docker", "lo", "virbr"))]
+    # What begins with ib it takes first, and rightly: a fast network has addresses of its own.
+    chosen = next((name for name in up if name.startswith("ib")), "") or next(iter(others), "")
+    if found["nccl_interface_setting"] or not ways or chosen.startswith("ib") or chosen in ways:
+        return []
+    return [
+        warn(
+            Reason.INTERFACE,
+            f"NCCL would take {chosen or 'no card'}, and the others are reached by "
+            f"{', '.join(sorted(ways))}",
+            "the card that leads to the others",
+            f"Set NCCL_SOCKET_IFNAME={min(ways)} on all nodes.",
         )
     ]
 

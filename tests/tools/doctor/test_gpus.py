@@ -5,6 +5,8 @@ import pytest
 from tools.doctor import gpus
 from tools.doctor.findings import Reason, Severity
 
+pytestmark = pytest.mark.promise("doctor")
+
 CARD = "Tesla V100-SXM2-16GB, 570.1, 7.0, 16384 MiB"
 NONE = {"driver": "missing", "driver_said": "", "cards": [], "cards_of_kernel": 0, "visible": None}
 V100S = {**NONE, "driver": "done", "cards": [CARD, CARD], "cards_of_kernel": 2}

@@ -8,6 +8,8 @@ import pytest
 from tests.jobs.workers import free_addresses
 from tests.tools.doctor.two_nodes import examine, reasons
 
+pytestmark = pytest.mark.promise("doctor")
+
 
 def _came(examination):
     return [finding.came for finding in examination.findings]

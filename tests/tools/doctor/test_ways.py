@@ -82,6 +82,18 @@ def test_a_setting_for_nccl_has_to_name_a_card_t3(setting, is_fine):
 
 
 @pytest.mark.parametrize(
+    ("first", "setting", "is_named"),
+    [("br0", "", True), ("ib0", "", False), ("virbr0", "", False), ("br0", "eth0", False)],
+)
+def test_a_card_that_nccl_would_take_and_that_leads_to_nobody_t3(first, setting, is_named):
+    cards = {first: {**CARD, "addresses": ["10.9.0.1"]}, **CARDS}
+    found = _facts(interfaces=cards, nccl_interface_setting=setting)
+    came = [one.came for one in ways.judge(found, PAIR, has_gpu=True)]
+    assert came == ["NCCL would take br0, and the others are reached by eth0"] * is_named
+    assert ways.judge(found, PAIR) == [], "a ring over TCP goes where the addresses lead"
+
+
+@pytest.mark.parametrize(
     ("environ", "told"),
     [
         ({}, []),
