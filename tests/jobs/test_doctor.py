@@ -136,6 +136,21 @@ def test_a_wrong_address_is_named_with_the_right_one(allowed):  # noqa: F811
 
 
 @needs_root
+def test_a_firewall_is_named_where_nobody_connects(allowed):  # noqa: F811
+    """T26: each node is there, and what worker 1 sends doesn't come back."""
+    with shaped(2, 1000) as link:
+        no_way = ["ip", "-n", link.namespaces[1], "route", "add", "prohibit", "10.77.0.1/32"]
+        subprocess.run(no_way, check=True, timeout=30)
+        told = _examined(
+            link.hosts(2),
+            prefixes={rank: link.command(rank) for rank in (0, 1)},
+            flags=["--start_timeout=8"],
+        )
+    assert _found(told) == {("missing", 1)}
+    assert "no answer within 1 s: a firewall" in _came(told, "missing", 1)
+
+
+@needs_root
 def test_one_slow_node_of_four_is_named(allowed):  # noqa: F811
     with shaped(4, 1000, others={2: 50}) as link:
         told = _examined(link.hosts(4), prefixes={rank: link.command(rank) for rank in range(4)})

@@ -37,7 +37,7 @@ def facts(cluster: Cluster, environ: Mapping[str, str], root: Path = Path("/")) 
         "boot": _text(root / "proc/sys/kernel/random/boot_id"),  # the same for one machine
         "system": f"{platform.system()} {platform.release()}",
         "cores": num_cores(),
-        "cores_of_machine": os.cpu_count() or 1,
+        "cores_of_machine": cores_given(root / "sys/fs/cgroup") or os.cpu_count() or 1,
         "cores_allowed": len(affinity) or os.cpu_count() or 1,
         "workers_here": cluster.workers_here,
         "bound_by": _bound_by(environ),
@@ -48,6 +48,17 @@ def facts(cluster: Cluster, environ: Mapping[str, str], root: Path = Path("/")) 
         "shared_memory_bytes": _shared_memory(root / "dev/shm"),
         "infiniband": infiniband(root / "sys/class/infiniband"),
     }
+
+
+def cores_given(folder: Path) -> int:
+    """How many cores a container may run on, whatever a launcher has made of that; 0 for unknown.
+
+    Args:
+        folder: of control groups, of version 2 or 1.
+    """
+    text = _text(folder / "cpuset.cpus.effective") or _text(folder / "cpuset/cpuset.cpus")
+    pairs = [part.partition("-")[::2] for part in text.split(",") if part]
+    return sum(int(last or first) - int(first) + 1 for first, last in pairs)
 
 
 def infiniband(folder: Path) -> list[dict[str, Json]]:
@@ -129,7 +140,7 @@ def _bound_by(environ: Mapping[str, str]) -> list[str]:
         return ["mpirun", "Add --bind-to none to mpirun"]
     if "PMI_RANK" in environ:
         return ["mpiexec", "Add -bind-to none to mpiexec"]
-    if "SLURM_PROCID" in environ:
+    if "SLURM_PROCID" in environ and "SLURM_CPUS_PER_TASK" not in environ:
         return ["srun", "Give srun --cpus-per-task"]
     return []
 

@@ -80,9 +80,12 @@ class Reception:
         self._thread.start()
 
     def close(self) -> None:
-        """Returns when nothing listens at the port any more."""
+        """Returns when nothing listens at the port any more; whoever stays unasked is let go."""
         self._is_over.set()
         self._thread.join()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.staying.get_nowait()[1].close()
 
     def _accept(self) -> None:
         with self._listening:

@@ -49,6 +49,16 @@ def test_a_worker_that_has_its_share_is_fine():
 
 def test_cores_that_a_person_has_dealt_out_are_fine():
     assert _came(cores_allowed=1) == []
+    asked_for = {"SLURM_PROCID": "0", "SLURM_CPUS_PER_TASK": "1"}
+    assert machine.facts(Cluster(), asked_for)["bound_by"] == []
+
+
+@pytest.mark.parametrize(("text", "cores"), [("0-3,8,10-11\n", 7), ("5", 1), ("", 0)])
+@pytest.mark.parametrize("name", ["cpuset.cpus.effective", "cpuset/cpuset.cpus"])
+def test_the_cores_of_a_container_are_counted(tmp_path, name, text, cores):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    assert machine.cores_given(tmp_path) == cores
 
 
 def test_little_memory_is_a_warning():
