@@ -65,10 +65,11 @@ def test_one_slow_link_between_good_nodes_is_named_as_such():
     assert came.startswith("the link between worker 1 at node1:2222 and worker 2 at node2:2222")
 
 
-def test_a_link_of_100_megabits_is_named_with_what_a_step_waits():
-    ((reason, _, came),) = _found([_curve((0, 1), 11.7e6)], 2)
-    assert reason == "slow link"
-    assert came.endswith("gives 93.6 Mbit/s: a step with 25 MB of gradients waits 2.2 s")
+def test_a_link_of_100_megabits_is_named_with_what_a_step_waits_t2():
+    (found,) = links.judge([_curve((0, 1), 11.7e6)], _cluster(2))
+    assert found.reason.value == "slow link"
+    assert found.came.endswith("gives 93.6 Mbit/s: a step with 25 MB of gradients waits 2.2 s")
+    assert found.remedy.startswith("Use the addresses of the fast network in --hosts")
 
 
 def test_a_card_that_promises_more_is_told_against():
