@@ -177,7 +177,7 @@ def _link_rows(found: Examination, written: str) -> dict[str, object]:
         rows["all together"] = described(measured.together)
     if measured.curves:
         last: LinkCurve = measured.curves[-1]
-        if help_text := advice(last):
+        if len(last.group.ranks) > 1 and (help_text := advice(last)):
             rows["would help"] = f"where gradients are large: {help_text}"
     if why := _not_measured(found):
         rows["links"] = why
