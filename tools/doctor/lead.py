@@ -110,7 +110,7 @@ class Lead:
         hearing = [partial(line.hear, seconds) for line in self._lines.values()]
         told = all_within(seconds, hearing, None)
         for rank, words in zip(tuple(self._lines), told, strict=True):
-            if words is None:
+            if words is None or not {"facts", "findings", "unmet"} <= set(words):
                 self._missing[rank] = "it came, and has not said what it is"
                 self._lines.pop(rank).close()
                 continue
