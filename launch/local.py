@@ -30,7 +30,7 @@ from tfscale.supervise.group_attempt import Launch
 from tfscale.supervise.restarts import supervise
 
 FOLDER = Path(__file__).resolve().parent  # of what is started
-_KINDS = ("worker", "evaluate")
+_KINDS = ("worker", "evaluate", "doctor")
 _PROGRAM = flags.DEFINE_enum("program", "worker", _KINDS, "What is started, of this folder.")
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many workers to start.", lower_bound=1)
 _DEVICES = flags.DEFINE_integer(

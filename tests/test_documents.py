@@ -44,6 +44,7 @@ from tfscale.startup import job as startup_job
 from tfscale.startup.board import Board
 from tfscale.startup.devices import Devices
 from tfscale.user_files import load_module
+from tools.doctor.findings import Reason
 
 pytestmark = pytest.mark.promise("documents")
 
@@ -61,7 +62,7 @@ ONE_CPU = Devices("CPU", 1, ("CPU",))
 # Programs of others whose flags the documents show.
 FOREIGN_FLAGS = {
     *("logdir", "requeue", "array", "bind", "hostfile", "kill", "ntasks"),
-    *("build", "gpus", "rm"),
+    *("build", "gpus", "rm", "shm", "cpus"),
 }
 # Files that a reader is told to write.
 TO_BE_WRITTEN = {"datasets/flowers.py", "models/vit.py", "launch/NAME.py"}
@@ -491,6 +492,11 @@ def test_a_table_has_a_row_for_each_choice_of_a_setting(name):
     pattern = rf"^\| `--{name}=(\w+)` \|"
     rows = [row for page in DOCUMENTS for row in re.findall(pattern, _text(page), re.MULTILINE)]
     assert {*rows, SETTINGS[name].default} == set(SETTINGS[name].choices)
+
+
+def test_the_reasons_of_the_doctor_are_listed_whole():
+    rows = _table("docs/when-it-fails.md", "## What the doctor finds")
+    assert [_codes(row[0])[0] for row in rows] == [reason.value for reason in Reason]
 
 
 def test_the_flags_that_a_compiled_model_overrides_are_listed_whole():

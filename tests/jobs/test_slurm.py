@@ -45,6 +45,18 @@ def _run(environ, *words):
     return done.stdout
 
 
+@pytest.mark.promise("doctor")
+def test_srun_examines_its_nodes(environ):
+    told = json.loads(
+        _run(
+            {name: value for name, value in environ.items() if not name.lower().endswith("_proxy")},
+            *("srun", "-N2", "--ntasks-per-node=1", sys.executable, "launch/doctor.py", "--json"),
+        )
+    )
+    assert (told["findings"], len(told["workers"]), set(told["nodes"])) == ([], 2, {"0", "1"})
+    assert {row["collectives"] for row in told["links"]} == {"ring"}
+
+
 def _submit(environ, log, *words):
     options = ["--parsable", "--cpus-per-task=1", f"--output={log}", *words]
     return _run(environ, "sbatch", *options).strip()

@@ -191,7 +191,7 @@ def _owner(program):
 
 OWNERS = {
     "a benchmark": """
-from tools.bench.answers import Workers
+from tfscale.supervise.answers import Workers
 with Workers([("worker", {words!r})]) as workers:
     workers.answers({seconds})
     print("ready", flush=True)

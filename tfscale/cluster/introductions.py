@@ -14,13 +14,14 @@ import secrets
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from tfscale.cluster.dialects.said import FIRST_PORT, Said, address, port_of
+from tfscale.cluster.json_lines import JsonLines, tell
 from tfscale.cluster.machines import misnamed
 from tfscale.errors import START_TIMEOUT_CODE, ConfigError, SharedFailure
 from tfscale.structures import Json
@@ -28,7 +29,6 @@ from tfscale.structures import Json
 _FILE = ".tfscale-rank-0.json"
 _SAY_SECONDS, _POLL_SECONDS, _CONNECT_SECONDS = 10.0, 0.1, 2.0
 _HELLO_SECONDS = 3.0  # for each side to say who it is
-_MOST_BYTES = 2**22  # of a list of addresses
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class _Meeting:
                     self._tell_missing(come)
                     self._accept(listening, stack, come, nonce)
             except SharedFailure as error:
-                _tell(come.values(), {"missing": error.reason})
+                tell([one for one, _ in come.values()], {"missing": error.reason})
                 raise
             addresses = self._addresses(come)
-            _tell(come.values(), {"addresses": addresses})
+            tell([one for one, _ in come.values()], {"addresses": addresses})
         return tuple(addresses)
 
     def _accept(
@@ -115,7 +115,7 @@ class _Meeting:
         self, connection: socket.socket, come: dict[int, tuple[socket.socket, int]], nonce: str
     ) -> None:
         """Takes a worker in that says who it is; drops whatever else has connected."""
-        hello = _Lines(connection).next(_HELLO_SECONDS)
+        hello = JsonLines(connection).next(_HELLO_SECONDS)
         if hello is None:
             return
         rank, size, port = (_whole(hello.get(name)) for name in ("rank", "size", "port"))
@@ -129,7 +129,7 @@ class _Meeting:
             problem = f"worker {rank} is there already"
         elif not 0 < port < 65536:
             problem = "it has no port"
-        _tell([(connection, port)], {"refused": problem} if problem else {"welcome": nonce})
+        tell([connection], {"refused": problem} if problem else {"welcome": nonce})
         if not problem:
             come[rank] = connection, port
 
@@ -206,7 +206,7 @@ class _Meeting:
         try:
             with socket.create_connection((host, port), _CONNECT_SECONDS) as connection:
                 connection.sendall(json.dumps(hello).encode() + b"\n")
-                lines = _Lines(connection)
+                lines = JsonLines(connection)
                 # Another program may listen where an earlier start has been, and say nothing.
                 answer = lines.next(_HELLO_SECONDS)
                 if answer is None or "welcome" not in answer:
@@ -295,41 +295,6 @@ def _listening(port: int) -> socket.socket:
             "--leader=HOST:PORT."
         ) from error
     return made
-
-
-class _Lines:
-    """Lines of JSON that come through a connection.
-
-    Args:
-        connection: of which nothing was read.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection, self._data = connection, b""
-
-    def next(self, seconds: float) -> dict[str, Json] | None:
-        """The next one; None where none comes in this time, it is none, or the other has gone."""
-        deadline = time.monotonic() + seconds
-        try:
-            while b"\n" not in self._data:
-                self._connection.settimeout(max(0.01, deadline - time.monotonic()))
-                more = self._connection.recv(65536)
-                if not more or len(self._data) > _MOST_BYTES:
-                    return None
-                self._data += more
-            line, _, self._data = self._data.partition(b"\n")
-            found = json.loads(line)
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
-
-
-def _tell(come: Iterable[tuple[socket.socket, int]], words: dict[str, object]) -> None:
-    """Sends a line to all of them; who has gone meanwhile doesn't get it."""
-    line = json.dumps(words).encode() + b"\n"
-    for connection, _ in come:
-        with contextlib.suppress(OSError):
-            connection.sendall(line)
 
 
 def _whole(value: Json) -> int:

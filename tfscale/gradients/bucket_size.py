@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,17 +124,29 @@ class LinkTimes:
 
 
 def measure(strategy: tf.distribute.Strategy) -> LinkTimes:
-    """Times all-reduces on the real links, the same result on every worker.
+    """Times all-reduces on the real links, the same result on every worker."""
+    seconds_of = all_reduce_timer(strategy, AsIs())
+    return LinkTimes(seconds_of(_SMALL, _REPETITIONS), seconds_of(_LARGE, _REPETITIONS))
 
-    Each size runs in a loop on the device, as in training, once before the clock starts.
+
+def all_reduce_timer(strategy: tf.distribute.Strategy, wire: Wire) -> Callable[[int, int], float]:
+    """What times all-reduces of so many float32 elements, repeated so often.
+
+    They run in a loop on the device, as in training, once before the clock starts. All workers call
+    it with the same numbers, and get the same: seconds of one all-reduce, the mean of all workers.
+
+    Args:
+        strategy: over whose replicas it sums.
+        wire: how it is sent.
     """
 
-    def on_replica(size: int, before: tf.Tensor) -> tf.Tensor:
+    def on_replica(size: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         # Depends on the time before it, so that one follows the other.
         value = tf.ones([size]) + 0.0 * tf.cast(before, tf.float32)
-        return time_of(sum_over_replicas(value))
+        total, _ = wire.send(value, sum_over_replicas)
+        return time_of(total)
 
-    def one(size: int, before: tf.Tensor) -> tf.Tensor:
+    def one(size: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
         done = strategy.experimental_local_results(strategy.run(on_replica, args=(size, before)))
         return tf.reduce_max(tf.stack(done))
 
@@ -143,19 +155,19 @@ def measure(strategy: tf.distribute.Strategy) -> LinkTimes:
         return sum_over_replicas(seconds[tf.newaxis])[0] / replicas
 
     @tf.function(autograph=False)
-    def seconds_of(size: int) -> tf.Tensor:
+    def loop(size: tf.Tensor, repetitions: tf.Tensor) -> tf.Tensor:
         started = one(size, tf.zeros([], tf.float64))
         _, ended = tf.while_loop(
-            lambda number, _: number < _REPETITIONS,
+            lambda number, _: number < repetitions,
             lambda number, before: (number + 1, one(size, before)),
             (tf.constant(0), started),
             parallel_iterations=1,
         )
-        mean = strategy.run(mean_of_workers, args=((ended - started) / _REPETITIONS,))
+        count = tf.cast(repetitions, tf.float64)
+        mean = strategy.run(mean_of_workers, args=((ended - started) / count,))
         return strategy.experimental_local_results(mean)[0]
 
-    small, large = seconds_of(_SMALL), seconds_of(_LARGE)
-    return LinkTimes(float(small), float(large))
+    return lambda size, repetitions: float(loop(tf.constant(size), tf.constant(repetitions)))
 
 
 def best(times: LinkTimes, gradient_bytes: int, *, wire_share: float = 1.0) -> int:

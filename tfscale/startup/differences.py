@@ -15,12 +15,12 @@ def shown(differing: Mapping[str, Sequence[str]], advice: str) -> str:
     """
     if len(differing) == 1:
         ((name, values),) = differing.items()
-        told = ", ".join(f"worker{ranks}: {value}" for ranks, value in _groups(values))
+        told = who_has_what(dict(enumerate(values)))
         return f"The workers differ in {name} ({told}); expected the same on all. {advice}"
     rows = [("what", "workers", "value")]
     for name, values in itertools.islice(differing.items(), MOST_SHOWN):
         names = itertools.chain([name], itertools.repeat(""))
-        groups = zip(names, _groups(values), strict=False)
+        groups = zip(names, _groups(dict(enumerate(values))), strict=False)
         rows += [
             (label, ranks.removeprefix("s").strip(), value) for label, (ranks, value) in groups
         ]
@@ -32,10 +32,15 @@ def shown(differing: Mapping[str, Sequence[str]], advice: str) -> str:
     return "\n".join([head, *lines])
 
 
-def _groups(values: Sequence[str]) -> Iterator[tuple[str, str]]:
+def who_has_what(values: Mapping[int, str]) -> str:
+    """A value of each worker, by its rank, in one line: "worker 0: a, workers 1, 2: b"."""
+    return ", ".join(f"worker{ranks}: {value}" for ranks, value in _groups(values))
+
+
+def _groups(values: Mapping[int, str]) -> Iterator[tuple[str, str]]:
     """Each value with those who have it, as " 0" or "s 1, 4 to 7", in the order of the first."""
-    for value in dict.fromkeys(values):
-        ranks = [rank for rank, theirs in enumerate(values) if theirs == value]
+    for value in dict.fromkeys(values.values()):
+        ranks = [rank for rank, theirs in values.items() if theirs == value]
         yield ("s " if len(ranks) > 1 else " ") + ranks_text(ranks), value
 
 

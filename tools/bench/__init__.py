@@ -5,6 +5,6 @@ Scaling: read `study`, then `task` (what a worker trains), `groups` (workers tha
 `systems` are compared on `workloads`, over `links` of a chosen bandwidth. `whole` compares whole
 `programs`, and `reading` chains of batches.
 
-All of them start processes that answer orders (`answers`); those of scaling run `worker`. `blocks`
-has the turns that systems take, and how their figures are said and written.
+All of them start processes that answer orders (`module_commands`); those of scaling run `worker`.
+`blocks` has the turns that systems take, and how their figures are said and written.
 """

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tfscale.cluster.ports import free_addresses
-from tools.bench.answers import Workers, module_command, on_own_cores
+from tfscale.supervise.answers import Workers
 from tools.bench.links import ShapedLink
+from tools.bench.module_commands import module_command, on_own_cores
 from tools.bench.task import Task, Variant
 
 _START_SECONDS = 300.0

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tfscale.errors import ConfigError
@@ -45,12 +45,15 @@ class ShapedLink:
 
 
 @contextlib.contextmanager
-def shaped(workers: int, mbps: float) -> Iterator[ShapedLink]:
+def shaped(
+    workers: int, mbps: float, *, others: Mapping[int, float] | None = None
+) -> Iterator[ShapedLink]:
     """Makes namespaces whose links have a bandwidth, and removes them.
 
     Args:
         workers: how many.
         mbps: megabits a second, each way.
+        others: what the links of some workers have instead, by their index.
 
     Raises:
         ConfigError: not root, `ip` and `tc` aren't there, or one of them failed.
@@ -69,7 +72,7 @@ def shaped(workers: int, mbps: float) -> Iterator[ShapedLink]:
         _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
         _ip("-n", switch, "link", "set", "bridge", "up")
         for index, name in enumerate(names):
-            _join(switch, name, index, mbps)
+            _join(switch, name, index, (others or {}).get(index, mbps))
         yield ShapedLink(names)
     finally:
         for name in (*names, switch):

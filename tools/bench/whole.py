@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfscale.cluster.ports import free_addresses
-from tools.bench.answers import Workers, module_command, on_own_cores
+from tfscale.supervise.answers import Workers
 from tools.bench.blocks import in_turns, ratios, with_range, write_both
+from tools.bench.module_commands import module_command, on_own_cores
 from tools.bench.programs.task import BATCH, WholeTask
 
 _WORKERS = 2

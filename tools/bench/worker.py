@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 
-from tools.bench.answers import answering, listening
+from tfscale.supervise.answers import answering, listening
 from tools.bench.task import Task
 
 _WARM_UP_STEPS = 2

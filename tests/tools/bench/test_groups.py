@@ -8,7 +8,7 @@ import pytest
 
 from tfscale.errors import WorkerError
 from tfscale.process.cores import num_cores, share_of_cores
-from tools.bench import answers, groups
+from tools.bench import groups, module_commands
 from tools.bench.groups import Cell, Group
 from tools.bench.links import ShapedLink
 from tools.bench.task import Task, Variant
@@ -52,7 +52,7 @@ def workers_are(tmp_path, monkeypatch):
         program = tmp_path / "worker"
         program.write_text(BEGINNING + source)
         program.chmod(0o755)
-        monkeypatch.setattr(answers.sys, "executable", str(program))
+        monkeypatch.setattr(module_commands.sys, "executable", str(program))
 
     yield put
     alive = [pid for pid in _started(tmp_path) if _is_alive(pid)]

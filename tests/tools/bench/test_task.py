@@ -1,7 +1,7 @@
 import pytest
 
 from tfscale.errors import ConfigError
-from tools.bench.answers import module_command
+from tools.bench.module_commands import module_command
 from tools.bench.task import SYSTEMS, Options, Task, Variant
 
 HOSTS = ("10.0.0.1:2222", "10.0.0.2:2222")

@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from tfscale.errors import WorkerError
-from tools.bench import answers, whole
-from tools.bench.answers import on_own_cores
+from tools.bench import module_commands, whole
+from tools.bench.module_commands import on_own_cores
 from tools.bench.programs.task import WholeTask
 from tools.bench.whole import KINDS, Run, Whole
 
@@ -72,7 +72,7 @@ def program_is(tmp_path, monkeypatch):
         script = tmp_path / "program"
         script.write_text(f"#!{sys.executable} -S\nimport json, os, sys, time\n" + source)
         script.chmod(0o755)
-        monkeypatch.setattr(answers.sys, "executable", str(script))
+        monkeypatch.setattr(module_commands.sys, "executable", str(script))
 
     return put
 

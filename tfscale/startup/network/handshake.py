@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.cluster.machines import canonical_address
+from tfscale.cluster.machines import canonical_address, misnamed, split_address
 
 GREETING = b"tfscale "
 SEEN = b"seen\n"  # the answer of whoever has been asked, once it knows who asks
@@ -57,6 +57,24 @@ class Hello:
         pairs = enumerate(zip(ours, theirs, strict=True))
         return all(mine == its or rank in own for rank, (mine, its) in pairs)
 
+    def problem_with(self, other: "Hello", rank: int, number: str) -> str:
+        """Why the one that answers isn't the worker of a rank that is looked for; "" if it is.
+
+        Args:
+            other: what it says of itself.
+            rank: that is looked for.
+            number: of the machine that it answers from.
+        """
+        if other.process == self.process:
+            why = misnamed(split_address(self.hosts[rank])[0], number)
+            why = why or f"has it the wrong --index={self.rank}?"
+            return f"this worker itself answers there: {why}"
+        if not self.is_of_same_job(other):
+            return f"a worker of another job answers there, whose --hosts is {_short(other.hosts)}"
+        if other.rank != rank:
+            return f"worker {other.rank} answers there: has it the wrong --index={other.rank}?"
+        return ""
+
 
 def read_hello(line: bytes) -> Hello | None:
     """What somebody said of itself; None if that is nothing which a worker says."""
@@ -75,3 +93,8 @@ def read_hello(line: bytes) -> Hello | None:
         return None
     texts = (hello.process, refusal, *gpus)
     return hello if all(isinstance(text, str) for text in texts) else None
+
+
+def _short(hosts: tuple[str, ...]) -> str:
+    shown = ",".join(hosts[:4])
+    return shown if len(hosts) <= 4 else f"{shown},... ({len(hosts)} workers)"

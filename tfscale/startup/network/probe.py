@@ -19,6 +19,7 @@ ANSWER_SECONDS = 1.0  # in which whoever runs has answered
 _LATE_SECONDS = 0.05
 _LOOKUP_SECONDS = 5.0  # of a host name
 _LONGEST = 2**17  # bytes of what is read in one piece
+_SHOWN_BYTES = 40  # of what another program says
 _SETTINGS = 4  # the type of HTTP/2's frame
 _PLAIN = {
     errno.ECONNREFUSED: "nothing listens there yet: connection refused",
@@ -135,6 +136,21 @@ async def is_answering(address: str, timeout_seconds: float = ANSWER_SECONDS) ->
             return is_grpc(await link.first_words(timeout_seconds))
     except Unreachable:
         return False
+
+
+async def described(link: Link, words: bytes | None) -> str:
+    """What another program is, by what it says."""
+    if words is None:
+        # Most servers wait to be asked.
+        await link.say(b"HELLO tfscale\r\n\r\n")
+        words = await link.first_words()
+    if words is None:
+        return "something there accepts connections and says nothing: another program, or stopped"
+    if not words:
+        return "something there closes the connection: another program, or a worker that ends"
+    text = "".join(chr(byte) for byte in words[:_SHOWN_BYTES].split(b"\r")[0].split(b"\n")[0])
+    shown = "".join(letter if letter.isascii() and letter.isprintable() else "." for letter in text)
+    return f"another program answers there ({shown!r})"
 
 
 def run_apart(work: Callable[[], Awaitable[_T]]) -> _T:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfscale.cluster.cluster import Cluster
-from tfscale.cluster.machines import misnamed, split_address
 from tfscale.errors import START_TIMEOUT_CODE, ConfigError, End
 from tfscale.process.exit import leave, record_end
 from tfscale.process.terminal import silence
@@ -23,6 +22,7 @@ from tfscale.startup.network.probe import (
     Link,
     Unreachable,
     connect,
+    described,
     is_answering,
     is_grpc,
     run_apart,
@@ -33,7 +33,6 @@ _REFUSING_SECONDS = 10.0  # workers that are started together come within a few 
 _LEAST_SECONDS = 3.5  # for TensorFlow, however late the last worker came
 _POLL_SECONDS = 0.1
 _SERVER_POLL_SECONDS = 0.01
-_SHOWN_BYTES = 40  # of what another program says
 _OTHERS_SERVER = (
     "a TensorFlow server that has not met this worker answers there: "
     "one of an earlier start that still runs, or of another job"
@@ -205,15 +204,9 @@ class _Meeting:
             words += await link.line()
         theirs = read_hello(words or b"")
         if theirs is None:
-            return await _described(link, words)
-        if theirs.process == self._own.process:
-            why = misnamed(split_address(self._cluster.addresses[rank])[0], link.number)
-            why = why or f"has it the wrong --index={self._own.rank}?"
-            return f"this worker itself answers there: {why}"
-        if not self._own.is_of_same_job(theirs):
-            return f"a worker of another job answers there, whose --hosts is {_short(theirs.hosts)}"
-        if theirs.rank != rank:
-            return f"worker {theirs.rank} answers there: has it the wrong --index={theirs.rank}?"
+            return await described(link, words)
+        if problem := self._own.problem_with(theirs, rank, link.number):
+            return problem
         await link.say(self._own.line())
         if await link.line() != SEEN:
             return "it did not answer in time"
@@ -260,26 +253,6 @@ def _own_port(cluster: Cluster, meeting: _Meeting) -> Iterator[socket.socket]:
 
 def _port_of(cluster: Cluster) -> int:
     return int(cluster.addresses[cluster.index].rpartition(":")[2])
-
-
-async def _described(link: Link, words: bytes | None) -> str:
-    """What another program is, by what it says."""
-    if words is None:
-        # Most servers wait to be asked.
-        await link.say(b"HELLO tfscale\r\n\r\n")
-        words = await link.first_words()
-    if words is None:
-        return "something there accepts connections and says nothing: another program, or stopped"
-    if not words:
-        return "something there closes the connection: another program, or a worker that ends"
-    text = "".join(chr(byte) for byte in words[:_SHOWN_BYTES].split(b"\r")[0].split(b"\n")[0])
-    shown = "".join(letter if letter.isascii() and letter.isprintable() else "." for letter in text)
-    return f"another program answers there ({shown!r})"
-
-
-def _short(hosts: tuple[str, ...]) -> str:
-    shown = ",".join(hosts[:4])
-    return shown if len(hosts) <= 4 else f"{shown},... ({len(hosts)} workers)"
 
 
 def _named(cluster: Cluster, missing: Mapping[int, str]) -> str:

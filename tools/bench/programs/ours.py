@@ -5,7 +5,7 @@ import time
 from types import SimpleNamespace
 
 import tfscale
-from tools.bench.answers import answering
+from tfscale.supervise.answers import answering
 from tools.bench.programs.task import BATCH, WholeTask
 
 

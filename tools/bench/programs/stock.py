@@ -4,7 +4,7 @@ import sys
 import time
 
 from tfscale.startup import environment as devices
-from tools.bench.answers import answering
+from tfscale.supervise.answers import answering
 from tools.bench.programs.task import BATCH, WholeTask
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from tfscale.errors import ConfigError
 from tfscale.process.cores import num_cores
-from tools.bench.answers import Workers, module_command, on_own_cores
+from tfscale.supervise.answers import Workers
 from tools.bench.blocks import in_turns
+from tools.bench.module_commands import module_command, on_own_cores
 from tools.bench.reading import files, table
 from tools.bench.reading.formats import FORMATS, RESNET_BATCH, RESNET_SECONDS, ReadingTask
 from tools.bench.reading.table import Results

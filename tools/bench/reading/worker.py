@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from tfscale.structures import Foreign, Structure
-from tools.bench.answers import answering, listening
+from tfscale.supervise.answers import answering, listening
 from tools.bench.reading import formats
 from tools.bench.reading.formats import FORMATS, ReadingTask
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.supervise.sources import DEADLINE_SECONDS, FOREVER, ROOT, command
 from tfscale.errors import FAILURE_CODE, WorkerError, describe_failure
-from tools.bench.answers import Workers
+from tfscale.supervise.answers import Workers
 
 
 def _workers(*sources):
@@ -64,7 +64,7 @@ def test_the_cause_is_in_the_line_that_a_program_shows():
 
 def test_what_a_module_prints_is_no_answer_and_it_ends_with_its_input():
     source = (
-        "from tools.bench.answers import answering, listening\n"
+        "from tfscale.supervise.answers import answering, listening\n"
         "answer, orders = answering(), listening()\n"
         "print('Hello', flush=True)\n"
         "for order in orders: answer(seen=int(order))\n"

@@ -1,7 +1,7 @@
 """Processes that take orders, a line each, and answer each with a line of JSON: both ends.
 
-`Workers` are the processes for whoever asks them, each a `module_command`. Such a module keeps its
-output for `answering` and has its orders from `listening`.
+`Workers` are the processes for whoever asks them, each a module that keeps its output for
+`answering` and has its orders from `listening`.
 """
 
 import contextlib
@@ -9,17 +9,15 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tfscale.errors import WorkerError
-from tfscale.process.cores import share_of_cores
 from tfscale.process.exit import leave
 from tfscale.structures import Foreign
 from tfscale.supervise.gang import Gang, Member, Streams
@@ -28,29 +26,6 @@ from tfscale.supervise.lines import Lines
 _ROOT = Path(__file__).resolve().parents[2]  # where Python finds the modules
 _LOG_LINES = 15
 _LOG_BYTES = 65_536
-
-
-def module_command(module: str, task: Foreign) -> list[str]:
-    """A command that runs a module of `tools.bench`, with its task as JSON.
-
-    Args:
-        module: its name, without the package's.
-        task: the module's only argument, a dataclass.
-    """
-    return [sys.executable, "-m", f"tools.bench.{module}", json.dumps(asdict(task))]
-
-
-def on_own_cores(workers: int, index: int) -> list[str]:
-    """A command that runs a worker which trains alone on the cores that it has as one of several.
-
-    Without it, workers that train together would be compared with others that have more cores.
-
-    Args:
-        workers: that are measured at the same time.
-        index: of this one.
-    """
-    cores = ",".join(str(core) for core in sorted(share_of_cores(workers, index)))
-    return ["taskset", "--cpu-list", cores]
 
 
 def answering() -> Callable[..., None]:
