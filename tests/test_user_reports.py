@@ -1,13 +1,13 @@
 """What users of other launchers ran into: a test that names each, or the reason why there is none.
 
-A test names a case by its number in a comment or in one of its parameters: `# T7`.
+A test names a case by its number, in its own name, a comment or a parameter: `# T7`.
 """
 
 import re
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
-CASE = re.compile(r"\bT([0-9]{1,2})\b")
+CASE = re.compile(r"(?:\bT|_t)([0-9]{1,2})\b")
 CASES = {
     1: "the first host's name resolves to 127.0.1.1",
     2: "a name resolves to a slow or unroutable interface",

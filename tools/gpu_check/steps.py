@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -127,7 +127,8 @@ def _scaling(machine: Machine, out: Path) -> list[Step]:
     if machine.gpus == 1:
         return []
     where = f"--gpus={','.join(map(str, machine.sizes))}"
-    return [_bench(out, "full-resnet", "tfscale:precision=mixed_float16", where)]
+    step = _bench(out, "full-resnet", "tfscale:precision=mixed_float16", where)
+    return [replace(step, name="scaling", about=f"{step.about} on {where}", limit_seconds=240.0)]
 
 
 def _profile(name: str, about: str, machine: Machine, out: Path) -> Step:
