@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 
 from tfscale.cluster.cluster import Cluster
+from tfscale.errors import ConfigError
 from tfscale.startup.differences import who_has_what
+from tfscale.startup.gpu_shares import share_of_gpus
 from tfscale.structures import Json
-from tools.doctor.findings import Finding, Reason, fail, warn
+from tools.doctor.findings import Finding, Reason, fail, refused, warn
 
 # What makes libraries compute or talk otherwise; a launcher may hand it on to some nodes only.
 _PREFIXES = ("NCCL_", "CUDA_", "TF_", "XLA_", "UCX_")
@@ -26,11 +28,12 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def judge(nodes: Mapping[int, Mapping[str, Json]]) -> list[Finding]:
-    """What differs.
+def judge(nodes: Mapping[int, Mapping[str, Json]], *, may_share: bool = False) -> list[Finding]:
+    """What differs, and what nodes have in common that each should have for itself.
 
     Args:
         nodes: the facts of each, by the rank of its worker.
+        may_share: whether several workers may compute on one GPU.
     """
     findings = []
     for name, values in _differing(nodes, lambda node: node["tensorflow"].get("compared")):
@@ -52,6 +55,8 @@ def judge(nodes: Mapping[int, Mapping[str, Json]]) -> list[Finding]:
                 "Use nodes of one kind, or set CUDA_VISIBLE_DEVICES to as many on each.",
             )
         )
+    if not may_share:
+        findings += _of_shared_gpus(nodes)
     alike = [*_differing(nodes, _should_be_alike), *_differing(nodes, _should_be_seen_alike)]
     for name, values in alike:
         findings.append(
@@ -63,6 +68,19 @@ def judge(nodes: Mapping[int, Mapping[str, Json]]) -> list[Finding]:
             )
         )
     return findings + _of_variables(nodes)
+
+
+def _of_shared_gpus(nodes: Mapping[int, Mapping[str, Json]]) -> list[Finding]:
+    """Workers that can't share the GPUs that they see, by the rule of a run."""
+    seen = [
+        nodes[rank]["tensorflow"].get("uuids", []) if rank in nodes else []
+        for rank in range(max(nodes) + 1)
+    ]
+    try:
+        share_of_gpus(seen, 0, may_share=False)
+    except ConfigError as error:
+        return [refused(Reason.GPU_SHARED, error)]
+    return []
 
 
 def reachability(

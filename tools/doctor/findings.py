@@ -16,6 +16,7 @@ class Reason(enum.StrEnum):
     TENSORFLOW = "tensorflow"  # it can't be imported, or doesn't answer
     GPU_MISSING = "gpu missing"  # fewer than were asked for
     GPU_UNUSED = "gpu unused"  # the driver has one, and TensorFlow would use the CPU
+    GPU_SHARED = "gpu shared"  # several workers see one, and can't all have it
     DRIVER = "driver"  # it doesn't answer, or says no
     CUDNN = "cudnn"
     CORES = "cores"

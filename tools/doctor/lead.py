@@ -123,7 +123,9 @@ class Lead:
         found.findings += comparison.reachability(
             self._cluster, self._missing, self._unmet, came_from
         )
-        found.findings += comparison.judge(dict(sorted(found.nodes.items())))
+        found.findings += comparison.judge(
+            dict(sorted(found.nodes.items())), may_share=self._asked.collectives == "ring"
+        )
 
     def _compare_clocks(self) -> None:
         for rank, line in self._lines.items():

@@ -42,6 +42,7 @@ def facts() -> dict[str, Json]:
     import tensorflow as tf
 
     from tfscale.startup.agreement import surroundings, versions
+    from tfscale.startup.gpu_shares import visible_gpus
 
     gpus = [
         tf.config.experimental.get_device_details(gpu)
@@ -55,6 +56,7 @@ def facts() -> dict[str, Json]:
             {"name": gpu.get("device_name", "GPU"), "capability": gpu.get("compute_capability")}
             for gpu in gpus
         ],
+        "uuids": [gpu.uuid for gpu in visible_gpus()],
         "kinds": kinds,
         "cuda": str(build.get("cuda_version", "")),
         "cudnn": installed_cudnn(),

@@ -4,7 +4,7 @@ import pytest
 
 from tfscale.cluster.cluster import Cluster
 from tools.doctor import comparison
-from tools.doctor.findings import Severity
+from tools.doctor.findings import Reason, Severity
 
 NODE = {
     "tensorflow": {
@@ -30,6 +30,20 @@ def _pair(*path, value):
 
 def test_nodes_that_are_alike_are_fine():
     assert comparison.judge({0: NODE, 1: copy.deepcopy(NODE)}) == []
+
+
+def test_workers_that_see_one_gpu_are_told_t15():
+    nodes = {rank: copy.deepcopy(NODE) for rank in (0, 2)}
+    for node in nodes.values():
+        node["tensorflow"]["uuids"] = ["a"]
+    (found,) = comparison.judge(nodes)
+    assert (found.reason, found.severity) == (Reason.GPU_SHARED, Severity.FAIL)
+    assert found.came == (
+        "Workers 0 and 2 see the same one GPU, which can't be dealt out to them equally"
+    )
+    assert comparison.judge(nodes, may_share=True) == []
+    nodes[2]["tensorflow"]["uuids"] = ["b"]
+    assert comparison.judge(nodes) == []
 
 
 @pytest.mark.parametrize(
