@@ -47,15 +47,13 @@ def expected(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("tasks", [2, 4])
-@pytest.mark.parametrize("kind", MPIRUN)
-def test_mpirun_trains_what_workers_with_addresses_train(tmp_path, kind, tasks, expected):
+def _trained(kind, tasks, run_dir, *flags):
+    """The report of a training that `mpirun` has started."""
     if _missing(kind):
         pytest.skip(f"it needs {MPIRUN[kind][0]} (Debian: openmpi-bin, mpich)")
-    run_dir = tmp_path / "run"
     command = [*MPIRUN[kind], "-n", str(tasks), sys.executable, "launch/worker.py"]
     done = subprocess.run(
-        [*command, *FLAGS, f"--run_dir={run_dir}"],
+        [*command, *FLAGS, *flags, f"--run_dir={run_dir}"],
         env=_environ(),
         cwd=ROOT,
         capture_output=True,
@@ -63,10 +61,22 @@ def test_mpirun_trains_what_workers_with_addresses_train(tmp_path, kind, tasks, 
         timeout=DEADLINE_SECONDS,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    report = json.loads((run_dir / "report.json").read_text())
+    assert not list(run_dir.glob(".tfscale-*"))
+    return json.loads((run_dir / "report.json").read_text())
+
+
+@pytest.mark.parametrize("tasks", [2, 4])
+@pytest.mark.parametrize("kind", MPIRUN)
+def test_mpirun_trains_what_workers_with_addresses_train(tmp_path, kind, tasks, expected):
+    report = _trained(kind, tasks, tmp_path / "run")
     assert report["workers"] == tasks
     assert report["weights_sha256"] == expected[tasks]
-    assert not list(run_dir.glob(".tfscale-*"))
+
+
+def test_several_workers_of_each_task_tell_each_other_where_they_are(tmp_path, expected):
+    report = _trained("mpich", 2, tmp_path / "run", "--processes_per_node=2")
+    assert report["workers"] == 4
+    assert report["weights_sha256"] == expected[4]
 
 
 def _children(pid):
@@ -111,22 +121,3 @@ def test_a_worker_that_is_killed_is_started_again_by_the_supervisor_of_its_task(
     expected = json.loads((tmp_path / "whole" / "report.json").read_text())
     assert report["weights_sha256"] == expected["weights_sha256"]
     assert not list(run_dir.glob(".tfscale-*"))
-
-
-def test_several_workers_of_each_task_tell_each_other_where_they_are(tmp_path, expected):
-    if _missing("mpich"):
-        pytest.skip("it needs mpirun.mpich (Debian: mpich)")
-    run_dir = tmp_path / "run"
-    command = [*MPIRUN["mpich"], "-n", "2", sys.executable, "launch/worker.py"]
-    done = subprocess.run(
-        [*command, *FLAGS, "--processes_per_node=2", f"--run_dir={run_dir}"],
-        env=_environ(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    report = json.loads((run_dir / "report.json").read_text())
-    assert report["workers"] == 4
-    assert report["weights_sha256"] == expected[4]

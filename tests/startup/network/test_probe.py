@@ -79,13 +79,7 @@ def test_what_the_system_says_is_told_in_plain_words_where_there_are_any(
     assert words in _problem("127.0.0.1:1234").reason
 
 
-def test_a_name_that_leads_to_this_machine_itself_is_told(monkeypatch):  # T1
-    found = socket.getaddrinfo
-
-    def copied(host, *args, **kwargs):
-        return found("127.0.1.1" if host == "node0" else host, *args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", copied)
+def test_a_name_that_leads_to_this_machine_itself_is_told(copied_hosts):  # T1
     port = free_port()
     said = "nothing listens there yet: connection refused"
     expected = f"{said} (its name means 127.0.1.1 on this machine, see /etc/hosts)"

@@ -1,7 +1,6 @@
 """Workers that meet, as threads of this process, and what is in their way: loopback only."""
 
 import contextlib
-import socket
 import threading
 
 import pytest
@@ -147,13 +146,7 @@ def test_a_server_of_an_earlier_start_is_not_taken_for_a_worker():
         assert "one of an earlier start that still runs" in _gave_up(_Worker(hosts, 0, 1.0))
 
 
-def test_a_worker_that_meets_itself_by_anothers_name_says_where_that_leads(monkeypatch):  # T1
-    found = socket.getaddrinfo
-
-    def copied(host, *args, **kwargs):
-        return found("127.0.1.1" if host == "node0" else host, *args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", copied)
+def test_a_worker_that_meets_itself_by_anothers_name_says_where_that_leads(copied_hosts):  # T1
     port = free_port()
     last = _gave_up(_Worker([f"node0:{port}", f"node1:{port}"], 1, 1.0))
     expected = "this worker itself answers there: its name means 127.0.1.1 on this machine"
