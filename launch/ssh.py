@@ -26,7 +26,7 @@ flags.adopt_module_key_flags(ssh_flags)  # so that --help shows them
 
 def main(terminal: tfscale.Terminal, *worker_flags: str) -> int:
     """Starts the workers with the flags that stand after `--`, or comes back to them."""
-    start = ssh_flags.start(worker_flags)
+    start = ssh_flags.start(worker_flags, os.environ)
     launches = start.launches(os.environ)
     if ask := ssh_flags.asked():
         return ask(launches)

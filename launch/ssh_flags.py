@@ -26,7 +26,7 @@ _FOLDER = flags.DEFINE_string(
     "folder", "", "Of the repository on the nodes; this one's by default."
 )
 _PYTHON = flags.DEFINE_string("python", ".venv/bin/python", "Of the nodes, in that folder.")
-_ENV = flags.DEFINE_multi_string("env", [], "NAME=VALUE for the workers' environment.")
+_ENV = flags.DEFINE_multi_string("env", [], "NAME=VALUE for the workers' environment, or NAME.")
 _OPTION = flags.DEFINE_multi_string("ssh_option", [], "Name=value, as of ssh -o.")
 _CONFIG = flags.DEFINE_string("ssh_config", "", "A configuration of ssh, as of ssh -F.")
 COPY = flags.DEFINE_bool("copy", False, "Copy the working tree to the nodes first.")
@@ -62,14 +62,14 @@ def asked() -> Callable[[Launches], int] | None:
     return found[0] if found else None
 
 
-def start(worker_flags: tuple[str, ...]) -> Start:
+def start(worker_flags: tuple[str, ...], environ: Mapping[str, str]) -> Start:
     """What is started."""
     return Start(
         program=_PROGRAM.value,
         worker_flags=worker_flags,
         folder=_FOLDER.value,
         python=_PYTHON.value,
-        environ=variables(_ENV.value),
+        environ=variables(_ENV.value, environ),
         client=Client(_CONFIG.value, tuple(_OPTION.value)),
     )
 

@@ -10,6 +10,7 @@ from tfscale.cluster.machines import split_address
 from tfscale.cluster.tf_config import write_tf_config
 from tfscale.errors import ConfigError
 
+_HANDED_ON = "TFSCALE_HANDED_ON_"
 END_RECORD = "TFSCALE_END_RECORD"  # path of what a supervised worker says of its end
 
 
@@ -66,6 +67,20 @@ def take_end_record(environ: MutableMapping[str, str] = os.environ) -> Path | No
     """
     path = environ.pop(END_RECORD, "")
     return Path(path) if path else None
+
+
+def handing_on(variables: Mapping[str, str]) -> dict[str, str]:
+    """How a process has variables in its environment that are not its own, but for a worker.
+
+    In its arguments everybody on the machine would read them.
+    """
+    return {f"{_HANDED_ON}{name}": value for name, value in variables.items()}
+
+
+def handed_on(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables that this process has for a worker."""
+    start = len(_HANDED_ON)
+    return {name[start:]: value for name, value in environ.items() if name.startswith(_HANDED_ON)}
 
 
 def worker_environment(

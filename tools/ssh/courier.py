@@ -29,7 +29,7 @@ from tfscale.files.checkpoint_names import mark_of
 from tfscale.files.run_directory import LOGS
 from tfscale.process.exit import record_end, record_end_in
 from tfscale.process.stop_request import StopWish
-from tfscale.startup.environment import take_end_record
+from tfscale.startup.environment import handed_on, take_end_record
 from tfscale.supervise.echo import echo
 from tfscale.supervise.gang import Gang, Member, Streams
 from tfscale.supervise.lines import Lines
@@ -102,7 +102,8 @@ class _Visit:
         before = ""
         if self._folder and (self._folder / BEFORE).is_file():
             before = (self._folder / BEFORE).read_text(encoding="utf-8")
-        return replace(Order.of_text(self._errand.order), mark=self._mark, before=before)
+        order = Order.of_text(self._errand.order)
+        return replace(order, environ=handed_on(), mark=self._mark, before=before)
 
     def _watch(self, ssh: Member) -> int:
         beaten, is_told = time.monotonic(), False

@@ -9,6 +9,7 @@ from pathlib import Path
 from tfscale.errors import ConfigError
 from tfscale.files.run_directory import LOGS
 from tfscale.settings import SETTINGS
+from tfscale.startup.environment import handing_on
 from tfscale.supervise.commands import refuse_own, value_of
 from tfscale.supervise.group_attempt import Launch, say
 from tfscale.supervise.restarts import supervise
@@ -98,7 +99,7 @@ def run(
             targets = [node.target for node in nodes]
             copy_tree(_ROOT, start.place, targets, start.client, _say)
         # They run in whatever folder the user is in, which must not lend them modules.
-        own = {**environ, "PYTHONPATH": str(_ROOT)}
+        own = {**environ, "PYTHONPATH": str(_ROOT), **handing_on(start.environ)}
         launch = Launch(lambda goes_on: commands, own, launches.run_dir)
         return supervise(launch, restarts=restarts if start.run_dir else 0)
 
@@ -124,7 +125,7 @@ def courier_commands(start: Start, nodes: Sequence[Node], folder: Path) -> list[
         own += [f"--hosts={hosts}", f"--index={index}"] * (len(places) > 1)
         order = Order(
             (f"launch/{start.program}.py", *own, *start.worker_flags),
-            dict(start.environ),
+            {},  # which the courier knows
             "" if index else start.run_dir,
         )
         errand = Errand(
@@ -139,19 +140,26 @@ def courier_commands(start: Start, nodes: Sequence[Node], folder: Path) -> list[
     return commands
 
 
-def variables(words: Sequence[str]) -> dict[str, str]:
-    """The variables of `NAME=VALUE` words.
+def variables(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of words, each `NAME=VALUE`, or `NAME` for one of the launcher's own.
+
+    Args:
+        words: as they came.
+        environ: of the launcher.
 
     Raises:
-        ConfigError: a word is none.
+        ConfigError: a word is none, or a variable isn't there.
     """
+    found = {}
     for word in words:
-        if not word.partition("=")[0].isidentifier() or "=" not in word:
+        name, equals, value = word.partition("=")
+        if not name.isidentifier() or not (equals or name in environ):
             raise ConfigError(
-                f"--env={word} is no variable; expected NAME=VALUE, for example "
-                "--env=NCCL_SOCKET_IFNAME=eth0"
+                f"--env={word} is no variable; expected NAME=VALUE, or the NAME of one that is set "
+                "here, for example --env=NCCL_SOCKET_IFNAME=eth0"
             )
-    return {name: value for name, _, value in (word.partition("=") for word in words)}
+        found[name] = value if equals else environ[name]
+    return found
 
 
 def _seconds(text: str) -> float:
