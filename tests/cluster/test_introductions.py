@@ -80,12 +80,12 @@ def test_what_an_earlier_start_has_left_misleads_nobody(tmp_path):
 @pytest.mark.parametrize("delays", [{}, {0: 0.7}, {2: 0.7}])
 def test_all_who_have_come_name_who_is_missing(tmp_path, delays):
     lines = []
-    way = _way(folder=tmp_path, seconds=1.5, say=lines.append)
+    way = _way(folder=tmp_path, seconds=3.0, say=lines.append)
     found = _all({0: way, 2: way}, size=4, delays=delays)
     for rank in (0, 2):
         assert isinstance(found[rank], SharedFailure)
         assert found[rank].code == START_TIMEOUT_CODE
-        assert found[rank].reason.startswith("Worker 1, 3 of 4 hasn't come within 1.5 s"), rank
+        assert found[rank].reason.startswith("Worker 1, 3 of 4 hasn't come within 3 s"), rank
     assert not (tmp_path / introductions._FILE).exists()
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.faults.runs import flags
 from tests.jobs.workers import start_all, worker_commands
 
+pytestmark = pytest.mark.long
+
 SECONDS = 120
 
 

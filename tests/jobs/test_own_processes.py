@@ -11,6 +11,8 @@ import pytest
 
 from tests.jobs.workers import start_all, worker_commands
 
+pytestmark = pytest.mark.long
+
 DEADLINE_SECONDS = 150
 # TensorFlow is imported where it is needed: a process of the pool starts in a second without it.
 POOLS = """
