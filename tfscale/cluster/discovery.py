@@ -95,22 +95,15 @@ def resolve(
             f"0 to {asked.processes - 1}",
             "--processes_per_node alone, which starts all of a node",
         )
-    if asked.cluster == NONE and hosts is None and index is None:
-        return Cluster().of_processes(asked.processes, asked.process)
     said = _spoken(environ, asked)
-    told = _told(hosts, index, environ, said, asked)
-    if told is not None:
-        return told.of_processes(asked.processes, asked.process)
-    if said is None:
-        if asked.cluster != AUTO:
-            raise refusal(
-                f"--cluster={asked.cluster} is asked for, and the environment has nothing of it",
-                "a process that it has started",
-                "--cluster=auto, or --hosts and --index",
-            )
-        slurm.refuse_without_srun(environ)
-        return Cluster().of_processes(asked.processes, asked.process)
-    return _cluster_of(said, asked)
+    nodes = _told(hosts, index, environ, said, asked)
+    if nodes is None and said is not None:
+        nodes = _listed(said, asked)
+        if nodes is None:
+            return _introduced(said, asked)
+    if nodes is None:
+        nodes = _alone(environ, asked)
+    return nodes.of_processes(asked.processes, asked.process)
 
 
 def _told(
@@ -120,7 +113,7 @@ def _told(
     said: Said | None,
     asked: Asked,
 ) -> Cluster | None:
-    """What `TF_CONFIG` or the flags say; None where neither is there."""
+    """The nodes that `TF_CONFIG` or the flags name; None where neither is there."""
     if VARIABLE in environ and asked.cluster in (AUTO, TF_CONFIG):
         cluster = read_tf_config(environ[VARIABLE])
         _require_flags_alike(cluster, hosts, index)
@@ -140,8 +133,8 @@ def _spoken(environ: Mapping[str, str], asked: Asked) -> Said | None:
     """What the launcher says that is asked for, or that is nearest to this process."""
     if asked.cluster in DIALECTS:
         return DIALECTS[asked.cluster](environ)
-    if asked.cluster == TF_CONFIG:
-        return None
+    if asked.cluster in (TF_CONFIG, NONE):
+        return None  # whatever launchers say, and however
     spoken: dict[str, Said] = {}
     for name, read in DIALECTS.items():
         try:
@@ -170,26 +163,46 @@ def _spoken(environ: Mapping[str, str], asked: Asked) -> Said | None:
     return first
 
 
-def _cluster_of(said: Said, asked: Asked) -> Cluster:
-    """The cluster of what a launcher says, once all addresses are known."""
-    source = f"{said.launcher} ({said.rank_variable})"
-    if said.addresses and said.size > 1:
-        addresses = said.addresses
-        if said.launcher == "srun" and asked.waits:
-            addresses = reachable(addresses)
-        told_by = f"{said.launcher} ({said.size_variable})"
-        addresses = checked_addresses(addresses, told_by, HOSTS_EXAMPLE)
-        if asked.waits:
-            _require_own(said, addresses, asked.say)
-        nodes = Cluster(addresses, said.rank, source=source)
-        return nodes.of_processes(asked.processes, asked.process)
+def _alone(environ: Mapping[str, str], asked: Asked) -> Cluster:
+    """This machine, where nobody says of whom it is a part.
+
+    Raises:
+        ConfigError: somebody was to say it, or a script has forgotten `srun`.
+    """
+    if asked.cluster not in (AUTO, NONE):
+        raise refusal(
+            f"--cluster={asked.cluster} is asked for, and the environment has nothing of it",
+            "a process that it has started",
+            "--cluster=auto, or --hosts and --index",
+        )
+    if asked.cluster == AUTO:
+        slurm.refuse_without_srun(environ)
+    return Cluster()
+
+
+def _listed(said: Said, asked: Asked) -> Cluster | None:
+    """The nodes whose addresses a launcher says; None where they have to tell each other."""
     if said.size == 1:
-        return Cluster().of_processes(asked.processes, asked.process)
+        return Cluster()
+    if not said.addresses:
+        return None
+    addresses = said.addresses
+    if said.launcher == "srun" and asked.waits:
+        addresses = reachable(addresses)
+    told_by = f"{said.launcher} ({said.size_variable})"
+    addresses = checked_addresses(addresses, told_by, HOSTS_EXAMPLE)
+    if asked.waits:
+        _require_own(said, addresses, asked.say)
+    return Cluster(addresses, said.rank, source=_source(said))
+
+
+def _introduced(said: Said, asked: Asked) -> Cluster:
+    """The workers of tasks that tell each other where they are."""
     tasks = said.of_processes(asked.processes, asked.process)
     leader = asked.leader or said.leader
     if not asked.waits:
         unknown = tuple(f"worker-{rank}:1" for rank in range(tasks.size))
-        return Cluster(unknown, tasks.rank, source=f"{source}, addresses told at the start")
+        return Cluster(unknown, tasks.rank, source=f"{_source(said)}, addresses told at the start")
     if not leader and not asked.folder:
         raise refusal(
             f"This is task {said.rank} of {said.size} of {said.launcher} "
@@ -200,7 +213,11 @@ def _cluster_of(said: Said, asked: Asked) -> Cluster:
         )
     folder = None if leader else Path(asked.folder)
     way = introductions.Way(leader, folder, asked.timeout_seconds, asked.say)
-    return Cluster(introductions.introduce(tasks, way), tasks.rank, source=source)
+    return Cluster(introductions.introduce(tasks, way), tasks.rank, source=_source(said))
+
+
+def _source(said: Said) -> str:
+    return f"{said.launcher} ({said.rank_variable})"
 
 
 def _require_own(said: Said, addresses: Sequence[str], say: Callable[[str], None]) -> None:

@@ -197,6 +197,14 @@ def test_a_launcher_that_is_asked_for_has_to_be_there():
     assert _resolved(SLURM, cluster="none") == Cluster()
 
 
+def test_what_launchers_say_is_not_even_read_where_none_is_to_be_asked():
+    heterogeneous = SLURM | {"SLURM_HET_SIZE": "2"}
+    none = discovery.Asked(cluster="none")
+    assert discovery.resolve(None, None, heterogeneous, none) == Cluster()
+    workers = ["127.0.0.1:1", "127.0.0.1:2"]  # as launch/local.py starts them there
+    assert discovery.resolve(workers, 1, heterogeneous, none) == Cluster(tuple(workers), 1)
+
+
 @pytest.mark.parametrize("name", [*WITH_ADDRESSES, *WITHOUT_ADDRESSES])
 @pytest.mark.parametrize("value", ["999999999", "\u00b2", "-1", "9" * 5000, "[" * 9999, "a\nb"])
 def test_no_value_of_a_variable_is_more_than_a_line_or_takes_long(name, value):
